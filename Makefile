@@ -1,0 +1,57 @@
+# What a person types. Each target installs what it needs.
+DATA ?= data
+PORT ?= 8400
+WORKERS ?= 1
+PYTHON ?= python3
+BIN := .venv/bin
+
+.PHONY: serve test soak check bench docs clean
+
+serve: .venv/serve.stamp
+	@$(BIN)/strongroom init --if-missing --data "$(DATA)" --port $(PORT)
+	@exec $(BIN)/strongroom serve --config "$(DATA)/strongroom.yaml" --port $(PORT) --workers $(WORKERS)
+
+test: check .venv/awscli/bin/aws strace
+	$(BIN)/pytest -q
+
+soak: .venv/dev.stamp .venv/awscli/bin/aws strace
+	$(BIN)/pytest -q -s --soak -m soak
+
+check: .venv/dev.stamp
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: .venv/dev.stamp wrk
+	$(BIN)/python tests/bench/run.py
+
+docs: .venv/dev.stamp
+	$(BIN)/python tools/generate_messages.py
+	$(BIN)/python tools/generate_docs.py
+
+clean:
+	rm -rf .venv build
+
+.venv/python.stamp:
+	@$(PYTHON) -c 'import sys; sys.exit("Strongroom needs Python 3.11 or newer: make PYTHON=…" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv .venv
+	@touch $@
+
+.venv/serve.stamp: .venv/python.stamp pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+.venv/dev.stamp: .venv/python.stamp pyproject.toml constraints.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ .venv/serve.stamp
+
+# The AWS CLI pins a botocore of its own, so it lives in an environment of its own.
+.venv/awscli/bin/aws: .venv/python.stamp
+	$(PYTHON) -m venv .venv/awscli
+	.venv/awscli/bin/pip install --quiet --disable-pip-version-check awscli
+	@touch $@
+
+.PHONY: strace wrk
+strace wrk:
+	@command -v $@ >/dev/null || { apt-get update -qq && apt-get install -y -qq $@; }

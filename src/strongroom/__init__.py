@@ -1,0 +1,1 @@
+"""A self-hosted key management service that speaks the AWS KMS API."""

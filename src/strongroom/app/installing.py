@@ -1,0 +1,173 @@
+"""Make an installation, and open one."""
+
+import base64
+import os
+import re
+import secrets
+import shutil
+import stat
+import uuid
+from pathlib import Path
+from typing import NamedTuple
+
+from strongroom.app.client_files import write_credentials, write_private
+from strongroom.app.recorded_change import commit_recorded
+from strongroom.audit.record import service_event
+from strongroom.audit.writer import AuditLog
+from strongroom.config import Config, read_config
+from strongroom.errors import ConfigurationError, DataDirectoryError
+from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
+from strongroom.keystores.root_key import create_root_key, read_root_key
+from strongroom.model.installation import Installation
+from strongroom.model.principal import AccessKey, Account
+from strongroom.storage.contract import Insert, Storage
+from strongroom.storage.sqlite import SqliteStorage, read_domain_keys
+
+CONFIGURATION = "strongroom.yaml"
+
+
+class Opened(NamedTuple):
+    """An installation with its keys open. `installation` is as the database has it, not yet proven."""
+
+    config: Config
+    storage: Storage
+    domain_keys: DomainKeys
+    installation: Installation
+
+    def __repr__(self) -> str:
+        return f"Opened({self.installation.installation_id})"
+
+
+def is_installed(data: Path) -> bool:
+    """Whether `data` holds an installation: its configuration is the last thing that `initialize` puts there."""
+    return (data / CONFIGURATION).is_file()
+
+
+def initialize(data: Path, *, region: str, port: int, account: str | None, now: float) -> str:
+    """Make an installation in `data`, whole or not at all; return its account.
+
+    All is made in a directory beside it, which then takes its name. `data` must be missing or empty.
+    Raises DataDirectoryError or ConfigurationError.
+    """
+    account = account if account is not None else "".join(secrets.choice("0123456789") for _ in range(12))
+    if re.fullmatch("[0-9]{12}", account) is None:
+        raise ConfigurationError(f"account {account!r} is not 12 digits")
+    if is_installed(data):
+        raise DataDirectoryError(f"{data} is an installation already")
+    data = data.absolute()
+    building = data.with_name(f"{data.name}.unfinished-{secrets.token_hex(4)}")
+    try:
+        if data.exists() and any(data.iterdir()):
+            raise DataDirectoryError(f"{data} is not empty and holds no {CONFIGURATION}: name another directory")
+        building.mkdir(mode=0o700, parents=True)
+        _build(building, region=region, port=port, account=account, now=now)
+        building.rename(data)
+        _sync(data.parent)
+    except OSError as error:
+        raise DataDirectoryError(f"cannot make {data}: {error.strerror}") from error
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return account
+
+
+def open_installation(config: Config) -> Opened:
+    """Open the database with the keys that the root key file opens; the root key is dropped again.
+
+    Raises DataDirectoryError, RootKeyError or StorageError, each in one line.
+    """
+    _check_data_directory(config.data)
+    root_key = read_root_key(config.root_key)
+    try:
+        installation_id, records = read_domain_keys(config.database)
+        domain_keys = DomainKeys.open(root_key, installation_id, records)
+    finally:
+        root_key.close()
+    storage = SqliteStorage.open(config.database, domain_keys.row_authentication)
+    found = storage.find(Installation, (installation_id,))
+    if found is None:
+        raise DataDirectoryError(f"{config.database} does not name its installation")
+    return Opened(config, storage, domain_keys, found[0])
+
+
+def audit_log(opened: Opened) -> AuditLog:
+    """The installation's audit log, for a writer on this node."""
+    return AuditLog(
+        directory=opened.config.audit_directory,
+        installation=opened.installation,
+        digest_key=opened.domain_keys.digest_signing_key,
+        storage=opened.storage,
+        node_id=node_id(),
+    )
+
+
+def node_id() -> str:
+    """This machine's name, of the characters that name an audit chain."""
+    return re.sub("[^A-Za-z0-9-]", "-", os.uname().nodename)[:64] or "node"
+
+
+def _build(data: Path, *, region: str, port: int, account: str, now: float) -> None:
+    installation_id = str(uuid.uuid4())
+    root_key = create_root_key(data / "root.key")
+    domain_records, chain_public_key, digest_public_key = generate_domain_keys(root_key, installation_id, now)
+    domain_keys = DomainKeys.open(root_key, installation_id, domain_records)
+    root_key.close()
+    config = Config(data=data)
+    config.audit_directory.mkdir(mode=0o700)
+    storage = SqliteStorage.create(config.database, domain_keys.row_authentication)
+    installation = Installation(installation_id, now, chain_public_key, digest_public_key)
+    access_key_id = "AKIA" + base64.b32encode(secrets.token_bytes(10)).decode()
+    secret = secrets.token_urlsafe(30)
+    sealed = domain_keys.seal_secret(secret.encode(), account=account, access_key_id=access_key_id)
+    access_key = AccessKey(access_key_id, account, now, 1, sealed)
+    records = [installation, *domain_records, Account(account, now), access_key]
+    opened = Opened(config, storage, domain_keys, installation)
+    event = service_event(
+        name="Initialize",
+        event_id=str(uuid.uuid4()),
+        now=now,
+        details={"installationId": installation_id, "account": account, "accessKeyId": access_key_id},
+    )
+    commit_recorded(audit_log(opened), event, [Insert(record) for record in records], storage.commit)
+    storage.close()
+    write_credentials(data, access_key_id=access_key_id, secret=secret, region=region)
+    write_private(data / CONFIGURATION, _configuration(region=region, port=port))
+    read_config(data / CONFIGURATION)
+    _sync(data)
+
+
+def _configuration(*, region: str, port: int) -> str:
+    return (
+        "# The configuration of a Strongroom installation. Paths are relative to this file.\n"
+        "# docs/configuration.md tells every setting.\n"
+        "data: .\n"
+        f"listen: {{host: 127.0.0.1, port: {port}}}\n"
+        f"region: {region}\n"
+    )
+
+
+def _check_data_directory(data: Path) -> None:
+    try:
+        mode = data.stat().st_mode
+    except OSError as error:
+        raise DataDirectoryError(f"cannot open the data directory {data}: {error.strerror}") from error
+    if not stat.S_ISDIR(mode):
+        raise DataDirectoryError(f"{data} is not a directory")
+    if mode & 0o077:
+        raise DataDirectoryError(f"{data} is open to other users: chmod 700 {data}")
+    if not os.access(data, os.R_OK | os.W_OK | os.X_OK):
+        raise DataDirectoryError(f"this user may not read and write {data}")
+
+
+def _sync(directory: Path) -> None:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def open_secret(opened: Opened, access_key: AccessKey) -> str:
+    """The secret of a stored access key. Raises IntegrityError if it was altered or is another key's."""
+    sealed = access_key.sealed_secret
+    names = {"account": access_key.account, "access_key_id": access_key.access_key_id}
+    return opened.domain_keys.open_secret(sealed, **names).decode()

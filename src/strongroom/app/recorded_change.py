@@ -1,0 +1,33 @@
+"""A change of state that a person makes on the command line: committed with its audit record, as a caller's is."""
+
+import asyncio
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+from strongroom.audit.record import CloudTrailRecord, encode
+from strongroom.audit.writer import AuditLog, AuditWriter
+from strongroom.storage.contract import OutboxEntry, Position, Write
+
+Commit = Callable[[Sequence[Write], OutboxEntry], Position]
+
+
+def commit_recorded(log: AuditLog, record: CloudTrailRecord, writes: Sequence[Write], commit: Commit) -> Position:
+    """Commit `writes` through `commit` with `record` in the outbox, and chain the record in a chain of its own.
+
+    Raises OperatorError if the change cannot be made, or if it is made and its record waits for the next start.
+    """
+
+    async def run() -> Position:
+        with ThreadPoolExecutor(1) as executor:
+            writer = AuditWriter.open(log, now=time.time, executor=executor, on_fatal=sys.stderr.write)
+            encoded = encode(record)
+            try:
+                position = commit(writes, OutboxEntry(writer.chain_id, record.event_id, encoded))
+                await writer.write(encoded, position.number)
+            finally:
+                await writer.close()
+        return position
+
+    return asyncio.run(run())

@@ -1,0 +1,137 @@
+"""Serve an installation: one server process, or several under a supervisor."""
+
+import asyncio
+import gc
+import shlex
+import socket
+import sys
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+
+import uvloop
+from msgspec.structs import replace
+
+from strongroom.app.client_files import write_client_environment
+from strongroom.app.history import refuse_rollback
+from strongroom.app.installing import audit_log, open_installation, open_secret
+from strongroom.audit.recovery import recover
+from strongroom.audit.strangers import StrangersLog
+from strongroom.audit.writer import AuditWriter
+from strongroom.config import Config, Listen
+from strongroom.errors import OperatorError
+from strongroom.jobs.audit_tick import tick_forever
+from strongroom.keystores.process import disable_core_dumps
+from strongroom.keystores.software import SoftwareKeyStore
+from strongroom.model.regions import REGIONS
+from strongroom.pipeline import Pipeline
+from strongroom.snapshot import LiveSnapshot
+from strongroom.wire.asgi import application
+from strongroom.wire.server import Server, bind, require_tls_off_loopback
+from strongroom.wire.tls import Certificate
+from strongroom.wire.workers import supervise
+
+_POOL_THREADS = 8
+"""Threads for what may wait for a disk or a device."""
+
+Announce = Callable[[str], None]
+
+
+def serve(config: Config, announce: Announce) -> int:
+    """Serve until SIGTERM or SIGINT; return the exit code. Raises OperatorError if it cannot begin."""
+    require_tls_off_loopback(config.listen.host, tls=config.tls is not None)
+    listener = bind(config.listen.host, config.listen.port)
+    config = _with_port(config, listener.getsockname()[1])
+    ready = partial(_announce, config, announce)
+    if config.workers == 1:
+        return _serve_process(config, [listener], ready)
+    return supervise(config.workers, partial(_serve_worker, config), [listener], ready=ready)
+
+
+def _serve_worker(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> None:
+    """Be one of several server processes (workers.StartWorker)."""
+    try:
+        sys.exit(_serve_process(config, listeners, ready))
+    except OperatorError as error:
+        sys.stderr.write(f"strongroom: {error}\n")
+        sys.exit(2)
+
+
+def _serve_process(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
+    """Be one server process, until a signal ends it; return its exit code."""
+    disable_core_dumps()
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        return runner.run(_serve(config, listeners, ready))
+
+
+async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
+    """Compose the parts from storage up to HTTP, serve, and close them in reverse order."""
+    fatal: list[str] = []
+    async with AsyncExitStack() as closing:
+        opened = open_installation(config)
+        closing.callback(opened.storage.close)
+        pool = closing.enter_context(ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="blocking"))
+        key_store = SoftwareKeyStore(opened.domain_keys)
+        state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
+        refuse_rollback(opened)
+        certificate = None if config.tls is None else Certificate(config.tls.certificate, config.tls.key)
+
+        def stop(reason: str) -> None:
+            if not fatal:
+                fatal.append(reason)
+                sys.stderr.write(f"strongroom: stopping: {reason}\n")
+            server.stop()
+
+        audit = AuditWriter.open(
+            audit_log(opened), now=time.time, executor=pool, on_fatal=stop, sync=config.audit.sync
+        )
+        closing.push_async_callback(audit.close)
+        await recover(
+            audit_log(opened), audit, chain_private_key=opened.domain_keys.chain_private_key, now=time.time()
+        )
+        opened.domain_keys.drop_chain_private_key()
+        strangers = StrangersLog(config.audit_directory)
+        closing.callback(strangers.close)
+        ticking = asyncio.create_task(tick_forever(audit, strangers))
+        closing.callback(ticking.cancel)
+        pipeline = Pipeline(
+            state=state,
+            storage=opened.storage,
+            key_store=key_store,
+            audit=audit,
+            strangers=strangers,
+            pool=pool,
+            regions=frozenset(config.regions or REGIONS),
+            clock=time.time,
+            on_fatal=stop,
+        )
+        server = Server(application(pipeline), certificate=certificate, ready=ready)
+        _settle_garbage_collector()
+        await server.serve(list(listeners))
+    return 1 if fatal else 0
+
+
+def _announce(config: Config, announce: Announce) -> None:
+    """Tell clients where we are, once we are there."""
+    environment = write_client_environment(config)
+    if environment.is_relative_to(Path.cwd()):
+        environment = environment.relative_to(Path.cwd())
+    announce(f"Listening on {config.endpoint}")
+    announce(f"Paste this to use it:  set -a; . {shlex.quote(str(environment))}; set +a; aws kms create-key")
+
+
+def _with_port(config: Config, port: int) -> Config:
+    """The configuration with the port that was really taken."""
+    from msgspec.structs import replace
+
+    return replace(config, listen=Listen(config.listen.host, port))
+
+
+def _settle_garbage_collector() -> None:
+    """What start-up made stays for ever: do not walk it again and again, and look for garbage less often."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 20)

@@ -1,0 +1,243 @@
+"""What a start does before it serves: it closes the chains of processes that are gone.
+
+1. Take every registered chain that has not ended and whose writer's lock is free; so no two starts recover one.
+2. Read each from its registered position on, with the chain private key.
+3. Chain, in the new process's chain, the outbox records that no dead chain holds.
+4. Chain a recovery record for each, which names its last good line and the bytes of a torn one behind it.
+5. Sign its unsigned segments, if nothing is wrong with them.
+6. Register its end.
+
+A crash in between leaves the chain to the next start: what was chained in step 3 is then found in step 2.
+"""
+
+import contextlib
+import os
+import uuid
+from hashlib import sha256
+from pathlib import Path
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from strongroom.audit.chain import Line
+from strongroom.audit.digests import (
+    ClosedSegment,
+    digested_segments,
+    is_signed,
+    load_public_key,
+    read_digest,
+    write_digest,
+)
+from strongroom.audit.reading import ChainReader, SegmentReading
+from strongroom.audit.record import encode, service_event, utc_time
+from strongroom.audit.segments import chain_directories, first_sequence, lock_chain, segments
+from strongroom.audit.writer import AuditLog, AuditWriter
+from strongroom.model.installation import Installation
+from strongroom.storage.contract import AuditChain, PendingRecord
+
+RECOVERY_EVENT = "RecoverAuditChain"
+
+
+class RecoveryDetails(Struct, frozen=True, rename="camel"):
+    """The serviceEventDetails of a recovery record: the dead chain's last good line, and what stood behind it.
+
+    `torn_bytes` counts the bytes of a last line without newline, `torn_sha256` is their hash in hex.
+    `damage` says what else was wrong, `chained` which changes' records were taken over.
+    """
+
+    chain_id: str
+    last_sequence: int
+    last_mac: str
+    torn_bytes: int
+    torn_sha256: str
+    damage: list[str]
+    chained: list[int]
+
+
+class KnownChange(NamedTuple):
+    """The newest change that the log knows of; `chain` is the feed's value after it where a digest gives it."""
+
+    number: int
+    chain: bytes | None
+
+
+class _DeadChain(NamedTuple):
+    """A chain to be closed, as read: where it ends, what stood behind that, and what is wrong with it."""
+
+    registered: AuditChain
+    segments: list[SegmentReading]
+    sequence: int
+    mac: bytes
+    torn: bytes
+    damage: list[str]
+
+
+async def recover(log: AuditLog, writer: AuditWriter, *, chain_private_key: bytes, now: float) -> list[RecoveryDetails]:
+    """Close the chains of processes that are gone; returns what it recorded of each. `now`: seconds since the epoch.
+
+    An altered chain is recorded as such and stops nothing. Blocks on disk: to be called before anything is served.
+    Raises StorageError, IntegrityError, KMSInternal or OSError if it cannot be done now; nothing is lost then.
+    """
+    with contextlib.ExitStack() as locks:
+        held: set[int] = set()
+        dead = [
+            _read_dead_chain(log, chain, chain_private_key, held) for chain in _take_dead_chains(log, writer, locks)
+        ]
+        left_over = _left_over(log, dead)
+        for pending in left_over:
+            if pending.number not in held:
+                await writer.write(pending.entry.record, pending.number)
+        recovered = []
+        for chain in dead:
+            details = _details(chain, [pending for pending in left_over if pending.number not in held])
+            event = service_event(name=RECOVERY_EVENT, event_id=str(uuid.uuid4()), now=now, details=details)
+            await writer.write(encode(event))
+            recovered.append(details)
+        # Whatever the sync mode, the records are on disk before a chain counts as ended.
+        await writer.tick()
+        for chain in dead:
+            _end(log, chain, [pending.number for pending in _of(chain, left_over)], now)
+        return recovered
+
+
+def newest_change(directory: Path, installation: Installation, *, chain_private_key: bytes) -> KnownChange | None:
+    """Return the newest change that digests and good lines of unsigned segments know; None if there is none.
+
+    A database that is behind it is an old copy put back. Reads no more than the unsigned end of each chain.
+    """
+    public_key = load_public_key(installation.digest_public_key)
+    known = []
+    for chain_directory in chain_directories(directory):
+        last_signed = 0
+        for number in reversed(digested_segments(chain_directory)):
+            signed = read_digest(chain_directory, number)
+            if signed is not None and is_signed(signed, public_key):
+                position = signed.digest.database_position
+                known.append(KnownChange(position.number, bytes.fromhex(position.chain)))
+                last_signed = number
+                break
+        unsigned = [number for number in segments(chain_directory) if number > last_signed]
+        known.append(KnownChange(_largest_change(chain_directory, unsigned, installation, chain_private_key), None))
+    # Of two that know the same change, the one with its chain value says more.
+    newest = max(known, key=lambda change: (change.number, change.chain is not None), default=None)
+    return newest if newest is not None and newest.number > 0 else None
+
+
+def _largest_change(directory: Path, numbers: list[int], installation: Installation, chain_private_key: bytes) -> int:
+    largest = 0
+
+    def note(line: Line) -> None:
+        nonlocal largest
+        largest = max(largest, line.change)
+
+    reader = ChainReader(
+        directory,
+        installation_id=installation.installation_id,
+        chain_private_key=chain_private_key,
+        on_record=note,
+    )
+    for number in numbers:
+        reader.read(number)
+    return largest
+
+
+def _take_dead_chains(log: AuditLog, writer: AuditWriter, locks: contextlib.ExitStack) -> list[AuditChain]:
+    """Lock the chains whose process is gone until `locks` is left."""
+    taken = set()
+    for chain in log.storage.chains():
+        if chain.ended or chain.chain_id == writer.chain_id:
+            continue
+        try:
+            lock = lock_chain(log.directory / chain.chain_id)
+        except FileNotFoundError:
+            taken.add(chain.chain_id)
+        else:
+            if lock is not None:
+                locks.callback(os.close, lock)
+                taken.add(chain.chain_id)
+    # Read again: another start may have closed one before we got its lock.
+    return [chain for chain in log.storage.chains() if chain.chain_id in taken and not chain.ended]
+
+
+def _read_dead_chain(log: AuditLog, registered: AuditChain, chain_private_key: bytes, held: set[int]) -> _DeadChain:
+    """Read a chain from its registered position on; the changes it holds are added to `held`."""
+    directory = log.directory / registered.chain_id
+    reader = ChainReader(
+        directory,
+        installation_id=log.installation.installation_id,
+        chain_private_key=chain_private_key,
+        on_record=lambda line: held.add(line.change),
+        watch=registered.sequence,
+    )
+    readings = [reader.read(number) for number in _segments_from(directory, registered.sequence)]
+    reader.finish()
+    damage = [sentence for _, sentence in reader.damage.findings()]
+    damage += [f"segment {reading.number} ends in a torn line" for reading in readings[:-1] if reading.torn]
+    if reader.lines == 0 and registered.sequence > 0:
+        damage.append(f"the log does not reach record {registered.sequence}, where the chain was registered")
+    elif reader.lines > 0 and reader.watched != registered.mac:
+        damage.append(f"the log does not hold record {registered.sequence} as it was registered")
+    torn = readings[-1].torn if readings else b""
+    if damage or not reader.lines:
+        return _DeadChain(registered, readings, registered.sequence, registered.mac, torn, damage)
+    return _DeadChain(registered, readings, readings[-1].last_sequence, readings[-1].last_mac, torn, damage)
+
+
+def _segments_from(directory: Path, sequence: int) -> list[int]:
+    """Return the segments from the one that should hold the line `sequence` on."""
+    numbers = segments(directory)
+    begun = [number for number in numbers if 0 < first_sequence(directory, number) <= sequence]
+    return [number for number in numbers if not begun or number >= begun[-1]]
+
+
+def _left_over(log: AuditLog, dead: list[_DeadChain]) -> list[PendingRecord]:
+    """Return the outbox without what living processes will still chain themselves."""
+    gone = {chain.registered.chain_id for chain in dead}
+    alive = {chain.chain_id for chain in log.storage.chains() if not chain.ended} - gone
+    return [pending for pending in log.storage.outbox() if pending.entry.chain_id not in alive]
+
+
+def _of(chain: _DeadChain, pending: list[PendingRecord]) -> list[PendingRecord]:
+    return [record for record in pending if record.entry.chain_id == chain.registered.chain_id]
+
+
+def _details(chain: _DeadChain, written: list[PendingRecord]) -> RecoveryDetails:
+    return RecoveryDetails(
+        chain_id=chain.registered.chain_id,
+        last_sequence=chain.sequence,
+        last_mac=chain.mac.hex(),
+        torn_bytes=len(chain.torn),
+        torn_sha256=sha256(chain.torn).hexdigest(),
+        damage=chain.damage,
+        chained=[record.number for record in _of(chain, written)],
+    )
+
+
+def _end(log: AuditLog, chain: _DeadChain, changes: list[int], now: float) -> None:
+    """Sign what is unsigned and whole, and register the end."""
+    directory = log.directory / chain.registered.chain_id
+    for reading in chain.segments if not chain.damage else ():
+        if read_digest(directory, reading.number) is not None:
+            continue
+        before = read_digest(directory, reading.number - 1)
+        write_digest(
+            directory,
+            ClosedSegment(
+                number=reading.number,
+                start_time=reading.start_time or utc_time(int(now)),
+                end_time=utc_time(int(now)),
+                first_sequence=reading.first_sequence,
+                last_sequence=reading.last_sequence,
+                last_mac=reading.last_mac,
+                size=reading.size,
+                sha256=reading.sha256,
+            ),
+            installation=log.installation,
+            digest_key=log.digest_key,
+            position=log.storage.position(),
+            previous=before.link if before is not None else None,
+        )
+    registered = chain.registered
+    log.storage.register_chain(
+        AuditChain(registered.chain_id, registered.opened, chain.sequence, chain.mac, ended=True), chained=changes
+    )

@@ -1,0 +1,253 @@
+"""The writer of one audit chain: one per server process, on the event loop's thread.
+
+Records go to the log in groups (`group_commit`). The database hears once a second how far the log has come, and
+what is in the log then leaves the outbox. Segments are closed by the hour and signed.
+"""
+
+import asyncio
+import os
+import re
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
+
+from strongroom.audit import chain
+from strongroom.audit.chain import ChainState
+from strongroom.audit.digests import DigestLink, write_digest
+from strongroom.audit.group_commit import GroupCommit, Segment, Sync
+from strongroom.audit.record import utc_time
+from strongroom.audit.segments import (
+    FORMAT,
+    LogBrokenError,
+    SegmentHeader,
+    encode_header,
+    lock_chain,
+    seal_key,
+    sync_directory,
+)
+from strongroom.errors import ConfigurationError, DataDirectoryError, KMSInternal
+from strongroom.model.installation import Installation
+from strongroom.storage.contract import AuditChain, Storage
+
+SEGMENT_SECONDS = 3600
+SEGMENT_BYTES = 256 * 1024 * 1024
+"""A segment is closed after an hour or at this size, whichever comes first."""
+
+T = TypeVar("T")
+_NODE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
+
+
+class AuditLog(NamedTuple):
+    """An installation's audit log: where it is, and what it takes to add a chain to it.
+
+    `directory` holds one directory per chain. `node_id` is 1 to 64 letters, digits and hyphens.
+    """
+
+    directory: Path
+    installation: Installation
+    digest_key: RSAPrivateKey
+    storage: Storage
+    node_id: str
+
+    def __repr__(self) -> str:
+        return f"AuditLog({self.directory})"
+
+
+class AuditWriter:
+    """Writes one chain. Made by `open`; every method is for the event loop's thread."""
+
+    def __init__(self, log: AuditLog, chain_id: str, *, groups: GroupCommit, opened: float, executor: Executor) -> None:
+        self.chain_id = chain_id
+        self._log = log
+        self._groups = groups
+        self._opened = opened
+        self._executor = executor
+        self._lock: int | None = None
+        self._registered = 0
+        self._previous_digest: DigestLink | None = None
+        self._bookkeeping = asyncio.Lock()
+        self._closed = False
+
+    @classmethod
+    def open(
+        cls,
+        log: AuditLog,
+        *,
+        now: Callable[[], float],
+        executor: Executor,
+        on_fatal: Callable[[str], None],
+        sync: Sync = "always",
+    ) -> "AuditWriter":
+        """Register a new chain and create its first segment. Blocks; needs a running event loop.
+
+        `now` gives seconds since the epoch. `executor` runs what waits for the database. `on_fatal` hears why the
+        log can be trusted no more: then the process must end, and the next start recovers the chain.
+        Raises ConfigurationError for an impossible node id, DataDirectoryError, StorageError.
+        """
+        if not _NODE_ID.fullmatch(log.node_id):
+            raise ConfigurationError(f"the node id {log.node_id!r} is not 1 to 64 letters, digits and hyphens")
+        opened = now()
+        chain_id = f"{log.node_id}.{utc_time(int(opened)).replace('-', '').replace(':', '')}.{secrets.token_hex(8)}"
+        directory = log.directory / chain_id
+        first = chain.beginning(chain_id, secrets.token_bytes(chain.KEY_BYTES))
+        groups = GroupCommit(
+            directory, first, header=_header_maker(log.installation, chain_id), now=now, on_fatal=on_fatal, sync=sync
+        )
+        writer = cls(log, chain_id, groups=groups, opened=opened, executor=executor)
+        try:
+            writer._begin(directory, first.mac)
+        except (OSError, LogBrokenError) as error:
+            writer._release()
+            raise DataDirectoryError(f"the audit log cannot be written: {error}") from error
+        except BaseException:
+            writer._release()
+            raise
+        return writer
+
+    def write(self, record: bytes, change: int = 0) -> Awaitable[None]:
+        """Chain a record (`record.encode`), of state change number `change` if it belongs to one.
+
+        What is returned completes when the record is on disk, and raises KMSInternal if it could not be written;
+        the record of a change then stays in the outbox, and is written as soon as anything is.
+        """
+        if self._closed:
+            raise KMSInternal
+        return self._groups.write(record, change)
+
+    async def tick(self) -> None:
+        """Do what is due; to be called once a second.
+
+        Writes what was left over, begins a new segment, signs closed ones, registers how far the log has come.
+        Raises StorageError or OSError if that cannot be done now; the next call tries again.
+        """
+        groups = self._groups
+        if self._closed or groups.broken:
+            return
+        if groups.left_over:
+            groups.retry()
+        if groups.age >= SEGMENT_SECONDS or groups.size >= SEGMENT_BYTES:
+            groups.begin_segment()
+        await self._register(ended=False)
+
+    async def close(self) -> None:
+        """Write everything, sign the last segment, register the clean end. Idempotent.
+
+        Raises DataDirectoryError, StorageError or OSError if that cannot be done: the next start recovers the chain.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        groups = self._groups
+        try:
+            await groups.drain()
+            groups.left_over += await self._run(self._never_handed_over)
+            groups.retry()
+            await groups.finish()
+            if groups.left_over or groups.broken:
+                raise DataDirectoryError("the audit log cannot be written to its end; the next start recovers it")
+            await self._register(ended=True)
+        finally:
+            self._release()
+
+    def _begin(self, directory: Path, beginning: bytes) -> None:
+        """Register before the first file is made, so that no chain is ever in the log but not registered."""
+        directory.mkdir(mode=0o700, parents=True)
+        sync_directory(directory.parent)
+        self._lock = lock_chain(directory)
+        self._log.storage.register_chain(AuditChain(self.chain_id, self._opened, 0, beginning, ended=False))
+        self._groups.begin()
+
+    def _release(self) -> None:
+        self._groups.release()
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def _never_handed_over(self) -> list[tuple[int, bytes]]:
+        """Find records of our changes that were committed, and then lost by a request that was torn down."""
+        known = {*self._groups.chained, *(change for change, _ in self._groups.left_over)}
+        return [
+            (number, entry.record)
+            for number, entry in self._log.storage.outbox()
+            if entry.chain_id == self.chain_id and number not in known
+        ]
+
+    async def _register(self, *, ended: bool) -> None:
+        async with self._bookkeeping:
+            progress = await self._groups.durable()
+            if progress is None:
+                return
+            sequence, mac, chained = progress
+            if ended or chained or sequence > self._registered or self._groups.closed_segments:
+                await self._run(self._sign_closed_segments)
+                chain_now = AuditChain(self.chain_id, self._opened, sequence, mac, ended)
+                await self._run(lambda: self._log.storage.register_chain(chain_now, chained=chained))
+                self._registered = sequence
+                del self._groups.chained[: len(chained)]
+
+    def _sign_closed_segments(self) -> None:
+        """Digests go before the registration, so that every segment before a registered position has one."""
+        closed = self._groups.closed_segments
+        while closed:
+            self._previous_digest = write_digest(
+                self._log.directory / self.chain_id,
+                closed[0],
+                installation=self._log.installation,
+                digest_key=self._log.digest_key,
+                position=self._log.storage.position(),
+                previous=self._previous_digest,
+            )
+            del closed[0]
+
+    async def _run(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._executor, work)
+
+
+def write_once(log: AuditLog, work: Callable[[str], Sequence[tuple[bytes, int]]], *, now: Callable[[], float]) -> None:
+    """Write the records of a command in a chain of its own, which is closed at the end.
+
+    `work` gets the chain's id, makes its changes (their outbox entries name that chain), and returns each record
+    with the number of its change, or 0. What it raises comes out; records of changes it committed are written
+    even so. Blocks. Raises DataDirectoryError if the log cannot be written: the next start recovers it.
+    """
+
+    async def run() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            writer = AuditWriter.open(log, now=now, executor=executor, on_fatal=lambda _: None)
+            try:
+                for record, change in work(writer.chain_id):
+                    await writer.write(record, change)
+            except KMSInternal as error:
+                raise DataDirectoryError(f"the audit log in {log.directory} cannot be written") from error
+            finally:
+                await writer.close()
+
+    asyncio.run(run())
+
+
+def _header_maker(installation: Installation, chain_id: str) -> Callable[[ChainState, Segment], bytes]:
+    def header(before: ChainState, segment: Segment) -> bytes:
+        sealed_key = seal_key(
+            before.key,
+            chain_public_key=installation.chain_public_key,
+            installation_id=installation.installation_id,
+            chain_id=chain_id,
+            segment=segment.number,
+        )
+        return encode_header(
+            SegmentHeader(
+                format=FORMAT,
+                installation_id=installation.installation_id,
+                chain_id=chain_id,
+                segment=segment.number,
+                previous_mac=before.mac,
+                start_time=utc_time(int(segment.started)),
+                sealed_key=sealed_key,
+            )
+        )
+
+    return header

@@ -1,0 +1,33 @@
+"""The command line: one file per command. It does only what AWS has no API for.
+
+    strongroom init             make an installation: root key, database, first account and its credential
+    strongroom serve            serve it
+    strongroom doctor           say in plain words what is wrong with a configuration or data directory
+    strongroom audit verify     prove that the audit log is whole
+    strongroom accept-rollback  go on with an older copy of the database, knowingly
+
+A failure is one line on standard error and exit code 2; findings (doctor, audit verify) end with exit code 1.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from strongroom.cli import accept_rollback, audit, doctor, init, serve
+from strongroom.errors import OperatorError
+
+__all__ = ["run"]
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; return its exit code."""
+    parser = argparse.ArgumentParser(prog="strongroom", description="A key management service with the AWS KMS API.")
+    commands = parser.add_subparsers(required=True, metavar="command")
+    for command in (init, serve, doctor, audit, accept_rollback):
+        command.add_to(commands)
+    chosen = parser.parse_args(arguments)
+    try:
+        return int(chosen.run(chosen))
+    except OperatorError as error:
+        sys.stderr.write(f"strongroom: {error}\n")
+        return 2

@@ -1,0 +1,31 @@
+"""`strongroom audit verify`: prove that the audit log is whole."""
+
+import argparse
+from pathlib import Path
+
+from strongroom import app
+from strongroom.cli.parsers import Commands, config_of
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("audit", help="the audit log")
+    actions = parser.add_subparsers(required=True, metavar="action")
+    verify = actions.add_parser("verify", help="prove that nothing was removed, changed, reordered or forged")
+    source = verify.add_mutually_exclusive_group(required=True)
+    source.add_argument("--config", type=Path, help="verify records and digests, with the installation's keys")
+    source.add_argument("--log", type=Path, help="verify a copy of the audit directory by its digests alone")
+    verify.add_argument("--public-key", type=Path, help="PEM; with --log")
+    verify.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print what was found; exit code 1 if the log is not whole."""
+    if arguments.log is not None:
+        report = app.verify_audit_offline(arguments.log, arguments.public_key)
+    else:
+        report = app.verify_audit(config_of(arguments))
+    for finding in report.findings:
+        print(f"WRONG  {finding}")
+    print(f"{report.chains} chains, {report.records} records, {len(report.findings)} findings")
+    return 1 if report.findings else 0

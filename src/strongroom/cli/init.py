@@ -1,0 +1,34 @@
+"""`strongroom init`: make an installation."""
+
+import argparse
+import time
+from pathlib import Path
+
+from strongroom import app
+from strongroom.cli.parsers import Commands
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("init", help="make an installation: root key, database, first account")
+    parser.add_argument("--data", type=Path, required=True, help="the data directory to make")
+    parser.add_argument("--region", default="us-east-1", help="the default Region")
+    parser.add_argument("--port", type=int, default=8400)
+    parser.add_argument("--account", help="12 digits; random if not given")
+    parser.add_argument("--if-missing", action="store_true", help="do nothing if the installation is there")
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Make the installation, whole or not at all."""
+    if arguments.if_missing and app.is_installed(arguments.data):
+        return 0
+    account = app.initialize(
+        arguments.data,
+        region=arguments.region,
+        port=arguments.port,
+        account=arguments.account,
+        now=time.time(),
+    )
+    print(f"Made {arguments.data}: account {account}, its root credential in {arguments.data}/credentials")
+    return 0

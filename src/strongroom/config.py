@@ -1,0 +1,124 @@
+"""The configuration: one frozen value, read from one YAML file. The only reader of that file.
+
+    data: .                     # the data directory; relative to this file
+    listen: {host: 127.0.0.1, port: 8400}
+    workers: 1                  # server processes
+    region: us-east-1           # the Region that client.env names
+    regions: [us-east-1]        # the Regions served; without it, all of AWS's
+    root_key: root.key          # the root key file; relative to this file
+    tls: {certificate: server.pem, key: server.key}
+    audit: {sync: always}       # or `interval`: a record may be lost for 100 ms after its answer
+
+Everything has a default; a name that is not in this list is refused.
+"""
+
+from pathlib import Path
+from typing import Literal
+
+import msgspec
+import yaml
+
+from strongroom.errors import ConfigurationError
+
+
+class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where to listen. Off loopback only with `tls`."""
+
+    host: str = "127.0.0.1"
+    port: int = 8400
+
+
+class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """PEM files. Changed files are taken up for new connections."""
+
+    certificate: Path
+    key: Path
+
+
+class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """`always`: a record is on disk before its answer leaves. `interval`: written before, synced within 100 ms."""
+
+    sync: Literal["always", "interval"] = "always"
+
+
+class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """See the module's example. Paths are absolute after `read_config`."""
+
+    data: Path = Path()
+    listen: Listen = Listen()
+    workers: int = 1
+    region: str = "us-east-1"
+    regions: tuple[str, ...] | None = None
+    root_key: Path = Path("root.key")
+    tls: Tls | None = None
+    audit: Audit = Audit()
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        return self.data / "strongroom.db"
+
+    @property
+    def audit_directory(self) -> Path:
+        """Where the audit log and the strangers' log are."""
+        return self.data / "audit"
+
+    @property
+    def endpoint(self) -> str:
+        """The URL for clients."""
+        host = f"[{self.listen.host}]" if ":" in self.listen.host else self.listen.host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.listen.port}"
+
+
+def read_config(path: Path) -> Config:
+    """Read and check a configuration file. Raises ConfigurationError, one line that names the fault."""
+    try:
+        document = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"the configuration {path} is not YAML: {_one_line(error)}") from error
+    try:
+        config = msgspec.convert(document if document is not None else {}, Config, dec_hook=_decode_path)
+    except msgspec.ValidationError as error:
+        raise ConfigurationError(f"the configuration {path} is wrong: {_one_line(error)}") from error
+    return _checked(_with_absolute_paths(config, path.resolve().parent))
+
+
+def with_overrides(config: Config, *, port: int | None, workers: int | None) -> Config:
+    """The configuration as the command line changes it."""
+    return _checked(
+        msgspec.structs.replace(
+            config,
+            listen=config.listen if port is None else msgspec.structs.replace(config.listen, port=port),
+            workers=config.workers if workers is None else workers,
+        )
+    )
+
+
+def _decode_path(kind: type, value: object) -> object:
+    """Read the one type here that msgspec does not know."""
+    if kind is Path and isinstance(value, str):
+        return Path(value)
+    raise msgspec.ValidationError(f"Expected a path, got {value!r}")
+
+
+def _with_absolute_paths(config: Config, folder: Path) -> Config:
+    tls = config.tls
+    if tls is not None:
+        tls = Tls(folder / tls.certificate, folder / tls.key)
+    return msgspec.structs.replace(config, data=folder / config.data, root_key=folder / config.root_key, tls=tls)
+
+
+def _checked(config: Config) -> Config:
+    if not 0 <= config.listen.port <= 65535:  # noqa: PLR2004 — TCP ports
+        raise ConfigurationError(f"listen.port {config.listen.port} is not a TCP port")
+    if not 1 <= config.workers <= 64:  # noqa: PLR2004 — more than any machine's use
+        raise ConfigurationError(f"workers must be 1 to 64, not {config.workers}")
+    if config.regions is not None and config.region not in config.regions:
+        raise ConfigurationError(f"region {config.region} is not among regions")
+    return config
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

@@ -1,0 +1,1 @@
+"""Primitives and formats over pyca/cryptography: bytes in, bytes out."""

@@ -1,0 +1,251 @@
+"""What can go wrong, as one plain tree. No HTTP in it.
+
+StrongroomError
+├── OperatorError            something is wrong with the installation; for the person who runs it
+│   ├── ConfigurationError   the configuration file or a command-line value
+│   ├── DataDirectoryError   files missing, unreadable, or with permissions that are too wide
+│   ├── RootKeyError         the root key is missing, malformed, or belongs to another installation
+│   ├── IntegrityError       a stored row, the change feed or the audit log was altered
+│   ├── RollbackError        the database is older than what the audit log has already seen
+│   └── StorageError         the database cannot be read or written (damaged, full, locked)
+├── ConflictError            a concurrent change won; decide again on fresh state (never leaves the pipeline)
+└── RequestError             what a caller is told; `code` is AWS's error code, the class is the code without
+                             "Exception"; `message` is AWS's text, or None where AWS has none
+    ├── (front end)          MissingAuthenticationToken … UnknownOperation, Serialization, Validation
+    ├── (refusals)           AccessDenied, NotFound, Disabled, KMSInvalidState …
+    └── (our fault)          KMSInternal, DependencyTimeout, KeyUnavailable
+"""
+
+from typing import ClassVar
+
+
+class StrongroomError(Exception):
+    """Every error raised on purpose by Strongroom."""
+
+
+class OperatorError(StrongroomError):
+    """Something is wrong with the installation. The message is one line for the person who runs it."""
+
+
+class ConfigurationError(OperatorError):
+    """The configuration file or a command-line value cannot be used."""
+
+
+class DataDirectoryError(OperatorError):
+    """The data directory or a file in it is missing, unreadable or open to others."""
+
+
+class RootKeyError(OperatorError):
+    """The root key is missing, malformed, or belongs to another installation."""
+
+
+class IntegrityError(OperatorError):
+    """Stored state or the audit log was altered outside Strongroom. The message names what."""
+
+
+class RollbackError(OperatorError):
+    """The database is older than a change that the audit log has already seen."""
+
+
+class StorageError(OperatorError):
+    """The database cannot be read or written: damaged, full or locked."""
+
+
+class ConflictError(StrongroomError):
+    """A row that a change was decided on has changed since. Decide again on fresh state."""
+
+
+class RequestError(StrongroomError):
+    """A request that failed, as the caller is told.
+
+    `code` is the AWS error code. `message` is AWS's text; None where AWS sends none.
+    """
+
+    code: ClassVar[str] = "InternalFailure"
+
+    def __init__(self, message: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+# The front end: before an operation is known to be asked by somebody we know.
+
+
+class MissingAuthenticationToken(RequestError):
+    """The request carries no signature."""
+
+    code = "MissingAuthenticationTokenException"
+
+
+class IncompleteSignature(RequestError):
+    """The Authorization header does not have the form that Signature Version 4 requires."""
+
+    code = "IncompleteSignatureException"
+
+
+class InvalidSignature(RequestError):
+    """The signature is wrong, expired, not yet current, or scoped to something else."""
+
+    code = "InvalidSignatureException"
+
+
+class UnrecognizedClient(RequestError):
+    """The access key or session token is not known."""
+
+    code = "UnrecognizedClientException"
+
+
+class ExpiredToken(RequestError):
+    """The session token has expired."""
+
+    code = "ExpiredTokenException"
+
+
+class UnknownOperation(RequestError):
+    """No such operation, or none could be read from the request."""
+
+    code = "UnknownOperationException"
+
+
+class Serialization(RequestError):
+    """The body is not JSON, or a member has another type than the model gives it."""
+
+    code = "SerializationException"
+
+
+class Validation(RequestError):
+    """A member violates a constraint of the model or of the operation."""
+
+    code = "ValidationException"
+
+
+class RequestEntityTooLarge(RequestError):
+    """The body is larger than any operation takes."""
+
+    code = "RequestEntityTooLargeException"
+
+
+# Refusals by the service.
+
+
+class AccessDenied(RequestError):
+    """The caller may not do this, or the resource is not theirs to know of."""
+
+    code = "AccessDeniedException"
+
+
+class AlreadyExists(RequestError):
+    """A resource of that name exists."""
+
+    code = "AlreadyExistsException"
+
+
+class CustomKeyStoreNotFound(RequestError):
+    """No such custom key store."""
+
+    code = "CustomKeyStoreNotFoundException"
+
+
+class Disabled(RequestError):
+    """The KMS key is disabled."""
+
+    code = "DisabledException"
+
+
+class DryRunOperation(RequestError):
+    """The request would have succeeded, but it was a dry run."""
+
+    code = "DryRunOperationException"
+
+
+class IncorrectKey(RequestError):
+    """The ciphertext was made under another KMS key than the request names."""
+
+    code = "IncorrectKeyException"
+
+
+class InvalidArn(RequestError):
+    """An ARN is malformed or of a kind that the operation does not take."""
+
+    code = "InvalidArnException"
+
+
+class InvalidCiphertext(RequestError):
+    """The ciphertext is corrupt, or its encryption context is another one."""
+
+    code = "InvalidCiphertextException"
+
+
+class InvalidGrantToken(RequestError):
+    """A grant token cannot be read."""
+
+    code = "InvalidGrantTokenException"
+
+
+class InvalidKeyUsage(RequestError):
+    """The KMS key is of another usage, or the algorithm does not fit its spec."""
+
+    code = "InvalidKeyUsageException"
+
+
+class InvalidMarker(RequestError):
+    """A pagination marker was not given out by this operation."""
+
+    code = "InvalidMarkerException"
+
+
+class KMSInvalidState(RequestError):
+    """The state of the KMS key does not allow the operation."""
+
+    code = "KMSInvalidStateException"
+
+
+class LimitExceeded(RequestError):
+    """A quota is used up."""
+
+    code = "LimitExceededException"
+
+
+class MalformedPolicyDocument(RequestError):
+    """A policy is not syntactically or semantically correct."""
+
+    code = "MalformedPolicyDocumentException"
+
+
+class NotFound(RequestError):
+    """The key, alias or other resource does not exist."""
+
+    code = "NotFoundException"
+
+
+class TagError(RequestError):
+    """One or more tags are not valid."""
+
+    code = "TagException"
+
+
+class UnsupportedOperation(RequestError):
+    """The operation, or this use of it, is not supported."""
+
+    code = "UnsupportedOperationException"
+
+
+# Our own failures.
+
+
+class DependencyTimeout(RequestError):
+    """Something the service depends on did not answer in time. The request can be retried."""
+
+    code = "DependencyTimeoutException"
+
+
+class KMSInternal(RequestError):
+    """An internal failure. The request can be retried."""
+
+    code = "KMSInternalException"
+
+
+class KeyUnavailable(RequestError):
+    """The key material cannot be used now. The request can be retried."""
+
+    code = "KeyUnavailableException"

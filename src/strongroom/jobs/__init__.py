@@ -1,0 +1,1 @@
+"""Background work by the calendar, one file each."""

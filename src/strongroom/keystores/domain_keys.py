@@ -1,0 +1,161 @@
+"""The domain keys: one family per purpose, versioned, each wrapped by the root key (docs/formats/wrapped-keys.md).
+
+The newest version of a purpose is used for new work; older ones still open what they wrapped.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
+
+from strongroom.crypto import sealing, wrapping
+from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, XaesKey
+from strongroom.errors import IntegrityError
+from strongroom.keystores.root_key import RootKey
+from strongroom.model.domain_key import DomainKey
+
+KEY_MATERIAL = "key-material"
+"""XAES-256-GCM: wraps the material of KMS keys in the software key store."""
+ROW_AUTHENTICATION = "row-authentication"
+"""HMAC-SHA-256, 32 bytes: authenticates database rows and the change feed."""
+SEALED_SECRETS = "sealed-secrets"
+"""XAES-256-GCM: wraps secrets that must be read again, such as SigV4 secret access keys."""
+AUDIT_DIGEST = "audit-digest"
+"""RSA-2048, PKCS #8: signs audit digests, SHA256withRSA as CloudTrail's."""
+AUDIT_CHAIN = "audit-chain"
+"""HPKE private key, 32 bytes: opens the starting MAC keys of audit chains. No serving process keeps it."""
+
+_FIRST_VERSION = 1
+_VERSION_LENGTH = 4
+_RSA_EXPONENT = 65537
+_RSA_BITS = 2048  # what CloudTrail signs its digests with
+
+
+class NewDomainKeys(NamedTuple):
+    """What an installation starts with: its domain keys, and the two public keys it publishes.
+
+    `chain_public_key` is raw (32 bytes), `digest_public_key` DER SubjectPublicKeyInfo.
+    """
+
+    records: list[DomainKey]
+    chain_public_key: bytes
+    digest_public_key: bytes
+
+
+def generate_domain_keys(root_key: RootKey, installation_id: str, now: float) -> NewDomainKeys:
+    """Make version 1 of the domain key of every purpose. Stores nothing."""
+    digest_key = rsa.generate_private_key(_RSA_EXPONENT, _RSA_BITS)
+    chain_key = X25519PrivateKey.generate().private_bytes_raw()
+    secrets = {
+        KEY_MATERIAL: os.urandom(KEY_LENGTH),
+        ROW_AUTHENTICATION: os.urandom(KEY_LENGTH),
+        SEALED_SECRETS: os.urandom(KEY_LENGTH),
+        AUDIT_DIGEST: digest_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        AUDIT_CHAIN: chain_key,
+    }
+    return NewDomainKeys(
+        records=[
+            DomainKey(
+                purpose=purpose,
+                version=_FIRST_VERSION,
+                created=now,
+                wrapped=root_key.wrap(secret, _binding(installation_id, purpose, _FIRST_VERSION)),
+            )
+            for purpose, secret in secrets.items()
+        ],
+        chain_public_key=sealing.public_key_of(chain_key),
+        digest_public_key=digest_key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    )
+
+
+class DomainKeys:
+    """The opened domain keys, without the root key. Each user gets only what it needs."""
+
+    def __init__(self, opened: Mapping[str, Mapping[int, bytes]]) -> None:
+        self.key_material = {version: XaesKey(key) for version, key in opened[KEY_MATERIAL].items()}
+        """Wrapping keys of key material, by version."""
+        self.row_authentication = _newest(opened[ROW_AUTHENTICATION])
+        """The key that authenticates rows and the change feed, 32 bytes."""
+        self.digest_signing_key = _parse_digest_key(_newest(opened[AUDIT_DIGEST]))
+        """The RSA key that signs audit digests."""
+        self._sealed_secrets = {version: XaesKey(key) for version, key in opened[SEALED_SECRETS].items()}
+        self._chain_private_key: bytes | None = _newest(opened[AUDIT_CHAIN])
+
+    def __repr__(self) -> str:
+        return "DomainKeys()"
+
+    @classmethod
+    def open(cls, root_key: RootKey, installation_id: str, records: Iterable[DomainKey]) -> "DomainKeys":
+        """Unwrap the stored domain keys.
+
+        Raises RootKeyError if another root key wrapped them; IntegrityError if one was altered or moved, or if a
+        purpose has none.
+        """
+        opened: dict[str, dict[int, bytes]] = {}
+        for record in records:
+            binding = _binding(installation_id, record.purpose, record.version)
+            opened.setdefault(record.purpose, {})[record.version] = root_key.unwrap(record.wrapped, binding)
+        for purpose in (KEY_MATERIAL, ROW_AUTHENTICATION, SEALED_SECRETS, AUDIT_DIGEST, AUDIT_CHAIN):
+            if purpose not in opened:
+                raise IntegrityError(f"the domain key for {purpose} is missing from the database")
+        return cls(opened)
+
+    @property
+    def newest_key_material_version(self) -> int:
+        """The version that wraps new key material."""
+        return max(self.key_material)
+
+    @property
+    def chain_private_key(self) -> bytes:
+        """The key that opens sealed chain keys (`sealing.open_sealed`). Raises ValueError once it is dropped."""
+        if self._chain_private_key is None:
+            raise ValueError("the audit chain private key was dropped")
+        return self._chain_private_key
+
+    def drop_chain_private_key(self) -> None:
+        """Forget the chain's private key. A process does so before it serves, so that it cannot open its own past."""
+        self._chain_private_key = None
+
+    def seal_secret(self, secret: bytes, *, account: str, access_key_id: str) -> bytes:
+        """Wrap the secret of an access key for storage; the result is 45 bytes longer. Draws a fresh nonce."""
+        version = max(self._sealed_secrets)
+        wrapped = wrapping.wrap(
+            self._sealed_secrets[version],
+            secret,
+            (SEALED_SECRETS, account, access_key_id, str(version)),
+            os.urandom(NONCE_LENGTH),
+        )
+        return version.to_bytes(_VERSION_LENGTH) + wrapped
+
+    def open_secret(self, sealed: bytes, *, account: str, access_key_id: str) -> bytes:
+        """Return the secret of an access key. Raises IntegrityError if it was altered or is another key's."""
+        version = int.from_bytes(sealed[:_VERSION_LENGTH])
+        binding = (SEALED_SECRETS, account, access_key_id, str(version))
+        try:
+            return wrapping.unwrap(self._sealed_secrets[version], sealed[_VERSION_LENGTH:], binding)
+        except (KeyError, InvalidTag):
+            raise IntegrityError(f"the stored secret of access key {access_key_id} was altered") from None
+
+
+def _newest(versions: Mapping[int, bytes]) -> bytes:
+    return versions[max(versions)]
+
+
+def _binding(installation_id: str, purpose: str, version: int) -> tuple[str, ...]:
+    return ("domain-key", installation_id, purpose, str(version))
+
+
+def _parse_digest_key(der: bytes) -> rsa.RSAPrivateKey:
+    key = load_der_private_key(der, password=None)
+    assert isinstance(key, rsa.RSAPrivateKey), "generate_domain_keys makes RSA keys"
+    return key

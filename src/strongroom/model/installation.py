@@ -1,0 +1,15 @@
+"""The installation: what `strongroom init` makes once."""
+
+from msgspec import Struct
+
+
+class Installation(Struct, frozen=True):
+    """One per database. The public keys are DER SubjectPublicKeyInfo (digest) and raw HPKE public key (chain).
+
+    `chain_public_key` seals the starting MAC keys of the audit chains; `digest_public_key` verifies audit digests.
+    """
+
+    installation_id: str
+    created: float
+    chain_public_key: bytes
+    digest_public_key: bytes

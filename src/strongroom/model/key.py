@@ -1,0 +1,60 @@
+"""The KMS key: the record, its key material as stored, and what a request may see of them."""
+
+from functools import cached_property
+
+from msgspec import Struct
+
+from strongroom.model import arn, key_states
+
+
+class KmsKey(Struct, frozen=True, dict=True):
+    """A KMS key as stored. Times are seconds since the epoch; `tags` are (key, value) pairs in order of arrival.
+
+    `policy` and `description` are kept exactly as they came.
+    """
+
+    account: str
+    region: str
+    key_id: str
+    key_spec: str
+    key_usage: str
+    origin: str
+    state: str
+    description: str
+    policy: str
+    tags: tuple[tuple[str, str], ...]
+    created: float
+    current_material_id: str
+    key_manager: str = "CUSTOMER"
+    multi_region: bool = False
+
+    @cached_property
+    def arn(self) -> str:
+        """The key ARN."""
+        return arn.key_arn(self.region, self.account, self.key_id)
+
+    @property
+    def enabled(self) -> bool:
+        """Whether the key state is Enabled."""
+        return self.state == key_states.ENABLED
+
+
+class KeyMaterial(Struct, frozen=True):
+    """One key material of a KMS key, wrapped by its key store. A rotation adds another.
+
+    `material_id` is 64 lower-case hex digits. `algorithm` is the ciphertext blob's algorithm byte, fixed at creation.
+    `domain_key_version` names the version of the domain key that wraps it.
+    """
+
+    account: str
+    region: str
+    key_id: str
+    material_id: str
+    algorithm: int
+    key_store: str
+    domain_key_version: int
+    wrapped: bytes
+    created: float
+
+    def __repr__(self) -> str:
+        return f"KeyMaterial({self.material_id})"

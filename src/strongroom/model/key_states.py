@@ -1,0 +1,54 @@
+"""Which operation a KMS key in which state allows (AWS: "Key states of AWS KMS keys").
+
+`refusal` is the only reader of the table. An operation or state that is not in it raises KeyError:
+nothing is allowed by omission.
+"""
+
+from collections.abc import Callable
+
+from strongroom.errors import Disabled, KMSInvalidState, RequestError
+
+ENABLED = "Enabled"
+DISABLED = "Disabled"
+PENDING_DELETION = "PendingDeletion"
+PENDING_IMPORT = "PendingImport"
+UNAVAILABLE = "Unavailable"
+CREATING = "Creating"
+UPDATING = "Updating"
+
+_Refusal = Callable[[str], RequestError]
+
+
+def _disabled(arn: str) -> RequestError:
+    return Disabled(f"{arn} is disabled.")
+
+
+def _invalid(state: str) -> _Refusal:
+    return lambda arn: KMSInvalidState(f"{arn} is {state}.")
+
+
+_USE: dict[str, _Refusal | None] = {
+    ENABLED: None,
+    DISABLED: _disabled,
+    PENDING_DELETION: _invalid("pending deletion"),
+    PENDING_IMPORT: _invalid("pending import"),
+    UNAVAILABLE: _invalid("unavailable"),
+    CREATING: _invalid("creating"),
+    UPDATING: None,
+}
+_ALWAYS: dict[str, _Refusal | None] = dict.fromkeys(_USE)
+
+KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
+    "Decrypt": _USE,
+    "DescribeKey": _ALWAYS,
+    "Encrypt": _USE,
+    "GenerateDataKey": _USE,
+    "GenerateDataKeyWithoutPlaintext": _USE,
+}
+"""Operation -> key state -> None where allowed, else what makes the error from the key's ARN."""
+
+
+def refusal(operation: str, state: str, arn: str) -> RequestError | None:
+    """Return the error with which a key in `state` answers `operation`, or None if it is allowed."""
+    make = KEY_STATES[operation][state]
+    return make(arn) if make is not None else None

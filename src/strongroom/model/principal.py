@@ -1,0 +1,51 @@
+"""Who calls."""
+
+from msgspec import Struct
+
+from strongroom.model import arn
+
+
+class Account(Struct, frozen=True):
+    """An AWS account: 12 digits. `created` is in seconds since the epoch."""
+
+    account: str
+    created: float
+
+
+class AccessKey(Struct, frozen=True):
+    """An access key as stored. `sealed_secret` is the secret access key sealed under a domain key.
+
+    It belongs to the root user of `account`.
+    """
+
+    access_key_id: str
+    account: str
+    created: float
+    domain_key_version: int
+    sealed_secret: bytes
+
+    def __repr__(self) -> str:
+        return f"AccessKey({self.access_key_id})"
+
+
+class Principal(Struct, frozen=True):
+    """An authenticated caller, by the names that policies and audit records use.
+
+    `principal_id` is unique for ever: a principal deleted and created again under its name has another.
+    """
+
+    kind: str
+    arn: str
+    account: str
+    principal_id: str
+    access_key_id: str
+
+    @property
+    def is_root_user(self) -> bool:
+        """Whether this is the root user of its account."""
+        return self.kind == "Root"
+
+
+def root_user(account: str, access_key_id: str) -> Principal:
+    """The root user of `account`, as authenticated by one of its access keys."""
+    return Principal("Root", arn.root_arn(account), account, account, access_key_id)

@@ -1,0 +1,1 @@
+"""What callers ask for: the registry, and one file per family of operations."""

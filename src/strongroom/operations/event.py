@@ -1,0 +1,123 @@
+"""The audit record of one request, filled from what the pipeline learned by the time it ended."""
+
+import os
+from collections.abc import Sequence
+
+from msgspec import UNSET, Raw, Struct, UnsetType
+
+from strongroom.audit.record import CloudTrailRecord, Resource, encode, recorded_tls, unknown_identity, utc_time
+from strongroom.authorization.decide import AuthorizedKey
+from strongroom.errors import AccessDenied, RequestError
+from strongroom.model.exchange import Incoming
+from strongroom.model.key import KmsKey
+from strongroom.operations.registry import Operation
+
+_RECORDED_CODES: dict[type[RequestError], str] = {AccessDenied: "AccessDenied"}
+"""Error class -> errorCode, where CloudTrail's is not AWS's error code."""
+
+_MAX_EVENT_NAME = 64
+"""Characters of an operation name that a stranger sent; the longest real one has 35."""
+
+
+class Event(Struct):
+    """One request while it runs, and what its record will say. `now` is when it arrived, in seconds since the epoch.
+
+    `request` is set once the body was read, `found` and `keys` as they are found and authorized.
+    """
+
+    incoming: Incoming
+    now: float
+    request_id: str
+    event_id: str
+    request: Struct | None = None
+    found: tuple[KmsKey, ...] = ()
+    keys: tuple[AuthorizedKey, ...] = ()
+
+
+def new_event(incoming: Incoming, now: float) -> Event:
+    """Begin the record of a request, with fresh ids."""
+    request_id, event_id = _two_uuids()
+    return Event(incoming, now, request_id, event_id)
+
+
+def record_of_call(
+    event: Event,
+    operation: Operation,
+    identity: Raw,
+    account: str,
+    region: str,
+    outcome: Struct | RequestError | None,
+) -> bytes:
+    """Return the encoded record of a request by an authenticated caller; `outcome` is its response or its error."""
+    incoming = event.incoming
+    error = outcome if isinstance(outcome, RequestError) else None
+    request = event.request
+    return encode(
+        CloudTrailRecord(
+            user_identity=identity,
+            event_time=utc_time(int(event.now)),
+            event_name=operation.name,
+            aws_region=region,
+            source_ip_address=incoming.source_ip,
+            user_agent=incoming.header(b"user-agent") or "",
+            error_code=UNSET if error is None else _code(error),
+            error_message=UNSET if error is None or error.message is None else error.message,
+            request_parameters=None if request is None else operation.logged(request, event.keys),
+            response_elements=_response_elements(operation, outcome),
+            additional_event_data=_additional(event.keys) if operation.uses_material and error is None else UNSET,
+            request_id=event.request_id,
+            event_id=event.event_id,
+            read_only=operation.read_only,
+            resources=_resources(event.found, account),
+            recipient_account_id=account,
+            tls_details=recorded_tls(incoming.tls, incoming.header(b"host")) if incoming.tls else UNSET,
+        )
+    )
+
+
+def record_of_stranger(event: Event, event_name: str, error: RequestError) -> CloudTrailRecord:
+    """Return the record of a request whose caller is not known. What they claim to be is not repeated."""
+    incoming = event.incoming
+    return CloudTrailRecord(
+        user_identity=unknown_identity(None),
+        event_time=utc_time(int(event.now)),
+        event_name=event_name[:_MAX_EVENT_NAME],
+        source_ip_address=incoming.source_ip,
+        user_agent=incoming.header(b"user-agent") or "",
+        error_code=_code(error),
+        error_message=UNSET if error.message is None else error.message,
+        request_id=event.request_id,
+        event_id=event.event_id,
+        read_only=True,
+        tls_details=recorded_tls(incoming.tls, incoming.header(b"host")) if incoming.tls else UNSET,
+    )
+
+
+def _code(error: RequestError) -> str:
+    return _RECORDED_CODES.get(type(error), error.code)
+
+
+def _response_elements(operation: Operation, outcome: Struct | RequestError | None) -> dict[str, object] | None:
+    if operation.logged_response is None or outcome is None or isinstance(outcome, RequestError):
+        return None
+    return operation.logged_response(outcome)
+
+
+def _additional(keys: Sequence[AuthorizedKey]) -> dict[str, object] | UnsetType:
+    return {"keyMaterialId": keys[0].material_id} if keys else UNSET
+
+
+def _resources(found: Sequence[KmsKey], account: str) -> tuple[Resource, ...]:
+    """The keys of the caller's own account that were found, whether or not the caller may use them."""
+    return tuple(Resource(key.account, "AWS::KMS::Key", key.arn) for key in found if key.account == account)
+
+
+def _two_uuids() -> tuple[str, str]:
+    """Two random UUIDs, version 4 (RFC 9562), from one read of the system's generator: `uuid` makes one in as long."""
+    digits = os.urandom(32).hex()
+    return _uuid(digits[:32]), _uuid(digits[32:])
+
+
+def _uuid(digits: str) -> str:
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

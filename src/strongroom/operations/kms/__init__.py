@@ -1,0 +1,1 @@
+"""The operations of AWS KMS, one file per family."""

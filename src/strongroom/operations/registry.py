@@ -1,0 +1,136 @@
+"""Every operation, one row each: the table of contents.
+
+A row says what it takes and gives, what it acts on, and what runs. `docs/compatibility.md` is generated from it, and a
+test compares it with botocore's service model. An operation that is not built yet has a row all the same: it answers
+UnsupportedOperationException.
+"""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from strongroom.errors import UnknownOperation
+from strongroom.messages import kms as messages
+from strongroom.messages.declaration import OperationMessages
+from strongroom.operations.kms import data_keys, encryption, keys, random_bytes
+from strongroom.operations.logged import Logged, members
+from strongroom.operations.targets import Target
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One row.
+
+    `targets` is a pure function of the request (and checks its parameters: step 7). Exactly one of `run` (returns the
+    response) and `change` (returns a Change to commit) is there, or neither if the operation is not built.
+    `reads_storage` and `change` keep it off the event loop. `uses_material`: the record names the key material.
+    `logged` says which members of the request the audit record shows, `logged_response` which of the response.
+    """
+
+    name: str
+    service: str = "kms"
+    messages: OperationMessages
+    read_only: bool = True
+    targets: Callable[..., Sequence[Target]] | None = None
+    run: Callable[..., Struct | None] | None = None
+    change: Callable[..., object] | None = None
+    reads_storage: bool = False
+    uses_material: bool = False
+    logged: Logged = members()
+    logged_response: Callable[..., dict[str, object]] | None = None
+
+    @property
+    def built(self) -> bool:
+        """Whether the operation does anything yet."""
+        return self.targets is not None
+
+
+_BUILT = (
+    Operation(
+        name="CreateKey",
+        messages=messages.OPERATIONS["CreateKey"],
+        read_only=False,
+        targets=keys.create_key_targets,
+        change=keys.create_key,
+        logged=keys.logged_create_key,
+        logged_response=keys.logged_created_key,
+    ),
+    Operation(
+        name="Decrypt",
+        messages=messages.OPERATIONS["Decrypt"],
+        targets=encryption.decrypt_targets,
+        run=encryption.decrypt,
+        uses_material=True,
+        logged=encryption.logged_decrypt,
+    ),
+    Operation(
+        name="DescribeKey",
+        messages=messages.OPERATIONS["DescribeKey"],
+        targets=keys.describe_key_targets,
+        run=keys.describe_key,
+        reads_storage=True,
+        logged=members("key_id"),
+    ),
+    Operation(
+        name="Encrypt",
+        messages=messages.OPERATIONS["Encrypt"],
+        targets=encryption.encrypt_targets,
+        run=encryption.encrypt,
+        uses_material=True,
+        logged=encryption.logged_encrypt,
+    ),
+    Operation(
+        name="GenerateDataKey",
+        messages=messages.OPERATIONS["GenerateDataKey"],
+        targets=data_keys.generate_data_key_targets,
+        run=data_keys.generate_data_key,
+        uses_material=True,
+        logged=members("key_id", "key_spec", "number_of_bytes", "encryption_context", "dry_run"),
+    ),
+    Operation(
+        name="GenerateDataKeyWithoutPlaintext",
+        messages=messages.OPERATIONS["GenerateDataKeyWithoutPlaintext"],
+        targets=data_keys.generate_data_key_without_plaintext_targets,
+        run=data_keys.generate_data_key_without_plaintext,
+        uses_material=True,
+        logged=members("key_id", "key_spec", "number_of_bytes", "encryption_context", "dry_run"),
+    ),
+    Operation(
+        name="GenerateRandom",
+        messages=messages.OPERATIONS["GenerateRandom"],
+        targets=random_bytes.generate_random_targets,
+        run=random_bytes.generate_random,
+        logged=members("number_of_bytes", "custom_key_store_id"),
+    ),
+    Operation(
+        name="ListKeys",
+        messages=messages.OPERATIONS["ListKeys"],
+        targets=keys.list_keys_targets,
+        run=keys.list_keys,
+        reads_storage=True,
+        logged=members("limit", "marker", "resource_owners"),
+    ),
+)
+
+_READ_ONLY_NOT_BUILT = frozenset(
+    {
+        "Decapsulate", "DeriveSharedSecret", "DescribeCustomKeyStores", "Encapsulate", "GenerateDataKeyPair",
+        "GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "GetKeyLastUsage", "GetKeyPolicy",
+        "GetKeyRotationStatus", "GetParametersForImport", "GetPublicKey", "ListAliases", "ListGrants",
+        "ListKeyPolicies", "ListKeyRotations", "ListResourceTags", "ListRetirableGrants", "ReEncrypt", "Sign",
+        "Verify", "VerifyMac",
+    }
+)  # fmt: skip
+
+OPERATIONS: dict[tuple[str, str], Operation] = {
+    ("kms", name): Operation(name=name, messages=pair, read_only=name in _READ_ONLY_NOT_BUILT)
+    for name, pair in messages.OPERATIONS.items()
+} | {(operation.service, operation.name): operation for operation in _BUILT}
+"""(service, operation name) -> row."""
+
+
+def find_operation(service: str, name: str | None) -> Operation:
+    """Step 2 of the order of checks. Raises UnknownOperation."""
+    operation = OPERATIONS.get((service, name or ""))
+    if operation is None:
+        raise UnknownOperation
+    return operation

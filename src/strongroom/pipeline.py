@@ -1,0 +1,230 @@
+"""The life of a request, on one screen: authenticate, decode, find targets, authorize, run, audit, answer.
+
+The order of checks is AWS's (docs/architecture.md numbers it; the numbers stand beside the code):
+1 method and content type (wire), 2 target, 3 signature, 4 JSON, 5 types, 6 constraints, 7 parameters, 8 key,
+9 authorization, 10 key state, 11 usage, 12 algorithm, 13 sizes, 14 work, 15 dry run.
+
+Whatever happens, a request leaves exactly one audit record before its answer leaves; if the record cannot be kept, the
+request fails. Plain functions do the work; what may wait for a disk or a device runs on the thread pool.
+"""
+
+import asyncio
+import hashlib
+import sys
+import traceback
+from collections.abc import Callable, Container, Sequence
+from concurrent.futures import Executor
+from functools import lru_cache
+from typing import NamedTuple
+
+from msgspec import Struct
+
+from strongroom.audit.strangers import StrangersLog
+from strongroom.audit.writer import AuditWriter
+from strongroom.errors import (
+    ConflictError,
+    DryRunOperation,
+    IntegrityError,
+    KMSInternal,
+    RequestError,
+    RollbackError,
+    UnrecognizedClient,
+    UnsupportedOperation,
+)
+from strongroom.keystores.contract import KeyStore
+from strongroom.messages import codec
+from strongroom.model.exchange import Answer, Incoming
+from strongroom.operations import targets
+from strongroom.operations.call import Call, Change
+from strongroom.operations.event import Event, new_event, record_of_call, record_of_stranger
+from strongroom.operations.registry import Operation, find_operation
+from strongroom.sigv4.authorization import read_authorization
+from strongroom.sigv4.request import SignedRequest
+from strongroom.sigv4.signing import derive_signing_key
+from strongroom.sigv4.verify import verify
+from strongroom.snapshot import Credential, LiveSnapshot, Snapshot
+from strongroom.storage.contract import OutboxEntry, Storage
+
+_ATTEMPTS = 10
+"""How often a change is decided again when others keep changing what it was decided on."""
+
+
+class Caller(NamedTuple):
+    """An authenticated caller: who, for which Region they signed, and the state in which that was so."""
+
+    credential: Credential
+    region: str
+    snapshot: Snapshot
+
+
+class Pipeline:
+    """What all requests share. For one event loop."""
+
+    def __init__(  # noqa: PLR0913 — the composition root names every part
+        self,
+        *,
+        state: LiveSnapshot,
+        storage: Storage,
+        key_store: KeyStore,
+        audit: AuditWriter,
+        strangers: StrangersLog,
+        pool: Executor,
+        regions: Container[str],
+        clock: Callable[[], float],
+        on_fatal: Callable[[str], None],
+    ) -> None:
+        """`clock` gives seconds since the epoch. `on_fatal` is told why this process must not go on serving."""
+        self._state = state
+        self._storage = storage
+        self._key_store = key_store
+        self._audit = audit
+        self._strangers = strangers
+        self._pool = pool
+        self._regions = regions
+        self._clock = clock
+        self._on_fatal = on_fatal
+        self._signing_key = lru_cache(maxsize=4096)(derive_signing_key)
+
+    async def answer(self, incoming: Incoming, service: str, name: str | None) -> Answer:
+        """Answer one request. Never raises."""
+        event = new_event(incoming, self._clock())
+        try:
+            operation = find_operation(service, name)  # 2
+            caller = self._authenticate(incoming, service, event.now)  # 3
+        except Exception as error:  # noqa: BLE001 — nothing a stranger sends ends without an answer
+            return self._refuse_stranger(event, name or "", self._told(error))
+        try:
+            return await self._serve(event, operation, caller)
+        except Exception as error:  # noqa: BLE001 — nothing a caller sends ends without a record and an answer
+            return await self._refuse_caller(event, operation, caller, self._told(error))
+
+    def refuse(self, incoming: Incoming, error: RequestError) -> Answer:
+        """Answer a request in which no operation can be told."""
+        return self._refuse_stranger(new_event(incoming, self._clock()), "", error)
+
+    def _authenticate(self, incoming: Incoming, service: str, now: float) -> Caller:
+        """Step 3. Raises the signature errors of the order of checks."""
+        signed = SignedRequest(incoming.method, incoming.path, incoming.query, incoming.headers)
+        authorization = read_authorization(signed, service=service, regions=self._regions, now=now)
+        snapshot = self._state.current()
+        credential = snapshot.credentials.get(authorization.access_key_id)
+        if credential is None or authorization.session_token is not None:
+            raise UnrecognizedClient("The security token included in the request is invalid.")
+        signing_key = self._signing_key(credential.secret, authorization.date, authorization.region, service)
+        payload_sha256 = hashlib.sha256(incoming.body).hexdigest()
+        verify(signed, authorization, payload_sha256=payload_sha256, signing_key=signing_key)
+        return Caller(credential, authorization.region, snapshot)
+
+    async def _serve(self, event: Event, operation: Operation, caller: Caller) -> Answer:
+        """Steps 4 to 15, the record, and the answer of a request that succeeds."""
+        if operation.targets is None:
+            raise UnsupportedOperation
+        request = codec.decode(operation.messages.request, event.incoming.body)  # 4, 5, 6
+        event.request = request
+        declared = operation.targets(request)  # 7
+        snapshot = caller.snapshot
+        for _ in range(_ATTEMPTS):
+            call = self._call(event, caller, snapshot)
+            self._authorize(event, operation, call, declared)  # 8, 9, 10, 11
+            try:
+                if operation.change is not None:
+                    return await self._change(event, operation, caller, call)
+                return await self._run(event, operation, caller, call)
+            except ConflictError:
+                snapshot = self._state.current()
+        raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
+
+    def _authorize(self, event: Event, operation: Operation, call: Call, declared: Sequence[targets.Target]) -> None:
+        """Steps 8 to 11. Leaves the keys found and authorized in the event."""
+        event.found, event.keys = (), ()
+        for target in declared:
+            if isinstance(target, targets.AccountTarget):
+                targets.authorize_in_account(target, call.principal)
+                continue
+            found = targets.find(target, call.snapshot, call.principal, call.region)
+            event.found += (found.entry.key,)
+            event.keys += (targets.authorize(target, found, call.principal, operation.name),)
+
+    async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
+        """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""
+        assert operation.run is not None, "a built operation runs or changes"
+        if operation.reads_storage or self._key_store.blocking:
+            loop = asyncio.get_running_loop()
+            response = await loop.run_in_executor(self._pool, operation.run, call, event.request, event.keys)
+        else:
+            response = operation.run(call, event.request, event.keys)
+        _end_dry_run(event)
+        await self._audit.write(self._record(event, operation, caller, response))
+        return Answer(event.request_id, response)
+
+    async def _change(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
+        """Steps 12 to 15 of an operation that changes state; its record is committed with the change, then chained."""
+        loop = asyncio.get_running_loop()
+        response, record, number = await loop.run_in_executor(self._pool, self._commit, event, operation, caller, call)
+        await self._audit.write(record, change=number)
+        return Answer(event.request_id, response)
+
+    def _commit(
+        self, event: Event, operation: Operation, caller: Caller, call: Call
+    ) -> tuple[Struct | None, bytes, int]:
+        """Run a change and make it durable together with its audit record. Blocks on the disk."""
+        assert operation.change is not None, "asked for changes only"
+        change = operation.change(call, event.request, event.keys)
+        assert isinstance(change, Change), "a change says what to write"
+        _end_dry_run(event)
+        record = self._record(event, operation, caller, change.response)
+        outbox = OutboxEntry(self._audit.chain_id, event.event_id, record)
+        position = self._storage.commit(change.writes, outbox)
+        return change.response, record, position.number
+
+    def _call(self, event: Event, caller: Caller, snapshot: Snapshot) -> Call:
+        return Call(
+            event.now,
+            event.request_id,
+            caller.credential.principal,
+            caller.region,
+            snapshot,
+            self._key_store,
+            self._storage,
+        )
+
+    def _record(
+        self, event: Event, operation: Operation, caller: Caller, outcome: Struct | RequestError | None
+    ) -> bytes:
+        credential = caller.credential
+        account = credential.principal.account
+        return record_of_call(event, operation, credential.identity, account, caller.region, outcome)
+
+    async def _refuse_caller(self, event: Event, operation: Operation, caller: Caller, error: RequestError) -> Answer:
+        try:
+            await self._audit.write(self._record(event, operation, caller, error))
+        except Exception as unrecorded:  # noqa: BLE001 — then that is what the caller is told
+            error = self._told(unrecorded)
+        return Answer(event.request_id, error=error)
+
+    def _refuse_stranger(self, event: Event, name: str, error: RequestError) -> Answer:
+        self._strangers.write(record_of_stranger(event, name, error), event.now)
+        return Answer(event.request_id, error=error)
+
+    def _told(self, error: Exception) -> RequestError:
+        """What the caller is told of a failure. Our own failures say nothing of their cause."""
+        if isinstance(error, RequestError):
+            return error
+        if isinstance(error, IntegrityError | RollbackError):
+            self._on_fatal(str(error))
+        else:
+            _report(error)
+        return KMSInternal("An internal error occurred. Try the request again.")
+
+
+def _end_dry_run(event: Event) -> None:
+    """Step 15."""
+    if getattr(event.request, "dry_run", None):
+        raise DryRunOperation("The request would have succeeded, but the DryRun option is set.")
+
+
+def _report(error: Exception) -> None:
+    """Say on standard error where a request crashed, without the exception's text: it may quote what it was given."""
+    places = traceback.extract_tb(error.__traceback__)[-3:]
+    where = " < ".join(f"{place.filename.rpartition('/')[2]}:{place.lineno}" for place in reversed(places))
+    sys.stderr.write(f"strongroom: {type(error).__name__} at {where}\n")

@@ -1,0 +1,163 @@
+"""The in-memory, immutable view of what is stored, which requests read.
+
+A request takes one `Snapshot` and sees one state from its first check to its last. `LiveSnapshot.current()` first asks
+the storage whether anybody committed since; if so it takes the changes over before it answers, so that on one machine
+every server process agrees at once.
+"""
+
+from collections.abc import Callable
+
+from msgspec import Raw, Struct, structs
+
+from strongroom.audit.record import root_identity
+from strongroom.authorization.policy import KeyPolicy, compile_policy
+from strongroom.errors import IntegrityError, MalformedPolicyDocument
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_reference import KeyReference
+from strongroom.model.principal import AccessKey, Principal, root_user
+from strongroom.storage.contract import Changes, Contents, Position, Removed, Storage, Stored
+
+
+class KeyEntry(Struct, frozen=True):
+    """A KMS key with the number of the change that wrote it, and its key materials by material id."""
+
+    key: KmsKey
+    number: int
+    materials: dict[str, KeyMaterial]
+
+    @property
+    def policy(self) -> KeyPolicy:
+        """The compiled key policy. It compiled when it was stored; one that does not any more is refused."""
+        try:
+            return compile_policy(self.key.policy)
+        except MalformedPolicyDocument as error:
+            raise IntegrityError(f"the policy of {self.key.arn} cannot be compiled") from error
+
+
+class Credential(Struct, frozen=True):
+    """An access key that can sign: whose it is, its secret, and the userIdentity of its audit records."""
+
+    principal: Principal
+    identity: Raw
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"Credential({self.principal.access_key_id})"
+
+
+class Snapshot(Struct, frozen=True):
+    """The state at one position. Key entries by (region, account, key id); materials by (region, material id)."""
+
+    position: Position
+    keys: dict[tuple[str, str, str], KeyEntry]
+    materials: dict[tuple[str, str], tuple[str, str, str]]
+    credentials: dict[str, Credential]
+
+    def find_key(self, reference: KeyReference) -> KeyEntry | None:
+        """The key that a reference means, or None. No aliases exist yet."""
+        return self.keys.get((reference.region, reference.account, reference.name))
+
+    def find_key_of_material(self, region: str, material_id: str) -> KeyEntry | None:
+        """The key in this Region that a ciphertext's key material belongs to, or None."""
+        identity = self.materials.get((region, material_id))
+        return None if identity is None else self.keys.get(identity)
+
+    def __repr__(self) -> str:
+        return f"Snapshot({self.position.number}, {len(self.keys)} keys)"
+
+
+class LiveSnapshot:
+    """Keeps the current snapshot. For the event loop's thread alone."""
+
+    def __init__(
+        self, storage: Storage, open_secret: Callable[[AccessKey], str], forget: Callable[[str], None]
+    ) -> None:
+        """`open_secret` unseals a secret access key; `forget` is told the ids of key materials that are gone."""
+        self._storage = storage
+        self._open_secret = open_secret
+        self._forget = forget
+        self._version = storage.version()
+        self._snapshot = self._from_contents(storage.load())
+
+    def current(self) -> Snapshot:
+        """The state as of now: nothing that was acknowledged before this call is missing.
+
+        Raises IntegrityError, RollbackError or StorageError if what is stored cannot be trusted or read.
+        """
+        version = self._storage.version()
+        if version != self._version:
+            self._catch_up()
+            self._version = version
+        return self._snapshot
+
+    def _catch_up(self) -> None:
+        changes = self._storage.changes_since(self._snapshot.position)
+        if changes is None:
+            self._snapshot = self._from_contents(self._storage.load())
+        elif changes.position != self._snapshot.position:
+            self._snapshot = self._with_changes(changes)
+
+    def _from_contents(self, contents: Contents) -> Snapshot:
+        empty = Snapshot(contents.position, {}, {}, {})
+        return self._applied(empty, contents.position, contents.records, [])
+
+    def _with_changes(self, changes: Changes) -> Snapshot:
+        copy = structs.replace(
+            self._snapshot,
+            keys=dict(self._snapshot.keys),
+            materials=dict(self._snapshot.materials),
+            credentials=dict(self._snapshot.credentials),
+        )
+        return self._applied(copy, changes.position, changes.written, changes.removed)
+
+    def _applied(
+        self, snapshot: Snapshot, position: Position, written: list[Stored], removed: list[Removed]
+    ) -> Snapshot:
+        """Fill the given snapshot's own dictionaries, then hand it out under its new position."""
+        for stored in written:
+            if isinstance(stored.record, KmsKey):
+                _put_key(snapshot, stored.record, stored.number)
+        for stored in written:
+            match stored.record:
+                case KeyMaterial():
+                    _put_material(snapshot, stored.record)
+                case AccessKey():
+                    principal = root_user(stored.record.account, stored.record.access_key_id)
+                    credential = Credential(principal, root_identity(principal), self._open_secret(stored.record))
+                    snapshot.credentials[stored.record.access_key_id] = credential
+                case _:  # accounts, domain keys and the installation are not asked for by requests
+                    pass
+        for gone in removed:
+            self._remove(snapshot, gone)
+        return structs.replace(snapshot, position=position)
+
+    def _remove(self, snapshot: Snapshot, gone: Removed) -> None:
+        if gone.kind is AccessKey:
+            snapshot.credentials.pop(str(gone.key[0]), None)
+        elif gone.kind is KmsKey:
+            account, region, key_id = map(str, gone.key)
+            snapshot.keys.pop((region, account, key_id), None)
+        elif gone.kind is KeyMaterial:
+            account, region, key_id, material_id = map(str, gone.key)
+            snapshot.materials.pop((region, material_id), None)
+            entry = snapshot.keys.get((region, account, key_id))
+            if entry is not None:
+                left = {name: kept for name, kept in entry.materials.items() if name != material_id}
+                snapshot.keys[region, account, key_id] = structs.replace(entry, materials=left)
+            self._forget(material_id)
+
+
+def _put_key(snapshot: Snapshot, key: KmsKey, number: int) -> None:
+    identity = (key.region, key.account, key.key_id)
+    before = snapshot.keys.get(identity)
+    snapshot.keys[identity] = KeyEntry(key, number, {} if before is None else before.materials)
+
+
+def _put_material(snapshot: Snapshot, material: KeyMaterial) -> None:
+    identity = (material.region, material.account, material.key_id)
+    entry = snapshot.keys.get(identity)
+    if entry is None:
+        raise IntegrityError(f"key material {material.material_id} belongs to no key")
+    materials = {**entry.materials, material.material_id: material}
+    snapshot.keys[identity] = structs.replace(entry, materials=materials)
+    snapshot.materials[material.region, material.material_id] = identity

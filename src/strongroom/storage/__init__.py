@@ -1,0 +1,1 @@
+"""What the service remembers, in authenticated rows."""

@@ -1,0 +1,168 @@
+"""What the service remembers: the contract that every storage fulfils.
+
+State is a set of records. A *change* is one transaction: it takes the next number, writes records, appends to the
+MAC-chained feed, and puts the audit record of the request that caused it into the outbox, all or nothing.
+Every record remembers the number of the change that wrote it; a writer says which number it decided on, and gets
+ConflictError if another change came between.
+
+All methods block on disk and may be called from any thread, except `version`, which is for the event loop's thread.
+All raise StorageError when the database cannot be read or written, and IntegrityError, naming the row, when what
+they read was altered.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple, Protocol, TypeVar
+
+from strongroom.model.domain_key import DomainKey
+from strongroom.model.installation import Installation
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.principal import AccessKey, Account
+
+Record = Installation | DomainKey | Account | AccessKey | KmsKey | KeyMaterial
+R = TypeVar("R", bound=Record)
+
+
+class Position(NamedTuple):
+    """How far the state has come: the number of the newest change and the feed's chain value after it."""
+
+    number: int
+    chain: bytes
+
+
+class Stored(NamedTuple):
+    """A record and the number of the change that wrote it."""
+
+    record: Record
+    number: int
+
+
+class Insert(NamedTuple):
+    """Write a record that must not exist yet."""
+
+    record: Record
+
+
+class Replace(NamedTuple):
+    """Write a record over the one of the same key that change `number` wrote."""
+
+    record: Record
+    number: int
+
+
+class Delete(NamedTuple):
+    """Remove the record that change `number` wrote."""
+
+    record: Record
+    number: int
+
+
+Write = Insert | Replace | Delete
+
+
+class Removed(NamedTuple):
+    """A record that is gone: its type and primary key."""
+
+    kind: type
+    key: tuple[str | int, ...]
+
+
+class Contents(NamedTuple):
+    """The whole verified state at a position."""
+
+    position: Position
+    records: list[Stored]
+
+
+class Changes(NamedTuple):
+    """What to apply to a state at an older position to reach `position`: each record once, as it is now."""
+
+    position: Position
+    written: list[Stored]
+    removed: list[Removed]
+
+
+class OutboxEntry(NamedTuple):
+    """The audit record of a change, committed with it. `record` is the encoded CloudTrail record."""
+
+    chain_id: str
+    event_id: str
+    record: bytes
+
+
+class PendingRecord(NamedTuple):
+    """An audit record in the outbox: the change it belongs to, and the entry."""
+
+    number: int
+    entry: OutboxEntry
+
+
+class AuditChain(NamedTuple):
+    """A registered audit chain: how far its log is known to have come (`sequence`, `mac`), and whether it ended.
+
+    Only a clean end sets `ended`. `opened` is in seconds since the epoch; `mac` is 32 bytes.
+    """
+
+    chain_id: str
+    opened: float
+    sequence: int
+    mac: bytes
+    ended: bool
+
+
+class Storage(Protocol):
+    """State, change feed, outbox and registered audit chains."""
+
+    def load(self) -> Contents:
+        """Read everything and prove it: each row's MAC, and rows = checkpoint + feed. Writes a checkpoint when due."""
+        ...
+
+    def version(self) -> int:
+        """A number that differs after any other connection committed. A few microseconds; nothing is verified."""
+        ...
+
+    def position(self) -> Position:
+        """The newest change."""
+        ...
+
+    def changes_since(self, position: Position) -> Changes | None:
+        """What changed after `position`, verified along the chain; None if the feed no longer reaches back that far.
+
+        Raises RollbackError if the database is behind `position`, IntegrityError if its feed is not a continuation.
+        """
+        ...
+
+    def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None, *, beyond: int = 0) -> Position:
+        """Make one change durable, or none of it: ConflictError if an expectation of `writes` does not hold.
+
+        Its number is the next, or the first after `beyond`: the newest change that is known to be lost, where an
+        operator accepts that an older database was put back.
+        """
+        ...
+
+    def find(self, kind: type[R], key: tuple[str | int, ...]) -> tuple[R, int] | None:
+        """Read one record by primary key, verified, with its number."""
+        ...
+
+    def list_keys(self, account: str, region: str, *, after: str, limit: int) -> list[KmsKey]:
+        """KMS keys in order of key id, beginning after `after` (empty: from the start), at most `limit`; verified."""
+        ...
+
+    def register_chain(self, chain: AuditChain, *, chained: Sequence[int] = ()) -> None:
+        """Insert or update a chain, and drop from the outbox the records of the changes that are in its log now."""
+        ...
+
+    def chains(self) -> list[AuditChain]:
+        """All registered chains, verified, oldest first."""
+        ...
+
+    def outbox(self) -> list[PendingRecord]:
+        """Audit records not yet dropped, verified against the feed, in order of change."""
+        ...
+
+    def change_records(self) -> Iterator[tuple[int, bytes]]:
+        """Number and SHA-256 of the audit record of each change in the feed that has one, in order, verified."""
+        ...
+
+    def close(self) -> None:
+        """Release every connection."""
+        ...

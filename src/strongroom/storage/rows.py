@@ -1,0 +1,175 @@
+"""Records in their tables, written with a code and verified when read. The connection is in a transaction already.
+
+Nothing here is particular to one database system.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple, assert_never
+
+from sqlalchemy import Connection, Select, Update, bindparam, delete, insert, select, update
+from sqlalchemy import Delete as DeleteStatement
+from sqlalchemy import Insert as InsertStatement
+from sqlalchemy.exc import IntegrityError as ConstraintError
+
+from strongroom.errors import ConflictError
+from strongroom.model.key import KmsKey
+from strongroom.storage.contract import Delete, Insert, R, Removed, Replace, Stored, Write
+from strongroom.storage.proof import Entry, Numbers, RowName, altered, unauthentic
+from strongroom.storage.row_authentication import matches, row_mac
+from strongroom.storage.tables import (
+    KMS_KEYS,
+    RECORD_TABLES,
+    TABLES_BY_NAME,
+    Cell,
+    Key,
+    RecordTable,
+    Row,
+    from_row,
+    to_row,
+)
+
+
+class _Statements(NamedTuple):
+    """What is done to one table. The primary key is bound as `key_` and the column's name."""
+
+    read: Select[*tuple[Cell, ...]]
+    read_all: Select[*tuple[Cell, ...]]
+    insert: InsertStatement
+    replace: Update
+    delete: DeleteStatement
+
+
+def _statements(entry: RecordTable) -> _Statements:
+    table = entry.table
+    this_row = [table.c[name] == bindparam(f"key_{name}") for name in entry.key]
+    as_decided = [*this_row, table.c.number == bindparam("decided_on")]
+    return _Statements(
+        read=select(table).where(*this_row),
+        read_all=select(table),
+        insert=insert(table),
+        replace=update(table).where(*as_decided),
+        delete=delete(table).where(*as_decided),
+    )
+
+
+_STATEMENTS: dict[type, _Statements] = {kind: _statements(entry) for kind, entry in RECORD_TABLES.items()}
+_LIST_KEYS = (
+    select(KMS_KEYS)
+    .where(
+        KMS_KEYS.c.account == bindparam("account"),
+        KMS_KEYS.c.region == bindparam("region"),
+        KMS_KEYS.c.key_id > bindparam("after"),
+    )
+    .order_by(KMS_KEYS.c.key_id)
+    .limit(bindparam("at_most"))
+)
+
+
+def _bound(entry: RecordTable, key: Key) -> dict[str, str | int]:
+    return {f"key_{name}": value for name, value in zip(entry.key, key, strict=True)}
+
+
+def _verified(row_key: bytes, kind: type[R], cells: Iterable[Cell]) -> tuple[R, int]:
+    entry = RECORD_TABLES[kind]
+    row = entry.row(cells)
+    if not _is_authentic(row_key, entry, row):
+        raise altered(unauthentic(RowName(entry.name, entry.key_of(row))))
+    return from_row(kind, row), _number(row)
+
+
+def _is_authentic(row_key: bytes, entry: RecordTable, row: Row) -> bool:
+    return matches(row_mac(row_key, entry.name, row), row["mac"])
+
+
+def _number(row: Row) -> int:
+    number = row["number"]
+    assert isinstance(number, int)  # the row is authentic
+    return number
+
+
+def find(connection: Connection, row_key: bytes, kind: type[R], key: Key) -> tuple[R, int] | None:
+    """Read a record by primary key, with its number. Raises IntegrityError."""
+    bound = _bound(RECORD_TABLES[kind], key)
+    row = connection.execute(_STATEMENTS[kind].read, bound).one_or_none()
+    return None if row is None else _verified(row_key, kind, row)
+
+
+def list_keys(
+    connection: Connection, row_key: bytes, account: str, region: str, *, after: str, limit: int
+) -> list[KmsKey]:
+    """Read up to `limit` KMS keys in order of key id, those after `after`. Raises IntegrityError."""
+    bound = {"account": account, "region": region, "after": after, "at_most": limit}
+    return [_verified(row_key, KmsKey, row)[0] for row in connection.execute(_LIST_KEYS, bound)]
+
+
+def read_all(connection: Connection, row_key: bytes) -> tuple[list[Stored], Numbers, list[RowName]]:
+    """Read every record.
+
+    Returns the authentic records, the numbers of the changes that wrote them, and the rows that are not authentic.
+    """
+    records: list[Stored] = []
+    numbers: Numbers = {}
+    edited: list[RowName] = []
+    for kind, entry in RECORD_TABLES.items():
+        for cells in connection.execute(_STATEMENTS[kind].read_all):
+            row = entry.row(cells)
+            name = RowName(entry.name, entry.key_of(row))
+            if _is_authentic(row_key, entry, row):
+                numbers[name] = _number(row)
+                records.append(Stored(from_row(kind, row), numbers[name]))
+            else:
+                edited.append(name)
+    return records, numbers, edited
+
+
+def write(connection: Connection, row_key: bytes, writes: Sequence[Write], number: int) -> list[Entry]:
+    """Carry out the writes of change `number`. Returns its feed entries; raises ConflictError."""
+    return [_write_one(connection, row_key, one, number) for one in writes]
+
+
+def _write_one(connection: Connection, row_key: bytes, one: Write, number: int) -> Entry:
+    kind = type(one.record)
+    entry = RECORD_TABLES[kind]
+    statements = _STATEMENTS[kind]
+    row = to_row(one.record) | {"number": number}
+    row["mac"] = row_mac(row_key, entry.name, row)
+    key = entry.key_of(row)
+    name = RowName(entry.name, key)
+    match one:
+        case Insert():
+            try:
+                connection.execute(statements.insert, row)
+            except ConstraintError as error:
+                raise ConflictError(f"{name} exists already") from error
+            return Entry(*name, None, number)
+        case Replace():
+            decided = _bound(entry, key) | {"decided_on": one.number}
+            done = connection.execute(statements.replace, row | decided)
+            new: int | None = number
+        case Delete():
+            done = connection.execute(statements.delete, _bound(entry, key) | {"decided_on": one.number})
+            new = None
+        case _:
+            assert_never(one)
+    if done.rowcount != 1:
+        raise ConflictError(f"{name} is not as change {one.number} wrote it")
+    return Entry(*name, one.number, new)
+
+
+def current(connection: Connection, row_key: bytes, entries: Iterable[Entry]) -> tuple[list[Stored], list[Removed]]:
+    """Read the rows of feed entries as they are now. Raises IntegrityError unless they are as the entries say."""
+    written: list[Stored] = []
+    gone: list[Removed] = []
+    found: list[str] = []
+    for entry in entries:
+        kind = TABLES_BY_NAME[entry.table].kind
+        read = find(connection, row_key, kind, entry.key)
+        if (None if read is None else read[1]) != entry.new:
+            found.append(f"{entry.name}: it is not as the change feed says")
+        elif read is None:
+            gone.append(Removed(kind, entry.key))
+        else:
+            written.append(Stored(*read))
+    if found:
+        raise altered(*found)
+    return written, gone

@@ -1,0 +1,231 @@
+"""Storage in one SQLite file: the contract of `contract.py`, for the server processes of one machine.
+
+The file is in WAL mode with `synchronous=FULL`: an acknowledged change has been synced. Changes are serialized by
+SQLite's write lock; readers see the state as of their first read. docs/formats/storage.md specifies what is stored.
+"""
+
+import hashlib
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import Connection, Engine, select
+
+from strongroom.errors import RollbackError, StorageError
+from strongroom.model.domain_key import DomainKey
+from strongroom.model.key import KmsKey
+from strongroom.storage import audit_rows, feed, rows, sqlite_file
+from strongroom.storage.contract import (
+    AuditChain,
+    Changes,
+    Contents,
+    OutboxEntry,
+    PendingRecord,
+    Position,
+    R,
+    Write,
+)
+from strongroom.storage.proof import (
+    Entry,
+    RowName,
+    altered,
+    decode_entries,
+    encode_entries,
+    faults,
+    follow,
+    replay,
+    unauthentic,
+)
+from strongroom.storage.row_authentication import FeedRow, matches
+from strongroom.storage.tables import DOMAIN_KEYS, INSTALLATION, RECORD_TABLES, REVISION, Key, from_row
+
+
+class SqliteStorage:
+    """One open database; `Storage` says what each method promises. Made by `create` and `open`."""
+
+    def __init__(self, path: Path, row_key: bytes, engine: Engine, versions: sqlite3.Connection) -> None:
+        self._path = path
+        self._row_key = row_key
+        self._engine = engine
+        self._write_lock = threading.Lock()  # threads wait in line here; SQLite would have them poll
+        self._versions = versions
+
+    @classmethod
+    def create(cls, path: Path, row_key: bytes) -> "SqliteStorage":
+        """Make a new database, which only its owner may read, and open it. `row_key` is 32 bytes.
+
+        Raises StorageError if there is a file already, or if it cannot be made; then nothing is left behind.
+        """
+        with sqlite_file.explained(path):
+            sqlite_file.create_file(path)
+            engine = sqlite_file.make_engine(path)
+            try:
+                sqlite_file.use_write_ahead_log(engine)
+                with sqlite_file.writing(engine) as connection:
+                    sqlite_file.migrate(connection, path)
+                    feed.begin(connection, row_key)
+            except BaseException:
+                engine.dispose()
+                sqlite_file.remove_file(path)
+                raise
+            return cls(path, row_key, engine, sqlite_file.connect(path))
+
+    @classmethod
+    def open(cls, path: Path, row_key: bytes) -> "SqliteStorage":
+        """Open a database and bring its schema up to date. It proves nothing yet: that is `load`.
+
+        Raises StorageError if there is none or it cannot be used, DataDirectoryError if others may access its files.
+        """
+        with sqlite_file.explained(path):
+            engine = _open_engine(path)
+            try:
+                with engine.connect() as connection:
+                    current = sqlite_file.revision(connection)
+                if current != REVISION:
+                    with sqlite_file.writing(engine) as connection:
+                        sqlite_file.migrate(connection, path)
+                return cls(path, row_key, engine, sqlite_file.connect(path))
+            except BaseException:
+                engine.dispose()
+                raise
+
+    @contextmanager
+    def _reading(self) -> Iterator[Connection]:
+        with sqlite_file.explained(self._path), sqlite_file.reading(self._engine) as connection:
+            yield connection
+
+    @contextmanager
+    def _reading_once(self) -> Iterator[Connection]:
+        # One SELECT sees one state by itself, and is quicker without a transaction around it.
+        with sqlite_file.explained(self._path), self._engine.connect() as connection:
+            yield connection
+
+    @contextmanager
+    def _writing(self) -> Iterator[Connection]:
+        with sqlite_file.explained(self._path), self._write_lock, sqlite_file.writing(self._engine) as connection:
+            yield connection
+
+    def load(self) -> Contents:
+        """Read everything and prove it; see `Storage`. Names up to five faults in its IntegrityError."""
+        with self._reading() as connection:
+            proved = feed.read_feed(connection, self._row_key)
+            records, numbers, edited = rows.read_all(connection, self._row_key)
+        later = [row for row in proved.rows if row.number > proved.checkpoint.number]
+        expected, removed, found = replay(proved.checkpoint, later)
+        found = [*map(unauthentic, edited), *found, *faults(expected, removed, numbers, edited)]
+        if found:
+            raise altered(*found)
+        if len(later) >= feed.CHECKPOINT_AFTER:
+            with self._writing() as connection:
+                feed.write_checkpoint(connection, self._row_key, proved, numbers)
+        return Contents(Position(proved.head.number, proved.head.chain), records)
+
+    def version(self) -> int:
+        """A number that differs after any other connection committed; see `Storage`."""
+        try:
+            row: tuple[int] = self._versions.execute("PRAGMA data_version").fetchone()
+        except sqlite3.Error:
+            with sqlite_file.explained(self._path):
+                raise
+        return row[0]
+
+    def position(self) -> Position:
+        """The newest change; see `Storage`."""
+        with self._reading() as connection:
+            head = feed.read_head(connection, self._row_key)
+        return Position(head.number, head.chain)
+
+    def changes_since(self, position: Position) -> Changes | None:
+        """What changed after `position`; see `Storage`."""
+        with self._reading() as connection:
+            head = feed.read_head(connection, self._row_key)
+            if head.number < position.number:
+                raise RollbackError(
+                    f"the database stands at change {head.number}, but change {position.number} was made already"
+                )
+            feed_rows = feed.read_after(connection, position.number)
+            if feed_rows and feed_rows[0].previous != position.number:
+                return None
+            follow(self._row_key, position, feed_rows)
+            if not feed_rows and not matches(position.chain, head.chain):
+                raise altered(f"change {position.number} is not the one that was made before")
+            if len(feed_rows) != head.number - position.number:
+                return None  # the numbers jump where a rollback was accepted
+            newest: dict[RowName, Entry] = {entry.name: entry for row in feed_rows for entry in decode_entries(row)}
+            written, removed = rows.current(connection, self._row_key, newest.values())
+        return Changes(Position(head.number, head.chain), written, removed)
+
+    def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None, *, beyond: int = 0) -> Position:
+        """Make one change durable, with a number greater than `beyond`; see `Storage`."""
+        with self._writing() as connection:
+            head = feed.read_head(connection, self._row_key)
+            number = max(head.number, beyond) + 1
+            entries = encode_entries(rows.write(connection, self._row_key, writes, number))
+            record_hash: bytes | None = None
+            if outbox is not None:
+                audit_rows.put(connection, self._row_key, number, outbox)
+                record_hash = hashlib.sha256(outbox.record).digest()
+            change = FeedRow(number, head.number, entries, record_hash, chain=b"")
+            return feed.append(connection, self._row_key, head, change)
+
+    def find(self, kind: type[R], key: Key) -> tuple[R, int] | None:
+        """Read one record by primary key; see `Storage`."""
+        with self._reading_once() as connection:
+            return rows.find(connection, self._row_key, kind, key)
+
+    def list_keys(self, account: str, region: str, *, after: str, limit: int) -> list[KmsKey]:
+        """KMS keys in order of key id; see `Storage`."""
+        with self._reading_once() as connection:
+            return rows.list_keys(connection, self._row_key, account, region, after=after, limit=limit)
+
+    def register_chain(self, chain: AuditChain, *, chained: Sequence[int] = ()) -> None:
+        """Insert or update a chain, and drop records from the outbox; see `Storage`."""
+        with self._writing() as connection:
+            audit_rows.register_chain(connection, self._row_key, chain, chained)
+
+    def chains(self) -> list[AuditChain]:
+        """All registered chains, oldest first; see `Storage`."""
+        with self._reading() as connection:
+            return audit_rows.read_chains(connection, self._row_key)
+
+    def outbox(self) -> list[PendingRecord]:
+        """Audit records not yet dropped, in order of change; see `Storage`."""
+        with self._reading() as connection:
+            return audit_rows.read_outbox(connection, self._row_key)
+
+    def change_records(self) -> Iterator[tuple[int, bytes]]:
+        """The hashes of the audit records of the changes in the feed; see `Storage`."""
+        with self._reading() as connection:
+            feed_rows = feed.read_feed(connection, self._row_key).rows
+        return ((row.number, row.record_hash) for row in feed_rows if row.record_hash is not None)
+
+    def close(self) -> None:
+        """Release every connection."""
+        self._versions.close()
+        self._engine.dispose()
+
+
+def _open_engine(path: Path) -> Engine:
+    sqlite_file.check_file(path)
+    return sqlite_file.make_engine(path)
+
+
+def read_domain_keys(path: Path) -> tuple[str, list[DomainKey]]:
+    """Read what is needed to get at the row-authentication key: the installation's id and all domain keys.
+
+    Nothing is verified: a wrapped domain key authenticates itself, and `SqliteStorage.load` verifies the rest later.
+    """
+    with sqlite_file.explained(path):
+        engine = _open_engine(path)
+        try:
+            with sqlite_file.reading(engine) as connection:
+                installations = connection.execute(select(INSTALLATION.c.installation_id)).scalars().all()
+                domain_keys = connection.execute(select(DOMAIN_KEYS)).all()
+        finally:
+            engine.dispose()
+    if len(installations) != 1:
+        raise StorageError(f"{path}: the database belongs to no installation; was `strongroom init` interrupted?")
+    table = RECORD_TABLES[DomainKey]
+    return installations[0], [from_row(DomainKey, table.row(cells)) for cells in domain_keys]

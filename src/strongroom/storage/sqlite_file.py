@@ -1,0 +1,159 @@
+"""The SQLite file itself: who may read it, how connections are set up, its schema, and plain reasons for failures."""
+
+import os
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, QueuePool, create_engine, text
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from strongroom.errors import DataDirectoryError, StorageError
+from strongroom.storage.tables import REVISION
+
+_BUSY_SECONDS = 5.0
+"""How long a statement waits for another process's lock."""
+_POOL_SIZE = 8
+"""Connections kept open; more are made while more threads read at once."""
+
+_NOT_OURS = "the database is damaged or not one of Strongroom's"
+_REASONS = {
+    sqlite3.SQLITE_BUSY: "the database is locked by another process",
+    sqlite3.SQLITE_LOCKED: "the database is locked by another process",
+    sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_CORRUPT: "the database is damaged",
+    sqlite3.SQLITE_NOTADB: "the file is damaged or not a database",
+    sqlite3.SQLITE_READONLY: "the database is read-only for this user",
+    sqlite3.SQLITE_PERM: "no permission to open the database",
+    sqlite3.SQLITE_CANTOPEN: "the database cannot be opened",
+    sqlite3.SQLITE_IOERR: "the disk reports an input or output error",
+    sqlite3.SQLITE_CONSTRAINT: "a row that the change would write is there already",
+    sqlite3.SQLITE_ERROR: _NOT_OURS,
+}
+
+
+@contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turn what SQLite, SQLAlchemy and the file system raise into a StorageError of one line without any values."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise StorageError(f"{path}: {_reason(error.orig)}") from error
+    except SQLAlchemyError as error:
+        raise StorageError(f"{path}: {_NOT_OURS}") from error
+    except sqlite3.Error as error:
+        raise StorageError(f"{path}: {_reason(error)}") from error
+    except OSError as error:
+        raise StorageError(f"{path}: {error.strerror}") from error
+
+
+def _reason(error: BaseException | None) -> str:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    if code is not None:
+        return _REASONS.get(code & 0xFF, f"SQLite failed with {getattr(error, 'sqlite_errorname', code)}")
+    if isinstance(error, sqlite3.OperationalError):  # from Python's module: text that is not UTF-8
+        return "the database is damaged"
+    return "the database is closed"
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open a connection to an existing file. It begins no transaction by itself, and may be used from any thread."""
+    connection = sqlite3.connect(
+        f"file:{quote(str(path.absolute()))}?mode=rw",
+        uri=True,
+        timeout=_BUSY_SECONDS,
+        isolation_level=None,
+        check_same_thread=False,
+    )
+    try:
+        connection.execute("PRAGMA synchronous = FULL")
+        connection.execute("PRAGMA secure_delete = ON")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+def make_engine(path: Path) -> Engine:
+    """Make a pool of connections to an existing file."""
+    return create_engine(
+        "sqlite://",
+        creator=lambda: connect(path),
+        poolclass=QueuePool,
+        pool_size=_POOL_SIZE,
+        max_overflow=-1,
+        hide_parameters=True,
+    )
+
+
+def use_write_ahead_log(engine: Engine) -> None:
+    """Put a new database into WAL mode, which it keeps: readers and the writer do not wait for each other."""
+    with engine.connect() as connection:
+        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one state, as of its first read."""
+    with engine.begin() as connection:
+        connection.connection.cursor().execute("BEGIN")
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that holds the write lock from its beginning."""
+    with engine.begin() as connection:
+        connection.connection.cursor().execute("BEGIN IMMEDIATE")
+        yield connection
+
+
+def create_file(path: Path) -> None:
+    """Create an empty database that its owner alone may read. Raises StorageError if there is a file already."""
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError as error:
+        raise StorageError(f"{path}: there is a database already") from error
+
+
+def remove_file(path: Path) -> None:
+    """Remove a database that could not be completed."""
+    for name in files(path):
+        name.unlink(missing_ok=True)
+
+
+def files(path: Path) -> list[Path]:
+    """The files of a database: itself, the write-ahead log, and the log's index."""
+    return [path, Path(f"{path}-wal"), Path(f"{path}-shm")]
+
+
+def check_file(path: Path) -> None:
+    """Raise StorageError if there is no database, DataDirectoryError if others may read or write it."""
+    if not path.exists():
+        raise StorageError(f"{path}: there is no database")
+    for name in files(path):
+        if name.exists() and stat.S_IMODE(name.stat().st_mode) & 0o077:
+            raise DataDirectoryError(f"{name}: other users may access it; its mode must be 0600")
+
+
+def revision(connection: Connection) -> str:
+    """The schema's revision."""
+    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
+
+
+def migrate(connection: Connection, path: Path) -> None:
+    """Bring the schema to REVISION, within the transaction that the connection is in."""
+    from alembic import command
+    from alembic.config import Config
+    from alembic.util import CommandError
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
+    config.attributes["connection"] = connection
+    try:
+        command.upgrade(config, REVISION)
+    except CommandError as error:
+        raise StorageError(f"{path}: the database was made by another version of Strongroom") from error

@@ -1,0 +1,236 @@
+"""The tables, and how a record becomes a row of its table.
+
+A record's table has one column per field of its struct, of the same name and in the same order, then `number` (the
+change that wrote the row) and `mac` (see `row_authentication`). Nothing here is particular to one database system.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Final, NamedTuple
+
+import msgspec
+from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, MetaData, Table, Text
+
+from strongroom.model.domain_key import DomainKey
+from strongroom.model.installation import Installation
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.principal import AccessKey, Account
+from strongroom.storage.contract import R, Record
+
+Cell = str | int | float | bytes | bool | None
+Row = Mapping[str, Cell]
+Key = tuple[str | int, ...]
+
+REVISION: Final = "0001"
+"""The newest migration: the schema that this module describes."""
+
+METADATA: Final = MetaData()
+
+
+def _text(name: str, *, key: bool = False) -> Column[str]:
+    return Column(name, Text, primary_key=key, nullable=False)
+
+
+def _number(name: str, *, key: bool = False) -> Column[int]:
+    return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
+
+
+def _time(name: str) -> Column[float]:
+    return Column(name, Double, nullable=False)
+
+
+def _blob(name: str) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=False)
+
+
+INSTALLATION: Final = Table(
+    "installation",
+    METADATA,
+    _text("installation_id", key=True),
+    _time("created"),
+    _blob("chain_public_key"),
+    _blob("digest_public_key"),
+    _number("number"),
+    _blob("mac"),
+)
+
+DOMAIN_KEYS: Final = Table(
+    "domain_keys",
+    METADATA,
+    _text("purpose", key=True),
+    Column("version", Integer, primary_key=True, nullable=False, autoincrement=False),
+    _time("created"),
+    _blob("wrapped"),
+    _number("number"),
+    _blob("mac"),
+)
+
+ACCOUNTS: Final = Table(
+    "accounts",
+    METADATA,
+    _text("account", key=True),
+    _time("created"),
+    _number("number"),
+    _blob("mac"),
+)
+
+ACCESS_KEYS: Final = Table(
+    "access_keys",
+    METADATA,
+    _text("access_key_id", key=True),
+    _text("account"),
+    _time("created"),
+    Column("domain_key_version", Integer, nullable=False),
+    _blob("sealed_secret"),
+    _number("number"),
+    _blob("mac"),
+)
+
+KMS_KEYS: Final = Table(
+    "kms_keys",
+    METADATA,
+    _text("account", key=True),
+    _text("region", key=True),
+    _text("key_id", key=True),
+    _text("key_spec"),
+    _text("key_usage"),
+    _text("origin"),
+    _text("state"),
+    _text("description"),
+    _text("policy"),
+    _text("tags"),  # JSON: [[key, value], …] in order of arrival
+    _time("created"),
+    _text("current_material_id"),
+    _text("key_manager"),
+    Column("multi_region", Boolean, nullable=False),
+    _number("number"),
+    _blob("mac"),
+)
+
+KEY_MATERIALS: Final = Table(
+    "key_materials",
+    METADATA,
+    _text("account", key=True),
+    _text("region", key=True),
+    _text("key_id", key=True),
+    _text("material_id", key=True),
+    Column("algorithm", Integer, nullable=False),
+    _text("key_store"),
+    Column("domain_key_version", Integer, nullable=False),
+    _blob("wrapped"),
+    _time("created"),
+    _number("number"),
+    _blob("mac"),
+)
+
+FEED: Final = Table(
+    "feed",
+    METADATA,
+    _number("number", key=True),
+    _number("previous"),
+    _text("entries"),  # JSON: [[table, [primary key…], old number or null, new number or null], …]
+    Column("record_hash", LargeBinary, nullable=True),
+    _blob("chain"),
+)
+
+FEED_HEAD: Final = Table(
+    "feed_head",
+    METADATA,
+    _number("number"),
+    _blob("chain"),
+    _text("pending"),  # JSON: the numbers of the changes whose audit records are in the outbox
+    _number("audit_chains"),  # how many audit chains were ever registered
+    _blob("mac"),
+)
+
+CHECKPOINT: Final = Table(
+    "checkpoint",
+    METADATA,
+    _number("number"),
+    _blob("chain"),
+    _number("floor_number"),
+    _blob("floor_chain"),
+    _text("listing"),  # JSON: [[table, [primary key…], number], …], sorted
+    _blob("mac"),
+)
+
+AUDIT_OUTBOX: Final = Table(
+    "audit_outbox",
+    METADATA,
+    _number("number", key=True),
+    _text("chain_id"),
+    _text("event_id"),
+    _blob("record"),
+    _blob("mac"),
+)
+
+AUDIT_CHAINS: Final = Table(
+    "audit_chains",
+    METADATA,
+    _text("chain_id", key=True),
+    _number("serial"),
+    _time("opened"),
+    _number("sequence"),
+    _blob("chain_mac"),
+    Column("ended", Boolean, nullable=False),
+    _blob("mac"),
+)
+
+
+class RecordTable(NamedTuple):
+    """The table of a record type, its columns' names, and those of its primary key."""
+
+    kind: type[Record]
+    table: Table
+    name: str
+    columns: tuple[str, ...]
+    key: tuple[str, ...]
+
+    def key_of(self, row: Row) -> Key:
+        """Primary key of a row. Only a verified row is sure to hold what the types say."""
+        return tuple(row[name] for name in self.key)  # type: ignore[misc]
+
+    def row(self, cells: Iterable[Cell]) -> dict[str, Cell]:
+        """A row as it was read, by its columns' names."""
+        return dict(zip(self.columns, cells, strict=True))
+
+
+def column_names(table: Table) -> tuple[str, ...]:
+    """Names of a table's columns, in order, as plain strings."""
+    return tuple(str(column.name) for column in table.columns)
+
+
+def _record_table(kind: type[Record], table: Table) -> RecordTable:
+    key = tuple(str(column.name) for column in table.primary_key)
+    return RecordTable(kind, table, str(table.name), column_names(table), key)
+
+
+RECORD_TABLES: Final[dict[type, RecordTable]] = {
+    Installation: _record_table(Installation, INSTALLATION),
+    DomainKey: _record_table(DomainKey, DOMAIN_KEYS),
+    Account: _record_table(Account, ACCOUNTS),
+    AccessKey: _record_table(AccessKey, ACCESS_KEYS),
+    KmsKey: _record_table(KmsKey, KMS_KEYS),
+    KeyMaterial: _record_table(KeyMaterial, KEY_MATERIALS),
+}
+"""Record type -> its table."""
+
+TABLES_BY_NAME: Final = {entry.name: entry for entry in RECORD_TABLES.values()}
+
+_TAGS: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...])
+
+
+def to_row(record: Record) -> dict[str, Cell]:
+    """The cells of a record, without `number` and `mac`."""
+    row: dict[str, Cell] = dict(zip(record.__struct_fields__, msgspec.structs.astuple(record), strict=True))
+    row["created"] = float(record.created)
+    if isinstance(record, KmsKey):
+        row["tags"] = msgspec.json.encode(record.tags).decode()
+    return row
+
+
+def from_row(kind: type[R], row: Row) -> R:
+    """The record of a row that was verified."""
+    cells: dict[str, object] = {name: row[name] for name in kind.__struct_fields__}
+    if kind is KmsKey:
+        cells["tags"] = _TAGS.decode(str(row["tags"]))
+    return msgspec.convert(cells, kind)

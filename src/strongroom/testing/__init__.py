@@ -1,0 +1,1 @@
+"""Fakes and fixtures that ship, for our tests and for users."""

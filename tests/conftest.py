@@ -1,0 +1,61 @@
+"""Fixtures for all tests. `size` is the only place that says how long the long tests are."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from strongroom.testing.server import Server, running_server
+from tests.sizes import SMALL, SOAK, Size
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--soak", action="store_true", help="run the long tests at their full size")
+
+
+@pytest.fixture(scope="session")
+def size(pytestconfig: pytest.Config) -> Size:
+    return SOAK if pytestconfig.getoption("--soak") else SMALL
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for the tests of a module."""
+    with running_server(tmp_path_factory.mktemp("served") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kms_client() -> Callable[..., Any]:
+    """Makes KMS clients of boto3 that do not retry, so that every failure is seen."""
+
+    def client(server: Server, region: str | None = None) -> Any:
+        return boto3.client(
+            "kms",
+            endpoint_url=server.endpoint,
+            region_name=region or server.region,
+            aws_access_key_id=server.access_key_id,
+            aws_secret_access_key=server.secret_access_key,
+            config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
+        )
+
+    return client
+
+
+@pytest.fixture(scope="module")
+def kms(server: Server, kms_client: Callable[..., Any]) -> Any:
+    return kms_client(server)
+
+
+@pytest.fixture(scope="module")
+def kms_elsewhere(server: Server, kms_client: Callable[..., Any]) -> Any:
+    return kms_client(server, "eu-west-1")
+
+
+@pytest.fixture
+def data(tmp_path: Path) -> Path:
+    """Where an installation can be made."""
+    return tmp_path / "data"

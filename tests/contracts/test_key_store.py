@@ -1,0 +1,211 @@
+"""What every key store fulfils (strongroom/keystores/contract.py)."""
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from msgspec.structs import replace
+
+from strongroom.crypto.ciphertext_blob import parse
+from strongroom.errors import InvalidCiphertext, KeyUnavailable
+from strongroom.keystores.contract import KeyStore, SymmetricKey
+from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
+from strongroom.keystores.root_key import create_root_key
+from strongroom.keystores.software import SoftwareKeyStore
+from strongroom.model.key import KeyMaterial
+
+CONTEXTS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)
+
+
+def software(directory: Path) -> KeyStore:
+    root_key = create_root_key(directory / "root.key")
+    new = generate_domain_keys(root_key, "installation", 0.0)
+    return SoftwareKeyStore(DomainKeys.open(root_key, "installation", new.records))
+
+
+@pytest.fixture(scope="module", params=[software])
+def key_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> KeyStore:
+    make: Callable[[Path], KeyStore] = request.param
+    return make(tmp_path_factory.mktemp("key_store"))
+
+
+@pytest.fixture(scope="module")
+def material(key_store: KeyStore) -> KeyMaterial:
+    return generate(key_store)
+
+
+@pytest.fixture(scope="module")
+def key(key_store: KeyStore, material: KeyMaterial) -> SymmetricKey:
+    return key_store.open_symmetric(material)
+
+
+def generate(key_store: KeyStore) -> KeyMaterial:
+    return key_store.generate_symmetric(
+        account="111122223333", region="us-east-1", key_id="1234abcd-12ab-34cd-56ef-1234567890ab", created=1.5
+    )
+
+
+def test_material_says_whose_it_is_and_who_can_open_it(key_store: KeyStore, material: KeyMaterial) -> None:
+    assert (material.account, material.region) == ("111122223333", "us-east-1")
+    assert material.key_id == "1234abcd-12ab-34cd-56ef-1234567890ab"
+    assert material.created == 1.5
+    assert material.key_store == key_store.name
+
+
+def test_material_ids_are_32_random_bytes_in_hexadecimal(key_store: KeyStore) -> None:
+    ids = {generate(key_store).material_id for _ in range(50)}
+    assert len(ids) == 50
+    assert {len(bytes.fromhex(material_id)) for material_id in ids} == {32}
+    assert {material_id.lower() for material_id in ids} == ids
+
+
+@given(plaintext=st.binary(max_size=4096), context=CONTEXTS)
+def test_decrypts_what_it_encrypted(key: SymmetricKey, plaintext: bytes, context: dict[str, str]) -> None:
+    blob = key.encrypt(plaintext, context)
+    assert key.decrypt(parse(blob), dict(reversed(context.items()))) == plaintext
+
+
+def test_the_blob_names_the_material_and_fits_the_api(key: SymmetricKey, material: KeyMaterial) -> None:
+    blob = key.encrypt(bytes(4096), {"a": "b"})
+    assert parse(blob).material_id == material.material_id
+    assert parse(blob).algorithm == material.algorithm
+    assert len(blob) - 4096 <= 100
+
+
+def test_never_encrypts_the_same_way_twice(key: SymmetricKey) -> None:
+    blobs = [parse(key.encrypt(b"same", {})) for _ in range(50)]
+    assert len({blob.nonce for blob in blobs}) == 50
+    assert len({blob.ciphertext for blob in blobs}) == 50
+
+
+@given(position=st.integers(min_value=0), bit=st.integers(min_value=0, max_value=7), context=CONTEXTS)
+def test_refuses_any_flipped_bit(key: SymmetricKey, position: int, bit: int, context: dict[str, str]) -> None:
+    altered = bytearray(key.encrypt(b"plaintext", context))
+    altered[position % len(altered)] ^= 1 << bit
+    with pytest.raises(InvalidCiphertext) as refused:
+        key.decrypt(parse(bytes(altered)), context)
+    assert refused.value.message is None
+
+
+def test_refuses_every_flipped_bit_of_one_blob(key: SymmetricKey) -> None:
+    blob = key.encrypt(b"plaintext", {"a": "b"})
+    for bit in range(8 * len(blob)):
+        altered = bytearray(blob)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(InvalidCiphertext):
+            key.decrypt(parse(bytes(altered)), {"a": "b"})
+
+
+@given(context=CONTEXTS, other=CONTEXTS)
+def test_refuses_any_other_context(key: SymmetricKey, context: dict[str, str], other: dict[str, str]) -> None:
+    assume(context != other)
+    with pytest.raises(InvalidCiphertext):
+        key.decrypt(parse(key.encrypt(b"plaintext", context)), other)
+
+
+def test_refuses_a_context_divided_elsewhere(key: SymmetricKey) -> None:
+    blob = parse(key.encrypt(b"plaintext", {"a": "bc"}))
+    with pytest.raises(InvalidCiphertext):
+        key.decrypt(blob, {"ab": "c"})
+
+
+def test_refuses_the_blob_of_another_material_of_the_same_key(key_store: KeyStore, key: SymmetricKey) -> None:
+    other = key_store.open_symmetric(generate(key_store))
+    with pytest.raises(InvalidCiphertext):
+        key.decrypt(parse(other.encrypt(b"plaintext", {})), {})
+
+
+def test_refuses_a_blob_that_was_given_this_materials_name(
+    key_store: KeyStore, key: SymmetricKey, material: KeyMaterial
+) -> None:
+    other = generate(key_store)
+    blob = key_store.open_symmetric(other).encrypt(b"plaintext", {})
+    renamed = blob.replace(bytes.fromhex(other.material_id), bytes.fromhex(material.material_id))
+    assert parse(renamed).material_id == material.material_id
+    with pytest.raises(InvalidCiphertext):
+        key.decrypt(parse(renamed), {})
+
+
+def test_material_opened_again_decrypts_too(key_store: KeyStore, material: KeyMaterial, key: SymmetricKey) -> None:
+    blob = parse(key.encrypt(b"plaintext", {}))
+    assert key_store.open_symmetric(material).decrypt(blob, {}) == b"plaintext"
+    key_store.forget(material.material_id)
+    assert key_store.open_symmetric(material).decrypt(blob, {}) == b"plaintext"
+
+
+def test_forgetting_is_idempotent(key_store: KeyStore) -> None:
+    material = generate(key_store)
+    key_store.forget(material.material_id)
+    key_store.open_symmetric(material)
+    key_store.forget(material.material_id)
+    key_store.forget(material.material_id)
+    key_store.open_symmetric(material)
+
+
+CHANGES = {
+    "account": {"account": "999999999999"},
+    "region": {"region": "eu-west-1"},
+    "key": {"key_id": "00000000-12ab-34cd-56ef-1234567890ab"},
+    "material id": {"material_id": "00" * 32},
+    "account and region divided elsewhere": {"account": "111122223333u", "region": "s-east-1"},
+    "algorithm": {"algorithm": 2},
+    "key store": {"key_store": "other"},
+    "domain key version": {"domain_key_version": 2},
+    "no wrapped bytes": {"wrapped": b""},
+    "random wrapped bytes": {"wrapped": b"\x01" + bytes(72)},
+}
+
+
+@pytest.mark.parametrize("times_opened", [0, 1])
+@pytest.mark.parametrize("change", CHANGES.values(), ids=CHANGES)
+def test_altered_or_moved_material_is_unavailable(
+    key_store: KeyStore, change: dict[str, str | int | bytes], times_opened: int
+) -> None:
+    material = generate(key_store)
+    for _ in range(times_opened):
+        key_store.open_symmetric(material)
+    with pytest.raises(KeyUnavailable):
+        key_store.open_symmetric(replace(material, **change))
+
+
+def test_material_with_the_bytes_of_another_is_unavailable(key_store: KeyStore, material: KeyMaterial) -> None:
+    with pytest.raises(KeyUnavailable):
+        key_store.open_symmetric(replace(material, wrapped=generate(key_store).wrapped))
+
+
+def test_every_flipped_bit_of_the_wrapped_bytes_is_found(key_store: KeyStore, material: KeyMaterial) -> None:
+    for bit in range(8 * len(material.wrapped)):
+        altered = bytearray(material.wrapped)
+        altered[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(KeyUnavailable):
+            key_store.open_symmetric(replace(material, wrapped=bytes(altered)))
+
+
+def test_is_shared_between_threads(key_store: KeyStore) -> None:
+    materials = [generate(key_store) for _ in range(4)]
+
+    def use(number: int) -> bytes:
+        key = key_store.open_symmetric(materials[number % 4])
+        if number % 7 == 0:
+            key_store.forget(materials[number % 4].material_id)
+        return key.decrypt(parse(key.encrypt(number.to_bytes(4), {"n": str(number)})), {"n": str(number)})
+
+    with ThreadPoolExecutor(8) as threads:
+        assert list(threads.map(use, range(1_000))) == [number.to_bytes(4) for number in range(1_000)]
+
+
+@pytest.mark.parametrize("length", [0, 1, 1024])
+def test_random_bytes_are_of_the_length_asked_for(key_store: KeyStore, length: int) -> None:
+    assert len(key_store.random_bytes(length)) == length
+
+
+def test_random_bytes_differ(key_store: KeyStore) -> None:
+    assert len({key_store.random_bytes(32) for _ in range(50)}) == 50
+
+
+def test_shows_no_key(key: SymmetricKey, material: KeyMaterial) -> None:
+    assert repr(material.wrapped) not in repr(material)
+    assert "XaesKey" not in repr(key)

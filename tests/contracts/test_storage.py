@@ -1,0 +1,334 @@
+"""What every implementation of `Storage` does."""
+
+import hashlib
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Protocol
+
+import msgspec
+import pytest
+
+from strongroom.errors import ConflictError, IntegrityError, RollbackError
+from strongroom.model.domain_key import DomainKey
+from strongroom.model.installation import Installation
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.principal import AccessKey, Account
+from strongroom.storage import feed
+from strongroom.storage.contract import (
+    AuditChain,
+    Delete,
+    Insert,
+    OutboxEntry,
+    PendingRecord,
+    Position,
+    Record,
+    Removed,
+    Replace,
+    Storage,
+    Stored,
+)
+from strongroom.storage.sqlite import SqliteStorage
+
+ACCOUNT = "111122223333"
+REGION = "us-east-1"
+ROW_KEY = bytes(range(32))
+OUTBOX = OutboxEntry("chain-1", "event-1", b'{"eventName": "CreateKey"}')
+
+
+class OpenAgain(Protocol):
+    def __call__(self) -> Storage:
+        """Another instance on the same state, as another process would have."""
+        ...
+
+
+@pytest.fixture(params=["sqlite"])
+def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenAgain]:
+    assert request.param == "sqlite"
+    path = tmp_path / "strongroom.db"
+    opened: list[SqliteStorage] = [SqliteStorage.create(path, ROW_KEY)]
+
+    def open_one() -> Storage:
+        opened.append(SqliteStorage.open(path, ROW_KEY))
+        return opened[-1]
+
+    yield open_one
+    for one in opened:
+        one.close()
+
+
+@pytest.fixture
+def storage(open_again: OpenAgain) -> Storage:
+    return open_again()
+
+
+def kms_key(number: int = 1, *, region: str = REGION, description: str = "") -> KmsKey:
+    return KmsKey(
+        account=ACCOUNT,
+        region=region,
+        key_id=f"{number:08x}-12ab-34cd-56ef-1234567890ab",
+        key_spec="SYMMETRIC_DEFAULT",
+        key_usage="ENCRYPT_DECRYPT",
+        origin="AWS_KMS",
+        state="Enabled",
+        description=description,
+        policy='{"Version": "2012-10-17",\n "Statement": []}',
+        tags=(("Purpose", "Tëst"), ("Empty", "")),
+        created=1_760_000_000.123456,
+        current_material_id="ab" * 32,
+        multi_region=True,
+    )
+
+
+def key_of(key: KmsKey) -> tuple[str, str, str]:
+    return key.account, key.region, key.key_id
+
+
+MATERIAL = KeyMaterial(ACCOUNT, REGION, kms_key().key_id, "ab" * 32, 1, "software", 1, bytes(range(256)), 1.5)
+EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
+    (Installation("installation-1", 1.25, b"chain", b"digest"), ("installation-1",)),
+    (DomainKey("key-material", 2, 3.5, b"\x00wrapped"), ("key-material", 2)),
+    (Account(ACCOUNT, 0.1), (ACCOUNT,)),
+    (AccessKey("AKIAIOSFODNN7EXAMPLE", ACCOUNT, 2.0, 1, b"sealed"), ("AKIAIOSFODNN7EXAMPLE",)),
+    (kms_key(description='with "quotes",\x00 NUL, 🔑 and \r\n'), key_of(kms_key())),
+    (MATERIAL, (ACCOUNT, REGION, kms_key().key_id, "ab" * 32)),
+]
+
+
+@pytest.mark.parametrize(("record", "key"), EVERY_KIND, ids=lambda value: type(value).__name__)
+def test_a_record_comes_back_as_it_was_written(
+    open_again: OpenAgain, record: Record, key: tuple[str | int, ...]
+) -> None:
+    storage = open_again()
+    position = storage.commit([Insert(record)], None)
+    assert storage.find(type(record), key) == (record, position.number)
+    assert storage.load().records == [Stored(record, position.number)]
+    assert open_again().load() == storage.load()
+
+
+def test_a_time_given_as_an_integer_comes_back_as_the_same_time(storage: Storage) -> None:
+    storage.commit([Insert(Account(ACCOUNT, 7))], None)
+    assert storage.load().records == [Stored(Account(ACCOUNT, 7.0), 1)]
+
+
+def test_a_new_storage_is_empty_at_change_zero(storage: Storage) -> None:
+    contents = storage.load()
+    assert contents.records == []
+    assert contents.position.number == 0
+    assert contents.position == storage.position()
+    assert storage.chains() == []
+    assert storage.outbox() == []
+    assert list(storage.change_records()) == []
+
+
+def test_changes_are_numbered_one_by_one(storage: Storage) -> None:
+    positions = [storage.commit([Insert(kms_key(number))], None) for number in range(3)]
+    assert [position.number for position in positions] == [1, 2, 3]
+    assert len({position.chain for position in positions}) == 3
+    assert storage.position() == positions[-1]
+
+
+def test_replacing_and_deleting_need_the_number_that_was_decided_on(storage: Storage) -> None:
+    old, new = kms_key(), kms_key(description="new")
+    storage.commit([Insert(old)], None)
+    storage.commit([Replace(new, 1)], None)
+    assert storage.find(KmsKey, key_of(old)) == (new, 2)
+    for write in (Replace(old, 1), Delete(old, 1), Insert(old), Replace(kms_key(9), 2), Delete(kms_key(9), 2)):
+        with pytest.raises(ConflictError):
+            storage.commit([write], None)
+    storage.commit([Delete(new, 2)], None)
+    assert storage.find(KmsKey, key_of(old)) is None
+    assert storage.load().records == []
+
+
+def test_a_conflict_undoes_the_whole_change(storage: Storage) -> None:
+    before = storage.commit([Insert(kms_key(1))], None)
+    with pytest.raises(ConflictError):
+        storage.commit([Insert(kms_key(2)), Replace(kms_key(1), 7)], OUTBOX)
+    assert storage.position() == before
+    assert storage.find(KmsKey, key_of(kms_key(2))) is None
+    assert storage.outbox() == []
+    assert storage.load().position == before
+
+
+def test_a_record_can_be_deleted_and_inserted_again(storage: Storage) -> None:
+    storage.commit([Insert(kms_key())], None)
+    storage.commit([Delete(kms_key(), 1)], None)
+    storage.commit([Insert(kms_key())], None)
+    assert storage.load().records == [Stored(kms_key(), 3)]
+
+
+def test_changes_since_a_position(open_again: OpenAgain) -> None:
+    ours, theirs = open_again(), open_again()
+    start = ours.load().position
+    theirs.commit([Insert(kms_key(1)), Insert(kms_key(2))], None)
+    middle = theirs.commit([Replace(kms_key(1, description="new"), 1), Insert(kms_key(3))], None)
+    end = theirs.commit([Delete(kms_key(2), 1)], None)
+
+    changes = ours.changes_since(start)
+    assert changes is not None
+    assert changes.position == end
+    assert len(changes.written) == 2
+    assert {
+        (key_of(stored.record), stored.number) for stored in changes.written if isinstance(stored.record, KmsKey)
+    } == {
+        (key_of(kms_key(1)), 2),
+        (key_of(kms_key(3)), 2),
+    }
+    assert Stored(kms_key(1, description="new"), 2) in changes.written
+    assert changes.removed == [Removed(KmsKey, key_of(kms_key(2)))]
+
+    later = ours.changes_since(middle)
+    assert later is not None
+    assert (later.position, later.written, len(later.removed)) == (end, [], 1)
+    nothing = ours.changes_since(end)
+    assert nothing is not None
+    assert (nothing.position, nothing.written, nothing.removed) == (end, [], [])
+
+
+def test_changes_since_refuses_a_position_ahead_of_the_database(storage: Storage) -> None:
+    storage.commit([Insert(kms_key())], None)
+    with pytest.raises(RollbackError, match="stands at change 1, but change 2 was made already"):
+        storage.changes_since(Position(2, bytes(32)))
+
+
+def test_changes_since_refuses_another_history(storage: Storage) -> None:
+    storage.commit([Insert(kms_key(1))], None)
+    with pytest.raises(IntegrityError, match="change 1 is not the one that was made before"):
+        storage.changes_since(Position(1, bytes(32)))
+    storage.commit([Insert(kms_key(2))], None)
+    with pytest.raises(IntegrityError, match="feed row 2: its chain value does not match"):
+        storage.changes_since(Position(1, bytes(32)))
+
+
+def test_a_change_after_an_accepted_rollback_is_beyond_the_lost_ones(storage: Storage) -> None:
+    before = storage.commit([Insert(kms_key(1))], None)
+    accepted = storage.commit([], OUTBOX, beyond=40)
+    assert accepted.number == 41
+    assert storage.changes_since(before) is None
+    assert storage.commit([Insert(kms_key(2))], None, beyond=12).number == 42
+    assert [stored.number for stored in storage.load().records] == [1, 42]
+    changes = storage.changes_since(accepted)
+    assert changes is not None
+    assert changes.written == [Stored(kms_key(2), 42)]
+
+
+def test_the_version_moves_when_anyone_commits_and_only_then(open_again: OpenAgain) -> None:
+    ours, theirs = open_again(), open_again()
+    seen = [ours.version(), ours.version()]
+    theirs.commit([Insert(kms_key(1))], None)
+    seen.append(ours.version())
+    ours.find(KmsKey, key_of(kms_key(1)))
+    ours.load()
+    seen.append(ours.version())
+    ours.commit([Insert(kms_key(2))], None)
+    seen.append(ours.version())
+    assert [seen[i] != seen[i + 1] for i in range(4)] == [False, True, False, True]
+
+
+def test_of_two_writers_on_one_row_one_gets_a_conflict(open_again: OpenAgain) -> None:
+    ours, theirs = open_again(), open_again()
+    ours.commit([Insert(kms_key())], None)
+    theirs.commit([Replace(kms_key(description="theirs"), 1)], None)
+    with pytest.raises(ConflictError, match="kms_keys row"):
+        ours.commit([Replace(kms_key(description="ours"), 1)], None)
+    assert ours.find(KmsKey, key_of(kms_key())) == (kms_key(description="theirs"), 2)
+
+
+def test_many_threads_commit_without_a_gap(open_again: OpenAgain) -> None:
+    storages = [open_again(), open_again()]
+    numbers: list[int] = []
+
+    def work(thread: int) -> None:
+        for turn in range(50):
+            change = [Insert(kms_key(thread * 1_000 + turn))]
+            numbers.append(storages[thread % 2].commit(change, None).number)
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(numbers) == list(range(1, 201))
+    assert len(storages[0].load().records) == 200
+
+
+def test_keys_are_listed_in_order_of_key_id(storage: Storage) -> None:
+    keys = [kms_key(number) for number in range(1, 6)]
+    others = [kms_key(3, region="eu-west-1"), msgspec.structs.replace(kms_key(3), account="444455556666")]
+    storage.commit([Insert(key) for key in [*reversed(keys), *others]], None)
+    assert storage.list_keys(ACCOUNT, REGION, after="", limit=2) == keys[:2]
+    assert storage.list_keys(ACCOUNT, REGION, after=keys[1].key_id, limit=100) == keys[2:]
+    assert storage.list_keys(ACCOUNT, REGION, after=keys[-1].key_id, limit=100) == []
+    assert storage.list_keys(ACCOUNT, "eu-west-2", after="", limit=100) == []
+
+
+def test_the_outbox_keeps_a_record_until_it_is_chained(open_again: OpenAgain) -> None:
+    storage = open_again()
+    entries = [OutboxEntry("chain-1", f"event-{number}", b"record %d" % number) for number in (1, 2, 3)]
+    for number, entry in enumerate(entries):
+        storage.commit([Insert(kms_key(number))], entry)
+    pending = [PendingRecord(number, entry) for number, entry in enumerate(entries, start=1)]
+    assert storage.outbox() == pending
+    chain = AuditChain("chain-1", 5.0, 1, bytes(32), ended=False)
+    storage.register_chain(chain, chained=[2])
+    assert open_again().outbox() == [pending[0], pending[2]]
+    storage.register_chain(chain, chained=[1, 2, 3])
+    assert storage.outbox() == []
+
+
+def test_change_records_are_the_hashes_of_all_audit_records(storage: Storage) -> None:
+    storage.commit([Insert(kms_key(1))], OUTBOX)
+    storage.commit([Insert(kms_key(2))], None)
+    storage.commit([], OutboxEntry("chain-1", "event-3", b"third"))
+    storage.register_chain(AuditChain("chain-1", 5.0, 1, bytes(32), ended=False), chained=[1])
+    expected = [(1, hashlib.sha256(OUTBOX.record).digest()), (3, hashlib.sha256(b"third").digest())]
+    assert list(storage.change_records()) == expected
+
+
+def test_chains_are_registered_and_updated_in_order_of_registration(open_again: OpenAgain) -> None:
+    storage = open_again()
+    first = AuditChain("z", 5.0, 0, b"\x01" * 32, ended=False)
+    second = AuditChain("a", 6.0, 0, b"\x02" * 32, ended=False)
+    storage.register_chain(first)
+    storage.register_chain(second)
+    ended = first._replace(sequence=900, mac=b"\x03" * 32, ended=True)
+    storage.register_chain(ended)
+    assert open_again().chains() == [ended, second]
+
+
+def test_registering_a_chain_is_not_a_change(storage: Storage) -> None:
+    before = storage.position()
+    storage.register_chain(AuditChain("z", 5.0, 0, b"\x01" * 32, ended=False))
+    assert storage.position() == before
+
+
+def test_a_checkpoint_is_written_when_due_and_the_feed_is_trimmed(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "CHECKPOINT_AFTER", 10)
+    monkeypatch.setattr(feed, "FEED_KEPT", 4)
+    positions = [storage.commit([Insert(kms_key(number))], None) for number in range(9)]
+    storage.load()
+    assert storage.changes_since(positions[0]) is not None, "nine changes are not due yet"
+    positions.append(storage.commit([Delete(kms_key(0), 1)], None))
+    contents = storage.load()
+    assert storage.changes_since(positions[4]) is None
+    changes = storage.changes_since(positions[5])
+    assert changes is not None
+    assert len(changes.written) == 3
+    assert storage.load() == contents
+    storage.commit([Replace(kms_key(5, description="after"), 6)], None)
+    assert {stored.number for stored in storage.load().records} == {2, 3, 4, 5, 7, 8, 9, 11}
+
+
+def test_trimming_keeps_the_changes_whose_records_are_in_the_outbox(
+    storage: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "CHECKPOINT_AFTER", 10)
+    monkeypatch.setattr(feed, "FEED_KEPT", 2)
+    for number in range(10):
+        storage.commit([Insert(kms_key(number))], OUTBOX if number == 3 else None)
+    storage.load()
+    assert storage.outbox() == [PendingRecord(4, OUTBOX)]
+    assert [number for number, _ in storage.change_records()] == [4]

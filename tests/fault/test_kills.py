@@ -1,0 +1,111 @@
+"""The server is killed under load, again and again: nothing acknowledged is missing, everything has its record."""
+
+import http.client
+import json
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+from strongroom.testing.server import Server, initialize, start_server
+from strongroom.testing.signed_client import SignedClient
+from tests.sizes import Size
+
+THREADS = 6
+SECONDS_OF_LOAD = 0.7
+
+
+class Acknowledged:
+    """What the server said was done."""
+
+    def __init__(self) -> None:
+        self.request_ids: list[str] = []
+        self.key_ids: list[str] = []
+        self.ciphertexts: list[tuple[str, str]] = []
+        """(plaintext, ciphertext), both in base64."""
+
+
+def test_nothing_acknowledged_is_lost(data: Path, size: Size) -> None:
+    initialize(data)
+    acknowledged = Acknowledged()
+    for kill in range(size.kills):
+        server = start_server(data, workers=1 + kill % 2)
+        threads = [threading.Thread(target=load, args=(server, acknowledged)) for _ in range(THREADS)]
+        for thread in threads:
+            thread.start()
+        time.sleep(SECONDS_OF_LOAD)
+        server.kill()
+        for thread in threads:
+            thread.join()
+
+    server = start_server(data)
+    try:
+        check_state(server, acknowledged)
+    finally:
+        assert server.stop() == 0
+    check_log(data, acknowledged)
+    print(
+        f"{size.kills} kills, {len(acknowledged.request_ids)} acknowledged requests, {len(acknowledged.key_ids)} keys"
+    )
+
+
+def load(server: Server, acknowledged: Acknowledged) -> None:
+    """Create keys and use them until the server is gone."""
+    client = SignedClient(server, timeout=10)
+    try:
+        while True:
+            made = client.call("CreateKey", {"Description": "made under load"})
+            metadata: Any = made.json()["KeyMetadata"]
+            acknowledged.key_ids.append(metadata["KeyId"])
+            acknowledged.request_ids.append(made.request_id)
+            for plaintext in ("QUJD", "REVG", "R0hJ"):
+                reply = client.call("Encrypt", {"KeyId": metadata["KeyId"], "Plaintext": plaintext})
+                blob: Any = reply.json()["CiphertextBlob"]
+                acknowledged.ciphertexts.append((plaintext, blob))
+                acknowledged.request_ids.append(reply.request_id)
+    except (OSError, http.client.HTTPException):
+        client.close()
+
+
+def check_state(server: Server, acknowledged: Acknowledged) -> None:
+    assert len(acknowledged.key_ids) > 20
+    with SignedClient(server) as client:
+        for key_id in acknowledged.key_ids:
+            assert client.call("DescribeKey", {"KeyId": key_id}).status == 200
+        for plaintext, blob in acknowledged.ciphertexts:
+            assert client.call("Decrypt", {"CiphertextBlob": blob}).json()["Plaintext"] == plaintext
+
+
+def check_log(data: Path, acknowledged: Acknowledged) -> None:
+    verified = subprocess.run(
+        [sys.executable, "-m", "strongroom", "audit", "verify", "--config", str(data / "strongroom.yaml")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
+    print(verified.stdout.strip())
+    recorded = recorded_request_ids(data)
+    assert len(recorded) == len(set(recorded)), "a request has one record"
+    assert set(acknowledged.request_ids) <= set(recorded)
+
+
+def recorded_request_ids(data: Path) -> list[str]:
+    """The ids of all requests in the chained log."""
+    return [
+        record["requestID"]
+        for path in (data / "audit").glob("*/*.log")
+        for line in path.read_bytes().splitlines()
+        if (record := record_of(line)) is not None and "requestID" in record
+    ]
+
+
+def record_of(line: bytes) -> dict[str, Any] | None:
+    """The CloudTrail record of a line; None for a line that a kill cut short."""
+    try:
+        record: dict[str, Any] = json.loads(line.split(b" ", 3)[3])
+    except (IndexError, ValueError):
+        return None
+    return record

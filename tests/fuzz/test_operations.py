@@ -1,0 +1,154 @@
+"""Requests made from the service model and then bent: no 500, no hang, no record missing."""
+
+import base64
+import json
+import random
+from pathlib import Path
+from typing import Any
+
+import botocore.session
+import pytest
+
+from strongroom.operations.registry import OPERATIONS
+from strongroom.testing.server import Server, running_server
+from strongroom.testing.signed_client import SignedClient
+from tests.sizes import Size
+
+MODEL = botocore.session.get_session().get_service_model("kms")
+BUILT = sorted(name for (_, name), operation in OPERATIONS.items() if operation.built)
+ODD_VALUES: list[Any] = [
+    None, True, False, 0, -1, 1.5, 2**31, 2**63, 1e308, -1e308, "", " ", "\0", "a" * 300, "é" * 100, "💥", "alias/x",
+    "alias/", "arn:aws:kms:us-east-1:111122223333:key/x", "arn:aws:kms:::key/", "%s{0}${x}", [], {}, [[]], [None], {"": ""},
+    {"a": None}, {"a": 1}, ["x"] * 60, "=", "====", "QUJD", "QUJ", "\ud800", [{}], [{"TagKey": "a"}],
+]  # fmt: skip
+ODD_BODIES = [
+    b"", b"null", b"[]", b'"x"', b"{", b"{,}", b'{"KeyId":}', b"\xff\xfe", b'{"KeyId":"\xff"}', b"\xef\xbb\xbf{}",
+    b"{" * 5000, b"[" * 100_000, b'{"a":' * 5000, b'{"KeyId":1e999}', b'{"KeyId":NaN}', b"0" * 1000, b"{} {}",
+    b'{"KeyId":"\\ud800"}', b'{"KeyId":"a","KeyId":"b"}', b"{}" + b" " * 900_000,
+]  # fmt: skip
+
+
+class Bender:
+    """Makes requests: mostly well formed, then bent in places. The same seed makes the same requests."""
+
+    def __init__(self, seed: int, known: dict[str, list[Any]]) -> None:
+        self.random = random.Random(seed)
+        self.known = known
+
+    def body(self, operation: str) -> bytes:
+        if self.random.random() < 0.05:
+            return self.random.choice(ODD_BODIES)
+        members = self.structure(MODEL.operation_model(operation).input_shape)
+        for _ in range(self.random.choice([0, 0, 0, 1, 1, 2])):
+            self.bend(members)
+        content = json.dumps(members).encode()
+        if self.random.random() < 0.03:
+            return content[: self.random.randrange(len(content) + 1)]
+        return content
+
+    def structure(self, shape: Any) -> dict[str, Any]:
+        required = set(shape.required_members)
+        return {
+            name: self.value(name, member)
+            for name, member in shape.members.items()
+            if name in required or self.random.random() < 0.3
+        }
+
+    def value(self, name: str, shape: Any) -> Any:
+        if self.known.get(name) and self.random.random() < 0.8:
+            return self.random.choice(self.known[name])
+        match shape.type_name:
+            case "structure":
+                return self.structure(shape)
+            case "list":
+                return [self.value("", shape.member) for _ in range(self.random.randrange(3))]
+            case "map":
+                return {self.text(): self.text() for _ in range(self.random.randrange(4))}
+            case "blob":
+                return base64.b64encode(self.random.randbytes(self.random.choice([0, 1, 16, 300, 4096, 4097]))).decode()
+            case "string":
+                return self.random.choice(shape.enum) if shape.enum else self.text()
+            case "integer" | "long":
+                return self.random.choice([0, 1, 32, 1000, 1024, 1025])
+            case "boolean":
+                return self.random.random() < 0.3
+            case kind:
+                return {"timestamp": 1e9}[kind]
+
+    def text(self) -> str:
+        return self.random.choice(["a", "alias/a", "AES_256", "x" * self.random.randrange(60), "ключ", "1"])
+
+    def bend(self, members: dict[str, Any]) -> None:
+        name = self.random.choice([*members, "Unknown"])
+        members[name] = self.random.choice(ODD_VALUES)
+
+
+@pytest.fixture
+def fuzzed(tmp_path: Path) -> Any:
+    with running_server(tmp_path / "data") as server:
+        yield server
+
+
+def test_bent_requests_are_answered_and_recorded(fuzzed: Server, size: Size) -> None:
+    seed = random.SystemRandom().randrange(2**32)
+    print(f"seed {seed}")
+    request_ids: list[str] = []
+    statuses: dict[tuple[str, str], int] = {}
+    with SignedClient(fuzzed, timeout=20) as client:
+        bender = Bender(seed, known_values(client))
+        for _ in range(size.fuzz_requests):
+            operation = bender.random.choice(BUILT)
+            body = bender.body(operation)
+            reply = client.call(operation, body)
+            kind = str(reply.json().get("__type", "")) if reply.status != 200 else "success"
+            assert reply.status in (200, 400), (seed, operation, body, reply)
+            statuses[operation, kind] = statuses.get((operation, kind), 0) + 1
+            request_ids.append(reply.request_id)
+    for operation in BUILT:
+        assert statuses.get((operation, "success"), statuses.get((operation, "DryRunOperationException"))), operation
+
+    recorded = [record["requestID"] for record in records(fuzzed.data) if "requestID" in record]
+    assert len(set(request_ids)) == size.fuzz_requests
+    assert sorted(set(request_ids) & set(recorded)) == sorted(request_ids)
+    assert len(recorded) == len(set(recorded))
+    print(f"{size.fuzz_requests} requests:", json.dumps({f"{op} {kind}": n for (op, kind), n in sorted(statuses.items())}))
+
+
+def test_bent_requests_without_a_valid_signature_are_refused(fuzzed: Server, size: Size) -> None:
+    bender = Bender(1, {})
+    with SignedClient(fuzzed, timeout=20) as client:
+        for _ in range(size.fuzz_requests // 10):
+            operation = bender.random.choice(BUILT)
+            body = bender.body(operation)
+            headers = client.signed_headers(operation, body, now=0.0 if bender.random.random() < 0.2 else 2e9)
+            at = bender.random.randrange(1, len(headers))
+            headers[at] = (headers[at][0], bend_header(bender.random, headers[at][1]))
+            reply = client.send(headers, body)
+            assert reply.status in (400, 404), (headers, reply)
+
+
+def bend_header(source: random.Random, value: bytes) -> bytes:
+    at = source.randrange(len(value) + 1)
+    return source.choice([b"", value[:at], value[:at] + b"\xff" + value[at:], value * 3, b"AWS4-HMAC-SHA256 " * 3])
+
+
+def known_values(client: SignedClient) -> dict[str, list[Any]]:
+    """Values that lead further than the first check: a key, a ciphertext."""
+    created: Any = client.call("CreateKey", b"").json()["KeyMetadata"]
+    blob = client.call("Encrypt", {"KeyId": created["KeyId"], "Plaintext": "QUJD"}).json()["CiphertextBlob"]
+    return {
+        "KeyId": [created["KeyId"], created["Arn"]],
+        "CiphertextBlob": [blob],
+        "Policy": [""],
+        "Origin": ["AWS_KMS"],
+        "KeyUsage": ["ENCRYPT_DECRYPT"],
+        "CustomKeyStoreId": ["cks-0123456789abcdef0"],
+    }
+
+
+def records(data: Path) -> list[dict[str, Any]]:
+    return [
+        json.loads(line.split(b" ", 3)[3])
+        for path in (data / "audit").glob("*/*.log")
+        for line in path.read_bytes().splitlines()
+    ]

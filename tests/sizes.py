@@ -1,0 +1,15 @@
+"""How much the long tests do: `make test` takes SMALL, `make soak` SOAK. The `size` fixture chooses."""
+
+from typing import NamedTuple
+
+
+class Size(NamedTuple):
+    """Counts of the long tests."""
+
+    data_keys: int
+    kills: int
+    fuzz_requests: int
+
+
+SMALL = Size(data_keys=100, kills=3, fuzz_requests=2_000)
+SOAK = Size(data_keys=1_000, kills=20, fuzz_requests=20_000)

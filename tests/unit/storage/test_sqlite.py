@@ -1,0 +1,235 @@
+"""The SQLite file: who may read it, what happens when it is damaged, full or locked, and other processes."""
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from strongroom.errors import ConflictError, DataDirectoryError, StorageError
+from strongroom.model.domain_key import DomainKey
+from strongroom.model.installation import Installation
+from strongroom.model.principal import Account
+from strongroom.storage import sqlite_file
+from strongroom.storage.contract import Delete, Insert, OutboxEntry, Replace, Stored
+from strongroom.storage.sqlite import SqliteStorage, read_domain_keys
+
+ROW_KEY = bytes(range(32))
+ACCOUNT = Account("111122223333", 1.0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "strong room?#%.db"
+
+
+@pytest.fixture
+def storage(path: Path) -> Iterator[SqliteStorage]:
+    storage = SqliteStorage.create(path, ROW_KEY)
+    yield storage
+    storage.close()
+
+
+def fails(call: Callable[[], object], reason: str) -> None:
+    with pytest.raises(StorageError) as failure:
+        call()
+    assert str(failure.value).endswith(f": {reason}")
+    assert "\n" not in str(failure.value)
+
+
+def test_nobody_else_may_read_any_of_the_files(storage: SqliteStorage, path: Path) -> None:
+    storage.commit([Insert(ACCOUNT)], None)
+    found = {name.name: stat.S_IMODE(name.stat().st_mode) for name in path.parent.iterdir()}
+    assert found == {path.name: 0o600, f"{path.name}-wal": 0o600, f"{path.name}-shm": 0o600}
+
+
+@pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
+def test_files_that_others_may_read_are_refused(storage: SqliteStorage, path: Path, suffix: str) -> None:
+    Path(f"{path}{suffix}").chmod(0o640)
+    with pytest.raises(DataDirectoryError, match=r"its mode must be 0600"):
+        SqliteStorage.open(path, ROW_KEY)
+
+
+def test_create_refuses_a_file_that_is_there_and_leaves_it_alone(storage: SqliteStorage, path: Path) -> None:
+    storage.commit([Insert(ACCOUNT)], None)
+    fails(lambda: SqliteStorage.create(path, ROW_KEY), "there is a database already")
+    assert storage.load().records == [Stored(ACCOUNT, 1)]
+
+
+def test_a_creation_that_fails_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as limited:
+        limit_connections(limited, "PRAGMA max_page_count = 3")
+        fails(lambda: SqliteStorage.create(path, ROW_KEY), "the disk is full")
+    assert list(path.parent.iterdir()) == []
+    SqliteStorage.create(path, ROW_KEY).close()
+    fails(lambda: SqliteStorage.create(path.parent / "missing" / "x.db", ROW_KEY), "No such file or directory")
+
+
+def test_open_makes_no_database(path: Path) -> None:
+    fails(lambda: SqliteStorage.open(path, ROW_KEY), "there is no database")
+    fails(lambda: read_domain_keys(path), "there is no database")
+    assert not path.exists()
+
+
+def test_connections_are_durable_and_erase_what_is_deleted(storage: SqliteStorage) -> None:
+    with storage._engine.connect() as connection:
+        settings = {
+            name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
+            for name in ("journal_mode", "synchronous", "secure_delete", "busy_timeout")
+        }
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "busy_timeout": 5000}
+
+
+def test_deleted_bytes_leave_the_database_file(storage: SqliteStorage, path: Path) -> None:
+    secret = b"wrapped-material-that-must-go"
+    storage.commit([Insert(DomainKey("rows", 1, 1.0, secret))], None)
+    checkpoint(path)
+    assert secret in path.read_bytes()
+    storage.commit([Delete(DomainKey("rows", 1, 1.0, secret), 1)], None)
+    checkpoint(path)
+    assert secret not in path.read_bytes()
+
+
+def checkpoint(path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+
+
+def test_domain_keys_are_read_before_the_row_key_is_known(storage: SqliteStorage, path: Path) -> None:
+    keys = [DomainKey("rows", 1, 1.0, b"one"), DomainKey("rows", 2, 2.0, b"two")]
+    fails(lambda: read_domain_keys(path), "the database belongs to no installation; was `strongroom init` interrupted?")
+    storage.commit([Insert(Installation("installation-1", 1.0, b"", b"")), *map(Insert, keys)], None)
+    assert read_domain_keys(path) == ("installation-1", keys)
+
+
+@pytest.mark.parametrize("content", [b"", b"garbage" * 1_000, b"SQLite format 3\x00" + bytes(4_080)])
+def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    path.chmod(0o600)
+    for call in (lambda: SqliteStorage.open(path, ROW_KEY), lambda: read_domain_keys(path)):
+        with pytest.raises(StorageError, match=r"damaged( or not [^\n]*)?\Z"):
+            call()
+
+
+@pytest.mark.parametrize("keep", [100, 4_096, 20_000, 60_000])
+def test_a_truncated_database(storage: SqliteStorage, path: Path, keep: int) -> None:
+    storage.commit([Insert(Account(f"{number:012d}", 1.0)) for number in range(1_000)], None)
+    storage.close()
+    path.write_bytes(path.read_bytes()[:keep])
+
+    def open_and_load() -> None:
+        damaged = SqliteStorage.open(path, ROW_KEY)
+        try:
+            damaged.load()
+        finally:
+            damaged.close()
+
+    with pytest.raises(StorageError, match=r"damaged( or not [^\n]*)?\Z"):
+        open_and_load()
+
+
+def test_text_that_is_not_utf_8_is_damage(storage: SqliteStorage, path: Path) -> None:
+    storage.commit([Insert(ACCOUNT)], None)
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE accounts SET account = CAST(X'736563726574ff' AS TEXT)")
+    connection.commit()
+    connection.close()
+    fails(storage.load, "the database is damaged")
+
+
+def test_a_database_of_another_version(storage: SqliteStorage, path: Path) -> None:
+    connection = sqlite3.connect(path)
+    connection.execute("UPDATE alembic_version SET version_num = '9999'")
+    connection.commit()
+    connection.close()
+    fails(lambda: SqliteStorage.open(path, ROW_KEY), "the database was made by another version of Strongroom")
+
+
+def limit_connections(monkeypatch: pytest.MonkeyPatch, pragma: str) -> None:
+    connect = sqlite_file.connect
+
+    def limited(path: Path) -> sqlite3.Connection:
+        connection = connect(path)
+        connection.execute(pragma)
+        return connection
+
+    monkeypatch.setattr(sqlite_file, "connect", limited)
+
+
+def test_a_full_disk_refuses_the_change_and_keeps_the_state(
+    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = storage.commit([Insert(ACCOUNT)], None)
+    limit_connections(monkeypatch, "PRAGMA max_page_count = 1")
+    full = SqliteStorage.open(path, ROW_KEY)
+    fails(lambda: full.commit([], OutboxEntry("chain-1", "event-1", bytes(100_000))), "the disk is full")
+    assert full.load().position == before
+    assert full.outbox() == []
+    full.close()
+
+
+def test_a_locked_database(storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.05)
+    waiting = SqliteStorage.open(path, ROW_KEY)
+    blocker = sqlite3.connect(path, isolation_level=None)
+    blocker.execute("BEGIN IMMEDIATE")
+    fails(lambda: waiting.commit([Insert(ACCOUNT)], None), "the database is locked by another process")
+    assert waiting.load().records == [], "readers do not wait for writers"
+    blocker.execute("ROLLBACK")
+    blocker.close()
+    assert waiting.commit([Insert(ACCOUNT)], None).number == 1
+    waiting.close()
+
+
+def test_a_read_only_database(storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    limit_connections(monkeypatch, "PRAGMA query_only = ON")
+    readable = SqliteStorage.open(path, ROW_KEY)
+    fails(lambda: readable.commit([Insert(ACCOUNT)], None), "the database is read-only for this user")
+    assert readable.load().records == []
+    readable.close()
+
+
+def test_the_version_of_a_closed_storage(storage: SqliteStorage) -> None:
+    storage.close()
+    fails(storage.version, "the database is closed")
+
+
+OTHER_PROCESS = """
+import sys
+from pathlib import Path
+from strongroom.model.principal import Account
+from strongroom.storage.contract import Replace
+from strongroom.storage.sqlite import SqliteStorage
+storage = SqliteStorage.open(Path(sys.argv[1]), bytes(range(32)))
+print(storage.commit([Replace(Account("111122223333", 2.0), 1)], None).number)
+storage.close()
+"""
+
+
+def test_another_process_is_seen_and_conflicts(storage: SqliteStorage, path: Path) -> None:
+    position = storage.commit([Insert(ACCOUNT)], None)
+    version = storage.version()
+    done = subprocess.run(
+        [sys.executable, "-c", OTHER_PROCESS, str(path)], check=True, capture_output=True, text=True, timeout=60
+    )
+    assert done.stdout == "2\n"
+    assert storage.version() != version
+    with pytest.raises(ConflictError):
+        storage.commit([Replace(ACCOUNT, 1)], None)
+    changes = storage.changes_since(position)
+    assert changes is not None
+    assert changes.written == [Stored(Account("111122223333", 2.0), 2)]
+
+
+def test_a_process_killed_in_the_middle_of_a_change_leaves_nothing_of_it(storage: SqliteStorage, path: Path) -> None:
+    before = storage.commit([Insert(ACCOUNT)], None)
+    dies = "import os\nfrom strongroom.storage import feed\nfeed.append = lambda *_: os._exit(9)\n"
+    script = dies + OTHER_PROCESS  # after the rows were written, before the feed is
+    done = subprocess.run([sys.executable, "-c", script, str(path)], check=False, timeout=60)
+    assert done.returncode == 9
+    assert storage.load().position == before
+    assert storage.commit([], None).number == 2

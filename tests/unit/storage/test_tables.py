@@ -1,0 +1,38 @@
+"""Tables, structs and migrations agree."""
+
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from strongroom.storage import tables
+from strongroom.storage.contract import Record
+from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.tables import METADATA, RECORD_TABLES, REVISION
+
+
+def test_every_record_has_a_table() -> None:
+    assert set(RECORD_TABLES) == set(get_args(Record))
+
+
+@pytest.mark.parametrize("kind", RECORD_TABLES)
+def test_a_table_has_the_columns_of_its_struct(kind: type[Record]) -> None:
+    assert RECORD_TABLES[kind].columns == (*kind.__struct_fields__, "number", "mac")
+
+
+def test_migrations_make_the_tables(tmp_path: Path) -> None:
+    storage = SqliteStorage.create(tmp_path / "strongroom.db", bytes(32))
+    with storage._engine.connect() as connection:
+        context = MigrationContext.configure(connection, opts={"compare_type": True})
+        assert compare_metadata(context, METADATA) == []
+    storage.close()
+
+
+def test_the_revision_is_the_newest_migration() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(Path(tables.__file__).parent / "migrations"))
+    assert ScriptDirectory.from_config(config).get_current_head() == REVISION

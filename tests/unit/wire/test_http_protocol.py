@@ -1,0 +1,536 @@
+"""The protocol class, over real sockets and in bytes."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import threading
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import pytest
+import uvloop
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+
+from strongroom.wire.http_protocol import MAXIMUM_BODY, MAXIMUM_HEAD, Limits
+from strongroom.wire.server import Server
+
+if TYPE_CHECKING:
+    from tests.unit.wire.conftest import Serve, Served
+
+HEAD = b"POST / HTTP/1.1\r\nHost: localhost:8400\r\n"
+POST = HEAD + b"Content-Length: 3\r\n\r\nabc"
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+LAST = HEAD + b"Connection: close\r\n\r\n"
+
+Eventually = Callable[[Callable[[], bool]], None]
+
+
+async def static(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    await send({"type": "http.response.start", "status": 200, "headers": [(b"x-amzn-RequestId", b"1")]})
+    await send({"type": "http.response.body", "body": b"{}", "more_body": False})
+
+
+def test_an_answer_is_these_bytes(serve: Serve) -> None:
+    with serve(static).connect() as connection:
+        got = connection.send(LAST).rest()
+
+    assert re.fullmatch(
+        rb"HTTP/1\.1 200 OK\r\n"
+        rb"x-amzn-RequestId: 1\r\n"
+        rb"Date: [A-Z][a-z]{2}, \d\d [A-Z][a-z]{2} \d{4} \d\d:\d\d:\d\d GMT\r\n"
+        rb"Content-Length: 2\r\n"
+        rb"Connection: close\r\n"
+        rb"\r\n"
+        rb"\{\}",
+        got,
+    )
+
+
+def test_header_names_keep_the_case_they_are_given(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        response = connection.send(POST).response()
+
+    assert b"\r\nX-cAsE: kept\r\n" in response.head
+    assert b"\r\nContent-Length: " in response.head
+    assert b"\r\nDate: " in response.head
+    assert b"chunked" not in response.head.lower()
+    assert b"server:" not in response.head.lower()
+
+
+def test_header_names_arrive_in_lower_case_and_values_as_sent(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        heard = connection.send(HEAD + b"X-Odd: A  b\xe9\r\nX-Odd: second\r\n\r\n").response().heard()
+
+    assert heard["headers"] == [["host", "localhost:8400"], ["x-odd", "A  b\u00e9"], ["x-odd", "second"]]
+
+
+@pytest.mark.parametrize(
+    ("target", "path", "query"),
+    [
+        (b"/", "/", ""),
+        (b"/a%2Fb/../c?x=%20&y", "/a%2Fb/../c", "x=%20&y"),
+        (b"/?", "/", ""),
+        (b"/?a?b", "/", "a?b"),
+        (b"//", "//", ""),
+        (b"http://localhost:8400/path?query", "/path", "query"),
+        (b"http://localhost:8400", "/", ""),
+    ],
+)
+def test_path_and_query_arrive_raw(echoing: Served, target: bytes, path: str, query: str) -> None:
+    with echoing.connect() as connection:
+        heard = connection.send(b"GET " + target + b" HTTP/1.1\r\nHost: a\r\n\r\n").response().heard()
+
+    assert (heard["path"], heard["query"]) == (path, query)
+
+
+def test_a_forged_address_changes_nothing(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        own = connection.socket.getsockname()
+        heard = connection.send(HEAD + b"X-Forwarded-For: 10.0.0.1\r\nForwarded: for=10.0.0.1\r\n\r\n").response()
+
+    assert heard.heard()["client"] == list(own)
+
+
+def test_an_ipv4_client_of_an_ipv6_socket_is_an_ipv4_client(serve: Serve) -> None:
+    with serve(host="::").connect() as connection:
+        heard = connection.send(POST).response().heard()
+
+    assert heard["client"] == ["127.0.0.1", connection.port]
+
+
+def test_a_connection_serves_one_request_after_another(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        bodies = [connection.send(POST).response().heard()["body"] for _ in range(3)]
+
+    assert bodies == ["abc"] * 3
+
+
+def test_pipelined_requests_are_answered_in_order(echoing: Served) -> None:
+    requests = [HEAD + b"Content-Length: 1\r\n\r\n%d" % number for number in range(9)]
+    with echoing.connect() as connection:
+        connection.send(b"".join(requests))
+        bodies = [connection.response().heard()["body"] for _ in requests]
+
+    assert bodies == [str(number) for number in range(9)]
+
+
+def test_nothing_behind_a_request_that_says_close_is_answered(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        got = connection.send(POST + LAST + POST + b"\x00").rest()
+
+    assert got.count(b"HTTP/1.1 200 OK") == 2
+    assert got.count(b"\r\nConnection: close\r\n") == 1
+
+
+def test_a_request_may_come_byte_by_byte(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        connection.send(*(POST[i : i + 1] for i in range(len(POST))))
+
+        assert connection.response().heard()["body"] == "abc"
+
+
+def test_a_chunked_body_is_one_body_and_its_trailers_are_no_headers(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        connection.send(CHUNKED + b"3;extension=1\r\nabc\r\n", b"2\r\nde\r\n", b"0\r\nX-Amz-Target: trailer\r\n\r\n")
+        heard = connection.response().heard()
+        connection.send(POST)
+
+        assert heard["body"] == "abcde"
+        assert heard["headers"] == [["host", "localhost:8400"], ["transfer-encoding", "chunked"]]
+        assert connection.response().heard()["body"] == "abc"
+
+
+def test_head_gets_no_body(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        head = connection.send(b"HEAD / HTTP/1.1\r\nHost: a\r\n\r\n").response(head_only=True).head
+        next_one = connection.send(POST).response()
+
+    assert re.search(rb"\r\nContent-Length: [1-9]", head)
+    assert next_one.status == 200
+
+
+@pytest.mark.parametrize("connection_header", [b"", b"Connection: keep-alive\r\n"])
+def test_http_1_0_is_answered_and_closed(echoing: Served, connection_header: bytes) -> None:
+    with echoing.connect() as connection:
+        got = connection.send(b"POST / HTTP/1.0\r\n" + connection_header + b"Content-Length: 3\r\n\r\nabc").rest()
+
+    assert got.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert b"\r\nConnection: close\r\n" in got
+
+
+def test_a_client_that_has_closed_its_own_side_is_answered(serve: Serve) -> None:
+    release = threading.Event()
+    with serve(waiting_for(release)).connect() as connection:
+        connection.send(POST).socket.shutdown(1)
+        threading.Timer(0.2, release.set).start()
+        got = connection.rest()
+
+    assert got.count(b"HTTP/1.1 200 OK") == 1
+    assert got.count(b"Connection: close") == 1
+
+
+def test_a_client_that_waits_to_continue_is_told_to(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        connection.send(HEAD + b"Expect: 100-continue\r\n", b"Content-Length: 3\r\n\r\n")
+        told = connection.response()
+        heard = connection.send(b"a", b"b", b"c").response().heard()
+
+    assert told == (100, b"HTTP/1.1 100 Continue", b"")
+    assert heard["body"] == "abc"
+
+
+def test_a_client_that_does_not_wait_is_not_told_to_continue(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        response = connection.send(HEAD + b"Expect: 100-continue\r\nContent-Length: 3\r\n\r\nabc").response()
+
+    assert response.status == 200
+
+
+NOT_HTTP = [
+    b"\x16\x03\x01\x00\xa5\x01\x00\x00",  # a TLS client
+    b"hello\r\n\r\n",
+    b"GET /\r\n\r\n",
+    b"POST / HTTP/2.0\r\n\r\n",
+    b"POST / HTTP/0.9\r\n\r\n",
+    b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+    b"POST / HTTP/1.1\nHost: a\n\n",
+    b"POST /\xff HTTP/1.1\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHo st: a\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost : a\r\n\r\n",
+    b"POST / HTTP/1.1\r\nHost: a\x00b\r\n\r\n",
+    HEAD + b"X-Folded: a\r\n b\r\n\r\n",
+    b"CONNECT localhost:1 HTTP/1.1\r\n\r\n",
+    HEAD + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n",
+    HEAD + b"Connection: Upgrade\r\nUpgrade: h2c\r\nContent-Length: 3\r\n\r\nabc",
+    # What request smuggling lives on.
+    HEAD + b"Content-Length: 3\r\nContent-Length: 3\r\n\r\nabc",
+    HEAD + b"Content-Length: 3, 3\r\n\r\nabc",
+    HEAD + b"Content-Length: +3\r\n\r\nabc",
+    HEAD + b"Content-Length: -1\r\n\r\n",
+    HEAD + b"Content-Length: 99999999999999999999\r\n\r\n",
+    HEAD + b"Content-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    HEAD + b"Transfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n0\r\n\r\n",
+    HEAD + b"Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    HEAD + b"Transfer-Encoding: identity\r\n\r\n",
+    HEAD + b"Transfer-Encoding: chunked, identity\r\n\r\n0\r\n\r\n",
+    CHUNKED + b"x\r\n",
+    CHUNKED + b"ffffffffffffffffff\r\n",
+]
+
+
+@pytest.mark.parametrize("sent", NOT_HTTP)
+def test_what_is_not_http_gets_a_plain_400_and_is_counted(echoing: Served, sent: bytes) -> None:
+    before = echoing.server.state.not_http
+    with echoing.connect() as connection:
+        response = connection.send(sent).response()
+
+        assert response.status == 400
+        assert response.body == b"400 Bad Request\r\n"
+        assert connection.rest() == b""
+    assert echoing.server.state.not_http == before + 1
+
+
+def test_what_is_not_http_is_refused_behind_the_answers_still_owed(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        connection.send(POST + POST + b"nonsense\r\n\r\n")
+
+        assert [connection.response().status for _ in range(3)] == [200, 200, 400]
+
+
+def padded(size: int) -> bytes:
+    """Make a request with a head of `size` bytes, as they are counted: without version and last empty line."""
+    rest = size - len(b"/Host: localhost:8400\r\nX-Pad: \r\n")
+    return HEAD + b"X-Pad: " + b"p" * rest + b"\r\n\r\n"
+
+
+def test_a_head_of_64_kb_is_taken_and_one_byte_more_is_not(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        assert connection.send(padded(MAXIMUM_HEAD)).response().status == 200
+        assert connection.send(padded(MAXIMUM_HEAD + 1)).response().status == 431
+        assert connection.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        padded(MAXIMUM_HEAD * 2),
+        padded(MAXIMUM_HEAD * 2)[:-4],
+        HEAD + b"X-Many: 1\r\n" * 9000,
+        b"POST /" + b"a" * MAXIMUM_HEAD * 4,
+    ],
+)
+def test_too_large_a_head_is_refused_whole_or_not(echoing: Served, sent: bytes) -> None:
+    before = echoing.server.state.heads_too_large
+    with echoing.connect() as connection:
+        assert connection.send(sent).response().status == 431
+    assert echoing.server.state.heads_too_large == before + 1
+
+
+def test_a_large_body_in_front_does_not_count_for_the_head_behind_it(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        connection.send(HEAD + b"Content-Length: 100000\r\n\r\n" + b"x" * 100_000 + POST[:50], POST[50:])
+
+        assert [connection.response().status for _ in range(2)] == [200, 200]
+
+
+def test_a_body_of_1_mb_is_taken(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        connection.send(HEAD + b"Content-Length: %d\r\n\r\n" % MAXIMUM_BODY + b"x" * MAXIMUM_BODY)
+        heard = connection.response().heard()
+
+    assert heard["whole"]
+    assert heard["body"] == "x" * MAXIMUM_BODY
+
+
+def test_too_large_a_body_is_refused_by_its_length_before_it_is_read(echoing: Served) -> None:
+    with echoing.connect() as connection:
+        connection.send(HEAD + b"Expect: 100-continue\r\nContent-Length: %d\r\n\r\n" % (MAXIMUM_BODY + 1))
+        response = connection.response()
+
+    assert response.heard()["whole"] is False
+    assert b"\r\nConnection: close" in response.head
+
+
+CHUNK = b"10000\r\n" + b"x" * 0x10000 + b"\r\n"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        [HEAD + b"Content-Length: 3000000\r\n\r\n", b"x" * 3_000_000],
+        [CHUNKED, *[CHUNK] * 20],
+        [CHUNKED, *[b"1;" + b"e" * 100_000 + b"\r\nx\r\n"] * 30],
+        [CHUNKED, b"0\r\nX-Trailer: ", *[b"t" * 100_000] * 30],
+    ],
+    ids=["length", "chunks", "extensions", "trailers"],
+)
+def test_too_large_a_body_is_refused_and_the_client_hears_of_it(echoing: Served, sent: list[bytes]) -> None:
+    with echoing.connect() as connection:
+        connection.send(*sent)
+        response = connection.response()
+
+        assert response.heard()["whole"] is False
+        assert connection.rest() == b""
+
+
+# Time.
+
+QUICK = Limits(request=0.4, idle=0.8, linger=0.2, grace=0.2)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [b"", b"\r\n", b"POST / HT", HEAD, HEAD + b"Content-Length: 3\r\n\r\nab", CHUNKED + b"3\r\nab"],
+)
+def test_a_request_that_does_not_come_to_an_end_is_closed(serve: Serve, sent: bytes) -> None:
+    with serve(limits=QUICK).connect() as connection:
+        assert connection.send(sent).rest() == b""
+
+
+def test_bytes_that_trickle_in_do_not_buy_time(serve: Serve, eventually: Eventually) -> None:
+    served = serve(limits=QUICK)
+    with served.connect() as connection:
+        connection.send(HEAD + b"X: ")
+        for _ in range(20):
+            threading.Event().wait(0.05)
+            try:
+                connection.send(b"x")
+            except OSError:
+                break
+        eventually(lambda: not served.server.state.connections)
+
+    assert served.server.state.late == 1
+
+
+def test_an_idle_connection_is_closed(serve: Serve) -> None:
+    with serve(limits=QUICK).connect() as connection:
+        assert connection.send(POST).response().status == 200
+        assert connection.rest() == b""
+
+
+def test_a_refused_client_that_does_not_close_is_closed(serve: Serve, eventually: Eventually) -> None:
+    served = serve(limits=QUICK)
+    with served.connect() as connection:
+        assert connection.send(b"nonsense\r\n\r\n").response().status == 400
+        eventually(lambda: not served.server.state.connections)
+
+
+def test_the_time_of_the_application_is_not_held_against_the_client(serve: Serve) -> None:
+    release = threading.Event()
+    with serve(waiting_for(release), limits=QUICK).connect() as connection:
+        connection.send(POST)
+        threading.Timer(1, release.set).start()
+
+        assert connection.response().status == 200
+
+
+def test_a_client_that_does_not_read_is_closed(serve: Serve, eventually: Eventually) -> None:
+    async def much(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": bytes(4_000_000), "more_body": False})
+
+    served = serve(much, limits=QUICK)
+    with served.connect() as connection:
+        connection.send(POST * 10)
+        eventually(lambda: bool(served.server.state.connections))
+        eventually(lambda: not served.server.state.connections)
+
+
+# The application's side.
+
+
+def waiting_for(event: threading.Event) -> ASGI3Application:
+    """Make an application that answers once an event is set."""
+
+    async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await asyncio.to_thread(event.wait, 10)
+        await static(scope, receive, send)
+
+    return app
+
+
+def counting(calls: list[str]) -> ASGI3Application:
+    async def app(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        assert scope["type"] == "http"
+        calls.append(scope["method"])
+        await static(scope, receive, send)
+
+    return app
+
+
+@pytest.mark.parametrize("sent", [HEAD, HEAD + b"Content-Length: 3\r\n\r\nab", CHUNKED + b"3\r\nabc\r\n0\r\n"])
+def test_a_client_that_goes_away_in_the_middle_has_asked_for_nothing(
+    serve: Serve, eventually: Eventually, sent: bytes
+) -> None:
+    calls: list[str] = []
+    served = serve(counting(calls))
+    with served.connect() as connection:
+        connection.send(sent)
+        eventually(lambda: bool(served.server.state.connections))
+    eventually(lambda: not served.server.state.connections)
+
+    assert calls == []
+
+
+def test_a_client_that_goes_away_before_its_answer_hurts_nobody(serve: Serve, eventually: Eventually) -> None:
+    release = threading.Event()
+    served = serve(waiting_for(release))
+    with served.connect() as connection:
+        connection.send(POST)
+        eventually(lambda: bool(served.server.state.tasks))
+    release.set()
+    eventually(lambda: not served.server.state.tasks and not served.server.state.connections)
+
+    with served.connect() as connection:
+        assert connection.send(POST).response().status == 200
+
+
+async def failing(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    raise ZeroDivisionError
+
+
+async def silent(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    await receive()
+
+
+@pytest.mark.parametrize("app", [failing, silent])
+def test_an_application_that_does_not_answer_gets_its_client_a_plain_500(serve: Serve, app: ASGI3Application) -> None:
+    with serve(app).connect() as connection:
+        got = connection.send(POST + POST).rest()
+
+    assert got.startswith(b"HTTP/1.1 500 Internal Server Error\r\n")
+    assert got.count(b"HTTP/1.1") == 1
+
+
+def test_an_application_is_told_that_nothing_more_comes(serve: Serve) -> None:
+    heard: list[str] = []
+
+    async def asks_again(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await static(scope, receive, send)
+        heard.append((await receive())["type"])
+
+    with serve(asks_again).connect() as connection:
+        connection.send(LAST).rest()
+
+    assert heard == ["http.disconnect"]
+
+
+def test_an_answer_in_pieces_is_a_mistake(serve: Serve) -> None:
+    async def in_pieces(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+        await send({"type": "http.response.start", "status": 200})
+        await send({"type": "http.response.body", "body": b"a", "more_body": True})
+
+    with serve(in_pieces).connect() as connection:
+        assert connection.send(POST).response().status == 500
+
+
+def test_an_answer_is_one_write() -> None:
+    class Transport(asyncio.Transport):
+        def __init__(self) -> None:
+            super().__init__()
+            self.written: list[bytes] = []
+
+        def write(self, data: bytes | bytearray | memoryview) -> None:
+            self.written.append(bytes(data))
+
+        def is_closing(self) -> bool:
+            return False
+
+    async def run() -> list[bytes]:
+        server = Server(static)
+        await server.startup([])
+        protocol = server.connection()
+        transport = Transport()
+        protocol.connection_made(transport)
+        protocol.data_received(POST)
+        await asyncio.gather(*server.state.tasks)
+        return transport.written
+
+    written = uvloop.run(run())
+
+    assert len(written) == 1
+    assert written[0].endswith(b"\r\n\r\n{}")
+
+
+# Fuzz.
+
+PIECES = st.one_of(
+    st.sampled_from(
+        [
+            *NOT_HTTP,
+            POST,
+            LAST,
+            HEAD,
+            CHUNKED,
+            b"3\r\nabc\r\n",
+            b"0\r\n\r\n",
+            b"\r\n",
+            b"Content-Length: 5\r\n",
+            b"Expect: 100-continue\r\n",
+            b"Connection: close\r\n",
+            b"x" * 70_000,
+        ]
+    ),
+    st.binary(max_size=40),
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(pieces=st.lists(PIECES, max_size=6), at_once=st.booleans())
+def test_whatever_is_sent_the_server_goes_on(echoing: Served, pieces: list[bytes], *, at_once: bool) -> None:
+    with echoing.connect() as connection:
+        try:
+            connection.send(*([b"".join(pieces)] if at_once else pieces))
+            connection.socket.shutdown(1)
+        except OSError:
+            pass  # it has already hung up
+        got = connection.rest()
+    with echoing.connect() as connection:
+        after = connection.send(POST).response()
+
+    assert re.fullmatch(rb"(HTTP/1\.1 (100|200|400|431) .*)?", got, re.DOTALL)
+    assert after.status == 200
+    assert echoing.failures == []
