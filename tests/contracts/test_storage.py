@@ -89,7 +89,7 @@ EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
     (Installation("installation-1", 1.25, b"chain", b"digest"), ("installation-1",)),
     (DomainKey("key-material", 2, 3.5, b"\x00wrapped"), ("key-material", 2)),
     (Account(ACCOUNT, 0.1), (ACCOUNT,)),
-    (AccessKey("AKIAIOSFODNN7EXAMPLE", ACCOUNT, 2.0, 1, b"sealed"), ("AKIAIOSFODNN7EXAMPLE",)),
+    (AccessKey("AKIAIOSFODNN7EXAMPLE", ACCOUNT, 2.0, b"sealed"), ("AKIAIOSFODNN7EXAMPLE",)),
     (kms_key(description='with "quotes",\x00 NUL, 🔑 and \r\n'), key_of(kms_key())),
     (MATERIAL, (ACCOUNT, REGION, kms_key().key_id, "ab" * 32)),
 ]

@@ -8,18 +8,18 @@ from typing import Any
 
 import botocore.session
 import pytest
+from tests.sizes import Size
 
 from strongroom.operations.registry import OPERATIONS
 from strongroom.testing.server import Server, running_server
 from strongroom.testing.signed_client import SignedClient
-from tests.sizes import Size
 
 MODEL = botocore.session.get_session().get_service_model("kms")
 BUILT = sorted(name for (_, name), operation in OPERATIONS.items() if operation.built)
 ODD_VALUES: list[Any] = [
     None, True, False, 0, -1, 1.5, 2**31, 2**63, 1e308, -1e308, "", " ", "\0", "a" * 300, "é" * 100, "💥", "alias/x",
-    "alias/", "arn:aws:kms:us-east-1:111122223333:key/x", "arn:aws:kms:::key/", "%s{0}${x}", [], {}, [[]], [None], {"": ""},
-    {"a": None}, {"a": 1}, ["x"] * 60, "=", "====", "QUJD", "QUJ", "\ud800", [{}], [{"TagKey": "a"}],
+    "alias/", "arn:aws:kms:us-east-1:111122223333:key/x", "arn:aws:kms:::key/", "%s{0}${x}", [], {}, [[]], [None],
+    {"": ""}, {"a": None}, {"a": 1}, ["x"] * 60, "=", "====", "QUJD", "QUJ", "\ud800", [{}], [{"TagKey": "a"}],
 ]  # fmt: skip
 ODD_BODIES = [
     b"", b"null", b"[]", b'"x"', b"{", b"{,}", b'{"KeyId":}', b"\xff\xfe", b'{"KeyId":"\xff"}', b"\xef\xbb\xbf{}",
@@ -111,7 +111,9 @@ def test_bent_requests_are_answered_and_recorded(fuzzed: Server, size: Size) -> 
     assert len(set(request_ids)) == size.fuzz_requests
     assert sorted(set(request_ids) & set(recorded)) == sorted(request_ids)
     assert len(recorded) == len(set(recorded))
-    print(f"{size.fuzz_requests} requests:", json.dumps({f"{op} {kind}": n for (op, kind), n in sorted(statuses.items())}))
+    print(
+        f"{size.fuzz_requests} requests:", json.dumps({f"{op} {kind}": n for (op, kind), n in sorted(statuses.items())})
+    )
 
 
 def test_bent_requests_without_a_valid_signature_are_refused(fuzzed: Server, size: Size) -> None:

@@ -1,20 +1,25 @@
-"""The generated document says what the code can do, and no more."""
+"""The generated documents say what the code is and can do, and no more."""
 
 import re
+import shutil
 from pathlib import Path
 
+import pytest
 from botocore.loaders import Loader
-
-from strongroom.model.key_states import KEY_STATES
-from strongroom.operations.registry import OPERATIONS
 from tools import generate_docs
 
+import strongroom
+from strongroom.model.key_states import KEY_STATES
+from strongroom.operations.registry import OPERATIONS
+
+DOCS = generate_docs.ROOT / "docs"
+PACKAGE = Path(strongroom.__file__).parent
 MODEL_OPERATIONS = set(Loader().load_service_model("kms", "service-2")["operations"])
 BUILT = {operation.name for operation in OPERATIONS.values() if operation.built}
 
 
-def test_the_document_is_current() -> None:
-    assert generate_docs.main(["--check"]) == 0
+def test_the_documents_are_current() -> None:
+    assert generate_docs.main(["--check"]) == 0, "run `make docs`"
 
 
 def test_the_registry_is_the_service_model() -> None:
@@ -23,7 +28,7 @@ def test_the_registry_is_the_service_model() -> None:
 
 
 def test_every_operation_has_one_row_that_says_whether_it_is_built() -> None:
-    text = generate_docs.COMPATIBILITY.read_text(encoding="utf-8")
+    text = (DOCS / "compatibility.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| `(\w+)` \| (built|missing) \|", text, re.MULTILINE)
 
     assert sorted(rows) == sorted((name, "built" if name in BUILT else "missing") for name in MODEL_OPERATIONS)
@@ -32,9 +37,10 @@ def test_every_operation_has_one_row_that_says_whether_it_is_built() -> None:
 
 def test_an_operation_that_is_not_built_is_missing_in_the_document() -> None:
     row = next(row for row in OPERATIONS.values() if not row.built)
+    text = generate_docs.compatibility([row])
 
-    assert f"| `{row.name}` | missing |" in generate_docs.document([row])
-    assert "0 of 1 operations are built" in generate_docs.document([row])
+    assert f"| `{row.name}` | missing |" in text
+    assert "0 of 1 operations are built" in text
 
 
 def test_limits_and_key_states_are_told_of_built_operations_alone() -> None:
@@ -43,17 +49,44 @@ def test_limits_and_key_states_are_told_of_built_operations_alone() -> None:
 
 
 def test_key_states_have_the_error_where_they_refuse() -> None:
-    text = generate_docs.document(list(OPERATIONS.values()))
+    text = (DOCS / "compatibility.md").read_text(encoding="utf-8")
 
     assert "| operation | Enabled | Disabled | PendingDeletion |" in text
     assert "| `Decrypt` | yes | `DisabledException` | `KMSInvalidStateException` |" in text
 
 
-def test_an_edited_or_missing_document_is_found_and_written_anew(tmp_path: Path) -> None:
-    path = tmp_path / "compatibility.md"
-    assert generate_docs.main(["--check"], path) == 1
-    assert not path.exists()
-    assert generate_docs.main([], path) == 0
-    assert generate_docs.main(["--check"], path) == 0
-    path.write_text(path.read_text(encoding="utf-8").replace("missing", "built", 1), encoding="utf-8")
-    assert generate_docs.main(["--check"], path) == 1
+def test_the_tree_has_every_layer_and_says_what_every_module_is_for() -> None:
+    lines = [line for line in generate_docs.tree(PACKAGE).splitlines() if line != "```"]
+    names = [line.split()[0] for line in lines if not line.startswith(" ")]
+
+    assert [name.removesuffix(".py").removesuffix("/") for name in names[: len(generate_docs.layers())]] == (
+        generate_docs.layers()
+    )
+    modules = {path.name for path in PACKAGE.rglob("*.py") if not {"migrations", "kms"} & set(path.parts)}
+    assert modules - {line.split()[0] for line in lines} == {"__init__.py"}
+    assert all(len(line.split()) > 1 for line in lines)
+
+
+@pytest.mark.parametrize("name", ["architecture.md", "compatibility.md"])
+def test_an_edited_document_is_found_and_written_anew(name: str, tmp_path: Path) -> None:
+    shutil.copytree(DOCS, tmp_path / "docs")
+    path = tmp_path / "docs" / name
+    current = path.read_text(encoding="utf-8")
+    path.write_text(current.replace("registry", "table").replace("missing", "built"), encoding="utf-8")
+
+    assert generate_docs.main(["--check"], tmp_path) == 1
+    assert generate_docs.main([], tmp_path) == 0
+    assert generate_docs.main(["--check"], tmp_path) == 0
+
+
+def test_a_missing_document_is_found_and_nothing_is_written(tmp_path: Path) -> None:
+    shutil.copytree(DOCS, tmp_path / "docs")
+    (tmp_path / "docs" / "compatibility.md").unlink()
+
+    assert generate_docs.main(["--check"], tmp_path) == 1
+    assert not (tmp_path / "docs" / "compatibility.md").exists()
+
+
+def test_a_document_without_a_place_for_the_tree_is_refused() -> None:
+    with pytest.raises(SystemExit):
+        generate_docs.with_tree("no markers", "tree")

@@ -1,12 +1,12 @@
 """The composition root: it alone knows every layer, and puts the parts together from the configuration.
 
-    installing   make an installation; open one
-    serving      storage, key store, snapshot, audit -> pipeline -> HTTP, in one or more server processes
-    diagnosis    what is wrong with a configuration or data directory
-    auditing     verify the audit log; accept an older copy of the database
+installing   make an installation; open one
+serving      storage, key store, snapshot, audit -> pipeline -> HTTP, in one or more server processes
+diagnosis    what is wrong with a configuration or data directory
+auditing     verify the audit log; accept an older copy of the database
 """
 
-from strongroom.app.auditing import accept_rollback
+from strongroom.app.auditing import accept_rollback, verify_audit, verify_audit_offline
 from strongroom.app.diagnosis import WRONG, Finding, diagnose
 from strongroom.app.installing import initialize, is_installed
 from strongroom.app.serving import serve
@@ -19,4 +19,6 @@ __all__ = [
     "initialize",
     "is_installed",
     "serve",
+    "verify_audit",
+    "verify_audit_offline",
 ]

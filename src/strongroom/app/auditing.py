@@ -2,13 +2,42 @@
 
 import uuid
 from functools import partial
+from pathlib import Path
 
 from strongroom.app.history import newest_recorded_change
 from strongroom.app.installing import audit_log, open_installation
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
+from strongroom.audit.verify import Report, verify, verify_offline
 from strongroom.config import Config
-from strongroom.errors import RollbackError
+from strongroom.crypto.public_keys import public_key_from_pem
+from strongroom.errors import ConfigurationError, DataDirectoryError, RollbackError
+
+
+def verify_audit(config: Config) -> Report:
+    """Recompute the whole log with the installation's keys. Changes nothing; the server may be running."""
+    opened = open_installation(config)
+    try:
+        opened.storage.load()
+        private_key = opened.domain_keys.chain_private_key
+        return verify(
+            config.audit_directory, opened.installation, chain_private_key=private_key, storage=opened.storage
+        )
+    except OSError as error:
+        raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
+    finally:
+        opened.storage.close()
+
+
+def verify_audit_offline(directory: Path, public_key: Path) -> Report:
+    """Check a copy of the log by its digests alone. `public_key` is the PEM file that `init` wrote."""
+    try:
+        der = public_key_from_pem(public_key.read_bytes())
+        return verify_offline(directory, der)
+    except OSError as error:
+        raise DataDirectoryError(f"cannot read {error.filename}: {error.strerror}") from error
+    except ValueError as error:
+        raise ConfigurationError(f"{public_key} is not a public key in PEM") from error
 
 
 def accept_rollback(config: Config, *, to: int, now: float) -> int:

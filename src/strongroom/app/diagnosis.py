@@ -1,8 +1,6 @@
-"""What is wrong with a configuration or data directory, in plain words. Changes nothing, and holds for a server that runs."""
+"""What is wrong with a configuration or data directory, in plain words. Changes nothing; the server may be running."""
 
-import os
 import shutil
-import stat
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -73,11 +71,12 @@ def _space(config: Config) -> Finding:
 
 def _private_files(config: Config) -> list[Finding]:
     """Files that others may read although only their owner should."""
-    found = []
-    for path in (config.data / "credentials", config.data / "client.env", config.database, config.audit_directory):
-        if path.exists() and stat.S_IMODE(os.stat(path).st_mode) & 0o077:  # noqa: PTH116 — beside S_IMODE
-            found.append(Finding(WRONG, f"{path} is open to other users: chmod go= {path}"))
-    return found
+    paths = (config.data / "credentials", config.data / "client.env", config.database, config.audit_directory)
+    return [
+        Finding(WRONG, f"{path} is open to other users: chmod go= {path}")
+        for path in paths
+        if path.exists() and path.stat().st_mode & 0o077
+    ]
 
 
 def _load(opened: Opened) -> None:
@@ -87,7 +86,9 @@ def _load(opened: Opened) -> None:
 def _outbox(opened: Opened) -> Finding:
     waiting = len(opened.storage.outbox())
     if waiting:
-        return Finding(NOTE, f"{waiting} audit records of changes wait in the outbox: a running server, or the next, chains them")
+        return Finding(
+            NOTE, f"{waiting} audit records of changes wait in the outbox: a running server, or the next, chains them"
+        )
     return Finding(WELL, "no audit record waits in the outbox")
 
 

@@ -15,12 +15,13 @@ from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.audit.writer import AuditLog
 from strongroom.config import Config, read_config
+from strongroom.crypto.public_keys import public_key_to_pem
 from strongroom.errors import ConfigurationError, DataDirectoryError
 from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
 from strongroom.keystores.root_key import create_root_key, read_root_key
 from strongroom.model.installation import Installation
 from strongroom.model.principal import AccessKey, Account
-from strongroom.storage.contract import Insert, Storage
+from strongroom.storage.contract import Insert, Record, Storage
 from strongroom.storage.sqlite import SqliteStorage, read_domain_keys
 
 CONFIGURATION = "strongroom.yaml"
@@ -118,8 +119,8 @@ def _build(data: Path, *, region: str, port: int, account: str, now: float) -> N
     access_key_id = "AKIA" + base64.b32encode(secrets.token_bytes(10)).decode()
     secret = secrets.token_urlsafe(30)
     sealed = domain_keys.seal_secret(secret.encode(), account=account, access_key_id=access_key_id)
-    access_key = AccessKey(access_key_id, account, now, 1, sealed)
-    records = [installation, *domain_records, Account(account, now), access_key]
+    access_key = AccessKey(access_key_id, account, now, sealed)
+    records: list[Record] = [installation, *domain_records, Account(account, now), access_key]
     opened = Opened(config, storage, domain_keys, installation)
     event = service_event(
         name="Initialize",
@@ -129,6 +130,7 @@ def _build(data: Path, *, region: str, port: int, account: str, now: float) -> N
     )
     commit_recorded(audit_log(opened), event, [Insert(record) for record in records], storage.commit)
     storage.close()
+    write_private(data / "audit-public-key.pem", public_key_to_pem(digest_public_key).decode())
     write_credentials(data, access_key_id=access_key_id, secret=secret, region=region)
     write_private(data / CONFIGURATION, _configuration(region=region, port=port))
     read_config(data / CONFIGURATION)

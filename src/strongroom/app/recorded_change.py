@@ -21,7 +21,7 @@ def commit_recorded(log: AuditLog, record: CloudTrailRecord, writes: Sequence[Wr
 
     async def run() -> Position:
         with ThreadPoolExecutor(1) as executor:
-            writer = AuditWriter.open(log, now=time.time, executor=executor, on_fatal=sys.stderr.write)
+            writer = AuditWriter.open(log, now=time.time, executor=executor, on_fatal=_report)
             encoded = encode(record)
             try:
                 position = commit(writes, OutboxEntry(writer.chain_id, record.event_id, encoded))
@@ -31,3 +31,7 @@ def commit_recorded(log: AuditLog, record: CloudTrailRecord, writes: Sequence[Wr
         return position
 
     return asyncio.run(run())
+
+
+def _report(reason: str) -> None:
+    sys.stderr.write(f"strongroom: {reason}\n")

@@ -85,13 +85,9 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
                 sys.stderr.write(f"strongroom: stopping: {reason}\n")
             server.stop()
 
-        audit = AuditWriter.open(
-            audit_log(opened), now=time.time, executor=pool, on_fatal=stop, sync=config.audit.sync
-        )
+        audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=stop, sync=config.audit.sync)
         closing.push_async_callback(audit.close)
-        await recover(
-            audit_log(opened), audit, chain_private_key=opened.domain_keys.chain_private_key, now=time.time()
-        )
+        await recover(audit_log(opened), audit, chain_private_key=opened.domain_keys.chain_private_key, now=time.time())
         opened.domain_keys.drop_chain_private_key()
         strangers = StrangersLog(config.audit_directory)
         closing.callback(strangers.close)
@@ -125,8 +121,6 @@ def _announce(config: Config, announce: Announce) -> None:
 
 def _with_port(config: Config, port: int) -> Config:
     """The configuration with the port that was really taken."""
-    from msgspec.structs import replace
-
     return replace(config, listen=Listen(config.listen.host, port))
 
 

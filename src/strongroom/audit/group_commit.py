@@ -141,8 +141,9 @@ class GroupCommit:
 
     def retry(self) -> None:
         """Write what could not be written before."""
-        self._gather_left_over()
-        self._flush_soon()
+        if not self.broken:
+            self._gather_left_over()
+            self._flush_soon()
 
     def begin_segment(self) -> None:
         """Begin a new segment with the next group, even an empty one."""
@@ -219,9 +220,9 @@ class GroupCommit:
             self._loop.call_soon(self._flush)
 
     def _flush(self) -> None:
-        """Hand the next group to the writer's thread."""
-        group = self._next_group()
-        if group.lines:
+        """Hand the next group to the writer's thread, or rest."""
+        group = None if self.broken else self._next_group()
+        if group is not None and group.lines:
             self._writing = group
             self._jobs.put(_Job(partial(self._write_out, group), partial(self._written, group)))
         else:

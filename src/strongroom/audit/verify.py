@@ -74,8 +74,9 @@ def verify(directory: Path, installation: Installation, *, chain_private_key: by
     return _Verification(directory, installation, chain_private_key, storage).run()
 
 
-class _EventName(Struct, rename="camel"):
+class _Event(Struct, rename="camel"):
     event_name: str
+    event_type: str
     service_event_details: msgspec.Raw = msgspec.Raw(b"null")
 
 
@@ -186,8 +187,8 @@ class _Verification:
                 self._find("other-record", "", f"the record of change {line.change} is not the one committed with it")
         # A recovery record is rare; only what may be one is decoded.
         if RECOVERY_EVENT.encode() in line.record:
-            event = msgspec.json.decode(line.record, type=_EventName)
-            if event.event_name == RECOVERY_EVENT:
+            event = msgspec.json.decode(line.record, type=_Event)
+            if (event.event_name, event.event_type) == (RECOVERY_EVENT, "AwsServiceEvent"):
                 details = msgspec.json.decode(event.service_event_details, type=RecoveryDetails)
                 self._recovered[details.chain_id] = details
 

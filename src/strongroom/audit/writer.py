@@ -155,7 +155,9 @@ class AuditWriter:
 
     def _begin(self, directory: Path, beginning: bytes) -> None:
         """Register before the first file is made, so that no chain is ever in the log but not registered."""
-        directory.mkdir(mode=0o700, parents=True)
+        directory.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        sync_directory(directory.parent.parent)
+        directory.mkdir(mode=0o700)
         sync_directory(directory.parent)
         self._lock = lock_chain(directory)
         self._log.storage.register_chain(AuditChain(self.chain_id, self._opened, 0, beginning, ended=False))

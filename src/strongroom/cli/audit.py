@@ -15,17 +15,21 @@ def add_to(commands: Commands) -> None:
     source = verify.add_mutually_exclusive_group(required=True)
     source.add_argument("--config", type=Path, help="verify records and digests, with the installation's keys")
     source.add_argument("--log", type=Path, help="verify a copy of the audit directory by its digests alone")
-    verify.add_argument("--public-key", type=Path, help="PEM; with --log")
-    verify.set_defaults(run=run)
+    verify.add_argument("--public-key", type=Path, help="audit-public-key.pem of the installation; with --log")
+    verify.set_defaults(run=run, usage=verify.error)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Print what was found; exit code 1 if the log is not whole."""
+    if (arguments.log is None) != (arguments.public_key is None):
+        arguments.usage("--log and --public-key go together")
     if arguments.log is not None:
         report = app.verify_audit_offline(arguments.log, arguments.public_key)
     else:
         report = app.verify_audit(config_of(arguments))
     for finding in report.findings:
-        print(f"WRONG  {finding}")
-    print(f"{report.chains} chains, {report.records} records, {len(report.findings)} findings")
+        print(f"WRONG  {finding.kind}: {finding.chain_id} {finding.message}")
+    print(
+        f"{report.chains} chains, {report.segments} segments, {report.records} records: {len(report.findings)} findings"
+    )
     return 1 if report.findings else 0

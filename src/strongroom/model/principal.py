@@ -13,15 +13,14 @@ class Account(Struct, frozen=True):
 
 
 class AccessKey(Struct, frozen=True):
-    """An access key as stored. `sealed_secret` is the secret access key sealed under a domain key.
+    """An access key of the root user of `account`, as stored.
 
-    It belongs to the root user of `account`.
+    `sealed_secret` is the secret access key, sealed under a domain key whose version it names.
     """
 
     access_key_id: str
     account: str
     created: float
-    domain_key_version: int
     sealed_secret: bytes
 
     def __repr__(self) -> str:

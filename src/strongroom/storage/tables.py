@@ -79,7 +79,6 @@ ACCESS_KEYS: Final = Table(
     _text("access_key_id", key=True),
     _text("account"),
     _time("created"),
-    Column("domain_key_version", Integer, nullable=False),
     _blob("sealed_secret"),
     _number("number"),
     _blob("mac"),

@@ -34,7 +34,7 @@ def records(version: int) -> list[Record]:
             Installation(f"installation-{number}", time, b"chain", b"digest"),
             DomainKey("rows", number, time, b"wrapped %d" % number),
             Account(f"{number:012d}", time),
-            AccessKey(f"AKIA{number:016d}", ACCOUNT, time, 1, b"sealed %d" % number),
+            AccessKey(f"AKIA{number:016d}", ACCOUNT, time, b"sealed %d" % number),
             KmsKey(
                 ACCOUNT, REGION, key_id, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
                 f"number {number}", "{}", (("a", "b"),), time, "ab" * 32,

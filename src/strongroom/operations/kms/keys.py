@@ -13,6 +13,7 @@ from strongroom.authorization.policy import check_policy_size, compile_policy, d
 from strongroom.errors import (
     AccessDenied,
     CustomKeyStoreNotFound,
+    IntegrityError,
     InvalidMarker,
     MalformedPolicyDocument,
     NotFound,
@@ -94,6 +95,8 @@ def describe_key(call: Call, _request: DescribeKeyRequest, keys: Sequence[Author
     found = call.storage.find(KmsKey, (key.account, key.region, key.key_id))
     if found is None:
         raise NotFound(f"Key '{key.arn}' does not exist")
+    if found[1] < call.snapshot.keys[key.region, key.account, key.key_id].number:
+        raise IntegrityError(f"the row of {key.arn} was put back from before")
     return DescribeKeyResponse(key_metadata=metadata(found[0]))
 
 

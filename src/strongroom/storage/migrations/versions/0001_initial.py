@@ -77,7 +77,6 @@ def _create_record_tables() -> None:
         _text("access_key_id"),
         _text("account"),
         _time("created"),
-        _integer("domain_key_version"),
         _blob("sealed_secret"),
         _number("number"),
         _blob("mac"),
