@@ -39,6 +39,17 @@ def sync_milliseconds(directory: Path) -> float:
     return statistics.median(times) * 1000
 
 
+def processor_ticks() -> list[int]:
+    """What all cores together have done so far, by kind (proc(5): /proc/stat)."""
+    return [int(field) for field in _lines("/proc/stat")[0].split()[1:9]]
+
+
+def stolen_since(began: list[int]) -> float:
+    """Share of the time since then in which the host of this virtual machine ran something else on our cores."""
+    passed = [now - then for then, now in zip(began, processor_ticks(), strict=True)]
+    return passed[7] / max(sum(passed), 1)
+
+
 def facts() -> dict[str, str]:
     """Name the machine, as far as figures depend on it."""
     model = [line.partition(": ")[2] for line in _lines("/proc/cpuinfo") if line.startswith("model name")]

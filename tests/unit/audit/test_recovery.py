@@ -6,9 +6,8 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import cast
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
@@ -17,12 +16,21 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from strongroom.audit import chain
 from strongroom.audit.digests import digest_path, read_digest
 from strongroom.audit.recovery import RECOVERY_EVENT, KnownChange, RecoveryDetails, newest_change, recover
-from strongroom.audit.segments import chain_directories, decode_header, log_path, segments
+from strongroom.audit.segments import (
+    FORMAT,
+    SegmentHeader,
+    chain_directories,
+    decode_header,
+    encode_header,
+    log_path,
+    seal_key,
+    segments,
+)
 from strongroom.audit.verify import verify
 from strongroom.audit.writer import SEGMENT_SECONDS, AuditLog, AuditWriter, write_once
 from strongroom.errors import KMSInternal
 from strongroom.model.installation import Installation
-from strongroom.storage.contract import AuditChain, OutboxEntry, PendingRecord, Position, Storage
+from strongroom.storage.contract import AuditChain, OutboxEntry
 
 Open = Callable[..., AuditWriter]
 NOW = 1_790_000_500.0
@@ -164,7 +172,7 @@ def test_committed_changes_without_a_record_are_chained_and_others_are_not_repea
         die(dead)
         writer, (details,) = await start(log, open_writer, chain_private_key)
         assert details.chained == [second]
-        assert [(line.change, line.record) for line in lines_of(log, writer.chain_id)][0] == (second, b'{"change":2}')
+        assert next((line.change, line.record) for line in lines_of(log, writer.chain_id)) == (second, b'{"change":2}')
         assert b'{"change":1}' not in records_of(log, writer.chain_id)
         assert [pending.number for pending in log.storage.outbox()] == [kept]
         await writer.close()
@@ -301,33 +309,30 @@ def test_an_altered_chain_is_recorded_as_such_and_stops_nothing(
     assert "changed: record 4 was changed or forged" in findings(log, chain_private_key)
 
 
-class Forgetful:
-    """The database of a forger, who cannot register a chain in ours."""
-
-    def register_chain(self, _: AuditChain, *, chained: Sequence[int] = ()) -> None:
-        pass
-
-    def position(self) -> Position:
-        return Position(0, b"")
-
-    def outbox(self) -> list[PendingRecord]:
-        return []
-
-
-def forge_log(log: AuditLog) -> bytes:
-    """The first segment of another chain, made with the installation's public keys."""
-    forger = log._replace(directory=log.directory.with_name("forged"), storage=cast("Storage", Forgetful()))
-    write_once(forger, lambda _: [(b'{"n":2}', 0)], now=lambda: NOW)
-    (made,) = chain_directories(forger.directory)
-    return log_path(made, 1).read_bytes()
+def forge_segment(log: AuditLog, chain_id: str) -> bytes:
+    """A first segment for a chain, as anybody can make one who has only the installation's public key."""
+    state = chain.beginning(chain_id, bytes(32))
+    sealed = seal_key(
+        state.key,
+        chain_public_key=log.installation.chain_public_key,
+        installation_id=log.installation.installation_id,
+        chain_id=chain_id,
+        segment=1,
+    )
+    header = SegmentHeader(
+        FORMAT, log.installation.installation_id, chain_id, 1, state.mac, "2026-09-21T14:13:20Z", sealed
+    )
+    lines = []
+    for record in (encode_header(header), b'{"n":2}', b'{"n":3}'):
+        state, line = chain.extend(state, record)
+        lines.append(line)
+    return b"".join(lines)
 
 
 @pytest.mark.parametrize("harm", ["truncated", "removed", "made anew"])
 def test_a_log_that_is_not_the_registered_one_is_recorded_as_such(
     log: AuditLog, open_writer: Open, chain_private_key: bytes, harm: str
 ) -> None:
-    forged = forge_log(log)
-
     async def scenario() -> None:
         dead = open_writer()
         await dead.write(b'{"n":1}')
@@ -339,7 +344,7 @@ def test_a_log_that_is_not_the_registered_one_is_recorded_as_such(
             file.unlink()
             file.parent.rmdir()
         else:
-            file.write_bytes(forged)
+            file.write_bytes(forge_segment(log, dead.chain_id))
         writer, (details,) = await start(log, open_writer, chain_private_key)
         assert details.damage != []
         assert (details.last_sequence, details.last_mac) == (2, registered(log, dead.chain_id).mac.hex())
@@ -398,7 +403,7 @@ def test_the_newest_change_is_known_from_the_lines_of_a_killed_process(
         assert known == KnownChange(numbers[-1], None)
         content = file.read_bytes()
         last = content.splitlines(keepends=True)[-1]
-        file.write_bytes(content.replace(last, last.replace(b"6 4 ", b"6 9 ")))
+        file.write_bytes(content.replace(last, last.replace(b"5 4 ", b"5 9 ")))
         forged = newest_change(log.directory, installation, chain_private_key=chain_private_key)
         assert forged == KnownChange(numbers[-2], None)
 
@@ -454,6 +459,14 @@ asyncio.run(main())
 """
 
 
+async def restart(
+    log: AuditLog, open_writer: Open, chain_private_key: bytes
+) -> tuple[AuditWriter, list[RecoveryDetails]]:
+    writer, recovered = await start(log, open_writer, chain_private_key)
+    await writer.close()
+    return writer, recovered
+
+
 def test_kill_9_under_load_loses_nothing_acknowledged(
     log: AuditLog, open_writer: Open, chain_private_key: bytes, digest_key: RSAPrivateKey, tmp_path: Path
 ) -> None:
@@ -472,13 +485,8 @@ def test_kill_9_under_load_loses_nothing_acknowledged(
             ]
         assert server.returncode == -signal.SIGKILL
 
-        async def restart() -> AuditWriter:
-            writer, recovered = await start(log, open_writer, chain_private_key)
-            assert [(details.chain_id, details.damage) for details in recovered] == [(chain_id, [])]
-            await writer.close()
-            return writer
-
-        writer = asyncio.run(restart())
+        writer, recovered = asyncio.run(restart(log, open_writer, chain_private_key))
+        assert [(details.chain_id, details.damage) for details in recovered] == [(chain_id, [])]
         lines = {line.record: line.change for name in (chain_id, writer.chain_id) for line in lines_of(log, name)}
         assert len(acknowledged) >= 500
         for client, number, change in acknowledged:
