@@ -7,9 +7,9 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
-from tests.sizes import SMALL, SOAK, Size
 
 from strongroom.testing.server import Server, running_server
+from tests.sizes import SMALL, SOAK, Size
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -161,7 +161,11 @@ class Pipeline:
         """Steps 12 to 15 of an operation that changes state; its record is committed with the change, then chained."""
         loop = asyncio.get_running_loop()
         response, record, number = await loop.run_in_executor(self._pool, self._commit, event, operation, caller, call)
-        await self._audit.write(record, change=number)
+        try:
+            await self._audit.write(record, change=number)
+        except RequestError as error:
+            # The change is made and its record is in the outbox, to be chained later: it must not have a second one.
+            return Answer(event.request_id, error=error)
         return Answer(event.request_id, response)
 
     def _commit(

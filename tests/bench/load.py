@@ -13,6 +13,7 @@ import boto3
 from botocore.awsrequest import AWSPreparedRequest, AWSResponse
 from botocore.config import Config
 from msgspec import Struct
+
 from tests.bench.machine import cores, cpu_seconds
 
 _SCRIPT = """\

@@ -27,10 +27,9 @@ import yaml
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
+from strongroom.testing.server import Server, initialize, start_server  # noqa: E402
 from tests.bench.load import Load, Result, client, signed  # noqa: E402
 from tests.bench.machine import cores, facts, processor_ticks, stolen_since, sync_milliseconds  # noqa: E402
-
-from strongroom.testing.server import Server, initialize, start_server  # noqa: E402
 
 CONNECTIONS = 128
 VARIANTS = 512

@@ -5,9 +5,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tests.sizes import Size
-
 from strongroom.testing.server import Server
+from tests.sizes import Size
 
 
 def test_no_data_key_and_no_plaintext_is_in_any_file(server: Server, kms: Any, size: Size) -> None:

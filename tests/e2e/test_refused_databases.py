@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
-from tests.e2e.commands import refused, serve, strongroom
 
 from strongroom.app.installing import open_installation
 from strongroom.config import read_config
 from strongroom.model.key import KmsKey
 from strongroom.storage.contract import Replace
 from strongroom.testing.server import Server, initialize, start_server
+from tests.e2e.commands import refused, serve, strongroom
 
 KmsClient = Callable[..., Any]
 

@@ -8,10 +8,10 @@ import threading
 from pathlib import Path
 
 import pytest
-from tests.e2e.commands import refused, serve, strongroom
 
 from strongroom.testing.server import initialize, running_server, start_server
 from strongroom.testing.signed_client import SignedClient
+from tests.e2e.commands import refused, serve, strongroom
 
 
 @pytest.fixture(scope="module")

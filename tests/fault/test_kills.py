@@ -9,10 +9,9 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tests.sizes import Size
-
 from strongroom.testing.server import Server, initialize, start_server
 from strongroom.testing.signed_client import SignedClient
+from tests.sizes import Size
 
 THREADS = 6
 SECONDS_OF_LOAD = 0.7

@@ -8,11 +8,11 @@ from typing import Any
 
 import botocore.session
 import pytest
-from tests.sizes import Size
 
 from strongroom.operations.registry import OPERATIONS
 from strongroom.testing.server import Server, running_server
 from strongroom.testing.signed_client import SignedClient
+from tests.sizes import Size
 
 MODEL = botocore.session.get_session().get_service_model("kms")
 BUILT = sorted(name for (_, name), operation in OPERATIONS.items() if operation.built)

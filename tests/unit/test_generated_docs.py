@@ -1,4 +1,4 @@
-"""The generated documents say what the code is and can do, and no more."""
+"""The documents say what the code is and can do, and no more."""
 
 import re
 import shutil
@@ -90,3 +90,25 @@ def test_a_missing_document_is_found_and_nothing_is_written(tmp_path: Path) -> N
 def test_a_document_without_a_place_for_the_tree_is_refused() -> None:
     with pytest.raises(SystemExit):
         generate_docs.with_tree("no markers", "tree")
+
+
+def test_every_test_that_the_threat_model_names_exists() -> None:
+    text = (DOCS / "threat-model.md").read_text(encoding="utf-8")
+    named = re.findall(r"`(tests/[\w/.-]+\.py|…)(?:::(\w+))?`", text)
+    path = ""
+    missing = []
+    for given, name in named:
+        path = path if given == "…" else given  # an ellipsis is the file named before
+        source = generate_docs.ROOT / path
+        if not source.exists() or (name and f"def {name}(" not in source.read_text(encoding="utf-8")):
+            missing.append(f"{path}::{name}")
+    assert len(named) > 50
+    assert missing == []
+
+
+@pytest.mark.parametrize("name", ["README.md", "CHANGELOG.md", "SECURITY.md", "docs"])
+def test_links_between_documents_lead_somewhere(name: str) -> None:
+    place = generate_docs.ROOT / name
+    for document in place.rglob("*.md") if place.is_dir() else [place]:
+        for target in re.findall(r"\]\((?!https?:|#)([^)#]+)", document.read_text(encoding="utf-8")):
+            assert (document.parent / target).exists(), f"{document.name}: {target}"

@@ -65,10 +65,11 @@ def check_digests(
             continue
         if not is_signed(signed, public_key):
             yield "bad-signature", f"the digest of segment {number} is not signed by this installation"
-        else:
-            yield from _check_digest(signed, chain_directory, number, files.get(number), installation_id)
-            if number == 1 or previous is not None:
-                yield from _check_link(signed, number, previous)
+            previous = None
+            continue
+        yield from _check_digest(signed, chain_directory, number, files.get(number), installation_id)
+        if number == 1 or previous is not None:
+            yield from _check_link(signed, number, previous)
         previous = signed.link
 
 

@@ -146,9 +146,11 @@ class GroupCommit:
             self._flush_soon()
 
     def begin_segment(self) -> None:
-        """Begin a new segment with the next group, even an empty one."""
-        self._segment_due = True
-        self._flush_soon()
+        """Begin a new segment with the next group, even an empty one; nothing if one is being begun already."""
+        if not self.broken and not any(group.opens for group in (self._writing, self._gathering) if group):
+            self._segment_due = True
+            self._gather_header()
+            self._flush_soon()
 
     async def durable(self) -> tuple[int, bytes, list[int]] | None:
         """Return sequence and MAC of the last line on disk, and `chained` up to there; None if the log is broken."""

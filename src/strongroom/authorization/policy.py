@@ -162,6 +162,18 @@ def _strings(value: object) -> list[str]:
 
 
 def _wildcards(patterns: list[str], flags: re.RegexFlag) -> re.Pattern[str]:
-    """One expression for a list of `*` and `?` patterns; an empty list matches nothing."""
-    alternatives = [re.escape(pattern).replace(r"\*", ".*").replace(r"\?", ".") for pattern in patterns]
+    """Compile one expression for a list of `*` and `?` patterns; an empty list matches nothing."""
+    alternatives = [_wildcard(pattern) for pattern in patterns]
     return re.compile("|".join(alternatives) if alternatives else r"(?!)", flags | re.DOTALL)
+
+
+def _wildcard(pattern: str) -> str:
+    """Translate one pattern so that no text can make the match backtrack: each `*` takes the first fit, for good.
+
+    That loses nothing, since what follows a later `*` can only gain from an earlier fit; the last part is anchored.
+    """
+    first, *rest = [re.escape(part).replace(r"\?", ".") for part in pattern.split("*")]
+    if not rest:
+        return first
+    *middle, last = rest
+    return first + "".join(f"(?>.*?{part})" for part in middle if part) + ".*" + last

@@ -232,22 +232,22 @@ def edits(draw: st.DrawFn) -> Lines:
     """One to three edits of the whole chain, anywhere, headers included."""
     lines = [line for segment in CHAIN for line in segment]
     for _ in range(draw(st.integers(1, 3))):
-        place = draw(st.integers(0, len(lines) - 1))
+        place = draw(st.sampled_from([index for index, line in enumerate(lines) if line] or [0]))
         other = draw(st.integers(0, len(lines) - 1))
         match draw(st.sampled_from(["remove", "swap", "repeat", "flip", "cut"])):
             case "remove":
                 del lines[place : place + draw(st.integers(1, 3))]
-                lines = lines or [b"noise\n"]
+                lines = lines or [b"noise\n"]  # so that there is something left to edit
             case "swap":
                 lines[place], lines[other] = lines[other], lines[place]
             case "repeat":
                 lines.insert(other, lines[place])
             case "flip":
-                line = bytearray(lines[place])
+                line = bytearray(lines[place] or b"noise\n")
                 line[draw(st.integers(0, len(line) - 1))] ^= 1 << draw(st.integers(0, 7))
                 lines[place] = bytes(line)
             case _:
-                lines[place] = lines[place][: draw(st.integers(0, len(lines[place]) - 1))]
+                lines[place] = lines[place][: draw(st.integers(0, max(0, len(lines[place]) - 1)))]
     first, second = sorted(draw(st.tuples(st.integers(0, len(lines)), st.integers(0, len(lines)))))
     if draw(st.booleans()):
         first, second = min(7, len(lines)), min(14, len(lines))

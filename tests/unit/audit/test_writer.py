@@ -336,7 +336,8 @@ def test_an_idle_segment_is_closed_too(log: AuditLog, open_writer: Open) -> None
         writer = open_writer(now=clock)
         clock.now += SEGMENT_SECONDS
         await writer.tick()
-        await asyncio.sleep(0.2)
+        await writer.tick()
+        await writer._groups.drain()
         await writer.tick()
         assert read_digest(log.directory / writer.chain_id, 1) is not None
         assert segments(log.directory / writer.chain_id) == [1, 2]
