@@ -60,8 +60,13 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def audit_directory(self) -> Path:
-        """Where the audit log and the strangers' log are."""
+        """Where the audit log is: one directory for each chain."""
         return self.data / "audit"
+
+    @property
+    def strangers_directory(self) -> Path:
+        """Where the log of requests by unknown callers is."""
+        return self.data / "strangers"
 
     @property
     def endpoint(self) -> str:
@@ -115,8 +120,6 @@ def _checked(config: Config) -> Config:
         raise ConfigurationError(f"listen.port {config.listen.port} is not a TCP port")
     if not 1 <= config.workers <= 64:  # noqa: PLR2004 — more than any machine's use
         raise ConfigurationError(f"workers must be 1 to 64, not {config.workers}")
-    if config.regions is not None and config.region not in config.regions:
-        raise ConfigurationError(f"region {config.region} is not among regions")
     return config
 
 

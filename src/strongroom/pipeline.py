@@ -131,7 +131,7 @@ class Pipeline:
                     return await self._change(event, operation, caller, call)
                 return await self._run(event, operation, caller, call)
             except ConflictError:
-                snapshot = self._state.current()
+                snapshot = self._state.fresh()
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
 
     def _authorize(self, event: Event, operation: Operation, call: Call, declared: Sequence[targets.Target]) -> None:

@@ -5,6 +5,7 @@ the storage whether anybody committed since; if so it takes the changes over bef
 every server process agrees at once.
 """
 
+import asyncio
 from collections.abc import Callable
 
 from msgspec import Raw, Struct, structs
@@ -77,18 +78,32 @@ class LiveSnapshot:
         self._open_secret = open_secret
         self._forget = forget
         self._version = storage.version()
+        self._checked = False
         self._snapshot = self._from_contents(storage.load())
 
     def current(self) -> Snapshot:
-        """The state as of now: nothing that was acknowledged before this call is missing.
+        """The state as of now: for any request whose last byte was read, all that was acknowledged before.
 
+        The storage is asked once for all requests that the event loop read together: their tasks run before the loop
+        reads again, and the question is put anew before any task that is begun by what it reads then.
         Raises IntegrityError, RollbackError or StorageError if what is stored cannot be trusted or read.
         """
-        version = self._storage.version()
-        if version != self._version:
-            self._catch_up()
-            self._version = version
+        if not self._checked:
+            version = self._storage.version()
+            if version != self._version:
+                self._catch_up()
+                self._version = version
+            self._checked = True
+            asyncio.get_running_loop().call_soon(self._check_again)
         return self._snapshot
+
+    def fresh(self) -> Snapshot:
+        """The state as of this very call."""
+        self._checked = False
+        return self.current()
+
+    def _check_again(self) -> None:
+        self._checked = False
 
     def _catch_up(self) -> None:
         changes = self._storage.changes_since(self._snapshot.position)

@@ -76,8 +76,8 @@ def test_an_older_copy_is_refused_until_accepted_by_name(
     assert lost not in found
     kms_client(server).create_key()
     assert server.stop() == 0
-    server = start_server(data)
-    assert server.stop() == 0
+    verified = strongroom("audit", "verify", "--config", data / "strongroom.yaml")
+    assert verified.returncode == 0, verified.stdout
 
 
 def test_a_deleted_row_is_named(served: tuple[Path, list[str]]) -> None:

@@ -8,6 +8,8 @@ from strongroom.app.history import newest_recorded_change
 from strongroom.app.installing import audit_log, open_installation
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
+from strongroom.audit.recovery import ROLLBACK_EVENT, RollbackDetails
+from strongroom.audit.segments import chain_directories
 from strongroom.audit.verify import Report, verify, verify_offline
 from strongroom.config import Config
 from strongroom.crypto.public_keys import public_key_from_pem
@@ -54,11 +56,13 @@ def accept_rollback(config: Config, *, to: int, now: float) -> int:
         if position.number != to:
             raise RollbackError(f"the database ends with change {position.number}, not with {to}")
         opened.storage.load()
+        in_log = {chain.name for chain in chain_directories(config.audit_directory)}
+        registered = {chain.chain_id for chain in opened.storage.chains()}
         event = service_event(
-            name="AcceptRollback",
+            name=ROLLBACK_EVENT,
             event_id=str(uuid.uuid4()),
             now=now,
-            details={"newestChange": to, "newestLostChange": lost},
+            details=RollbackDetails(to, lost, sorted(in_log - registered)),
         )
         commit_recorded(audit_log(opened), event, [], partial(opened.storage.commit, beyond=lost))
     finally:

@@ -18,9 +18,11 @@ from strongroom.config import Config, read_config
 from strongroom.crypto.public_keys import public_key_to_pem
 from strongroom.errors import ConfigurationError, DataDirectoryError
 from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
+from strongroom.keystores.process import disable_core_dumps
 from strongroom.keystores.root_key import create_root_key, read_root_key
 from strongroom.model.installation import Installation
 from strongroom.model.principal import AccessKey, Account
+from strongroom.model.regions import REGIONS
 from strongroom.storage.contract import Insert, Record, Storage
 from strongroom.storage.sqlite import SqliteStorage, read_domain_keys
 
@@ -53,6 +55,7 @@ def initialize(data: Path, *, region: str, port: int, account: str | None, now: 
     account = account if account is not None else "".join(secrets.choice("0123456789") for _ in range(12))
     if re.fullmatch("[0-9]{12}", account) is None:
         raise ConfigurationError(f"account {account!r} is not 12 digits")
+    check_region(Config(region=region))
     if is_installed(data):
         raise DataDirectoryError(f"{data} is an installation already")
     data = data.absolute()
@@ -76,6 +79,8 @@ def open_installation(config: Config) -> Opened:
 
     Raises DataDirectoryError, RootKeyError or StorageError, each in one line.
     """
+    disable_core_dumps()
+    check_region(config)
     _check_data_directory(config.data)
     root_key = read_root_key(config.root_key)
     try:
@@ -88,6 +93,17 @@ def open_installation(config: Config) -> Opened:
     if found is None:
         raise DataDirectoryError(f"{config.database} does not name its installation")
     return Opened(config, storage, domain_keys, found[0])
+
+
+def served_regions(config: Config) -> frozenset[str]:
+    """The Regions that are served, each a namespace of its own."""
+    return frozenset(config.regions or REGIONS)
+
+
+def check_region(config: Config) -> None:
+    """Raise ConfigurationError if the default Region is not served."""
+    if config.region not in served_regions(config):
+        raise ConfigurationError(f"region {config.region} is not among the Regions served")
 
 
 def audit_log(opened: Opened) -> AuditLog:
@@ -107,6 +123,7 @@ def node_id() -> str:
 
 
 def _build(data: Path, *, region: str, port: int, account: str, now: float) -> None:
+    disable_core_dumps()
     installation_id = str(uuid.uuid4())
     root_key = create_root_key(data / "root.key")
     domain_records, chain_public_key, digest_public_key = generate_domain_keys(root_key, installation_id, now)

@@ -17,16 +17,14 @@ from msgspec.structs import replace
 
 from strongroom.app.client_files import write_client_environment
 from strongroom.app.history import refuse_rollback
-from strongroom.app.installing import audit_log, open_installation, open_secret
+from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
 from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.config import Config, Listen
-from strongroom.errors import OperatorError
+from strongroom.errors import DataDirectoryError, KMSInternal, OperatorError
 from strongroom.jobs.audit_tick import tick_forever
-from strongroom.keystores.process import disable_core_dumps
 from strongroom.keystores.software import SoftwareKeyStore
-from strongroom.model.regions import REGIONS
 from strongroom.pipeline import Pipeline
 from strongroom.snapshot import LiveSnapshot
 from strongroom.wire.asgi import application
@@ -62,7 +60,6 @@ def _serve_worker(config: Config, listeners: Sequence[socket.socket], ready: Cal
 
 def _serve_process(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
     """Be one server process, until a signal ends it; return its exit code."""
-    disable_core_dumps()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, listeners, ready))
 
@@ -79,11 +76,14 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         refuse_rollback(opened)
         certificate = None if config.tls is None else Certificate(config.tls.certificate, config.tls.key)
 
+        server: Server | None = None
+
         def stop(reason: str) -> None:
             if not fatal:
                 fatal.append(reason)
                 sys.stderr.write(f"strongroom: stopping: {reason}\n")
-            server.stop()
+            if server is not None:
+                server.stop()
 
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=stop, sync=config.audit.sync)
         closing.push_async_callback(audit.close)
@@ -100,7 +100,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
             audit=audit,
             strangers=strangers,
             pool=pool,
-            regions=frozenset(config.regions or REGIONS),
+            regions=served_regions(config),
             clock=time.time,
             on_fatal=stop,
         )
@@ -108,6 +108,16 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         _settle_garbage_collector()
         await server.serve(list(listeners))
     return 1 if fatal else 0
+
+
+async def _recover(opened: Opened, audit: AuditWriter) -> None:
+    """Close what processes that are gone left behind; then forget the key that opens the log's past."""
+    private_key = opened.domain_keys.chain_private_key
+    try:
+        await recover(audit_log(opened), audit, chain_private_key=private_key, now=time.time())
+    except (KMSInternal, OSError) as error:
+        raise DataDirectoryError(f"the audit log of an earlier process cannot be recovered: {error}") from error
+    opened.domain_keys.drop_chain_private_key()
 
 
 def _announce(config: Config, announce: Announce) -> None:

@@ -36,6 +36,7 @@ from strongroom.model.installation import Installation
 from strongroom.storage.contract import AuditChain, PendingRecord
 
 RECOVERY_EVENT = "RecoverAuditChain"
+ROLLBACK_EVENT = "AcceptRollback"
 
 
 class RecoveryDetails(Struct, frozen=True, rename="camel"):
@@ -52,6 +53,17 @@ class RecoveryDetails(Struct, frozen=True, rename="camel"):
     torn_sha256: str
     damage: list[str]
     chained: list[int]
+
+
+class RollbackDetails(Struct, frozen=True, rename="camel"):
+    """The serviceEventDetails of the record with which an operator goes on from an older database.
+
+    `lost_chains` are those in the log that this database does not know.
+    """
+
+    newest_change: int
+    newest_lost_change: int
+    lost_chains: list[str]
 
 
 class KnownChange(NamedTuple):

@@ -16,7 +16,7 @@ from strongroom.audit.chain import Line
 from strongroom.audit.digest_check import FileFacts, check_digests, file_facts
 from strongroom.audit.digests import load_public_key
 from strongroom.audit.reading import ChainReader, SegmentReading
-from strongroom.audit.recovery import RECOVERY_EVENT, RecoveryDetails
+from strongroom.audit.recovery import RECOVERY_EVENT, ROLLBACK_EVENT, RecoveryDetails, RollbackDetails
 from strongroom.audit.segments import chain_directories, segments
 from strongroom.model.installation import Installation
 from strongroom.storage.contract import AuditChain, Storage
@@ -74,6 +74,10 @@ def verify(directory: Path, installation: Installation, *, chain_private_key: by
     return _Verification(directory, installation, chain_private_key, storage).run()
 
 
+_RECOVERY = RECOVERY_EVENT.encode()
+_ROLLBACK = ROLLBACK_EVENT.encode()
+
+
 class _Event(Struct, rename="camel"):
     event_name: str
     event_type: str
@@ -100,6 +104,9 @@ class _Verification:
             self._registered = {chain.chain_id: chain for chain in storage.chains()}
         self._torn: dict[str, SegmentReading] = {}
         self._recovered: dict[str, RecoveryDetails] = {}
+        self._unregistered: list[str] = []
+        # Chains that an operator knew to be lost from the database.
+        self._accepted: set[str] = set()
         self._findings: list[Finding] = []
         self._segments = 0
         self._records = 0
@@ -114,6 +121,9 @@ class _Verification:
                 self._find("missing-chain", chain.chain_id, "the chain is registered, but its log is missing")
         for chain_id, reading in self._torn.items():
             self._judge_torn(chain_id, reading)
+        for chain_id in self._unregistered:
+            if chain_id not in self._accepted:
+                self._find("unregistered", chain_id, "the database knows no such chain")
         for number in self._changes:
             self._find("missing-record", "", f"change {number} has no record in the log")
         return Report(len(directories), self._segments, self._records, self._findings)
@@ -122,7 +132,7 @@ class _Verification:
         chain_id = directory.name
         registered = None if self._registered is None else self._registered.get(chain_id)
         if self._registered is not None and registered is None:
-            self._find("unregistered", chain_id, "the database knows no such chain")
+            self._unregistered.append(chain_id)
         reader = ChainReader(
             directory,
             installation_id=self._installation.installation_id,
@@ -185,12 +195,15 @@ class _Verification:
             expected = self._changes.pop(line.change, None)
             if expected is not None and expected != sha256(line.record).digest():
                 self._find("other-record", "", f"the record of change {line.change} is not the one committed with it")
-        # A recovery record is rare; only what may be one is decoded.
-        if RECOVERY_EVENT.encode() in line.record:
+        # These records are rare; only what may be one is decoded.
+        if _RECOVERY in line.record or _ROLLBACK in line.record:
             event = msgspec.json.decode(line.record, type=_Event)
             if (event.event_name, event.event_type) == (RECOVERY_EVENT, "AwsServiceEvent"):
                 details = msgspec.json.decode(event.service_event_details, type=RecoveryDetails)
                 self._recovered[details.chain_id] = details
+            elif (event.event_name, event.event_type) == (ROLLBACK_EVENT, "AwsServiceEvent"):
+                accepted = msgspec.json.decode(event.service_event_details, type=RollbackDetails)
+                self._accepted.update(accepted.lost_chains)
 
     def _find(self, kind: str, chain_id: str, message: str) -> None:
         self._findings.append(Finding(kind, chain_id, message))

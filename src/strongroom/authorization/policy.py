@@ -26,19 +26,24 @@ _ALLOWED_CHARACTERS = re.compile("[\t\n\r\x20-\xff]*")
 
 
 class Statement(Struct, frozen=True):
-    """One compiled statement. `accounts` are named as a whole; `arns` one by one; `anyone` is Principal `*`."""
+    """One compiled statement. `accounts` are named as a whole; `arns` one by one; `anyone` is Principal `*`.
+
+    `actions` and `resources` are None where every action or every resource is meant.
+    """
 
     allow: bool
     understood: bool
     anyone: bool
     accounts: frozenset[str]
     arns: frozenset[str]
-    actions: re.Pattern[str]
-    resources: re.Pattern[str]
+    actions: re.Pattern[str] | None
+    resources: re.Pattern[str] | None
 
     def covers(self, action: str, key_arn: str) -> bool:
         """Whether the statement speaks of this action on this key."""
-        return self.actions.fullmatch(action) is not None and self.resources.fullmatch(key_arn) is not None
+        return (self.actions is None or self.actions.fullmatch(action) is not None) and (
+            self.resources is None or self.resources.fullmatch(key_arn) is not None
+        )
 
     def names(self, principal: Principal) -> bool:
         """Whether it names the principal itself. An account names its root user."""
@@ -161,8 +166,10 @@ def _strings(value: object) -> list[str]:
     return values
 
 
-def _wildcards(patterns: list[str], flags: re.RegexFlag) -> re.Pattern[str]:
-    """Compile one expression for a list of `*` and `?` patterns; an empty list matches nothing."""
+def _wildcards(patterns: list[str], flags: re.RegexFlag) -> re.Pattern[str] | None:
+    """Compile one expression for a list of `*` and `?` patterns; an empty list matches nothing, `*` everything."""
+    if "*" in patterns:
+        return None
     alternatives = [_wildcard(pattern) for pattern in patterns]
     return re.compile("|".join(alternatives) if alternatives else r"(?!)", flags | re.DOTALL)
 

@@ -44,7 +44,7 @@ def decode(request_type: type[Request], body: bytes) -> Request:
     return request
 
 
-def encode(response: Structure | None) -> bytes:
+def encode(response: msgspec.Struct | None) -> bytes:
     """Write a response, or no bytes for an operation without output. Members that are None are left out."""
     return b"" if response is None else _encoder.encode(response)
 

@@ -3,12 +3,11 @@
 The protocol class adds Date and Content-Length. Header names are written as they stand here.
 """
 
-from typing import Final, cast
+from typing import Final
 
 import msgspec
 
 from strongroom.messages import codec
-from strongroom.messages.declaration import Structure
 from strongroom.model.exchange import Answer
 from strongroom.wire.errors import rendering
 
@@ -29,7 +28,7 @@ def respond(answer: Answer) -> Response:
     """Write an answer: the operation's output (none: an empty body), or the error."""
     error = answer.error
     if error is None:
-        status, body = 200, codec.encode(cast("Structure | None", answer.response))
+        status, body = 200, codec.encode(answer.response)
     else:
         status, text_member = rendering(error)
         members = {"__type": error.code}
