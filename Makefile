@@ -18,8 +18,8 @@ soak: .venv/dev.stamp .venv/awscli/bin/aws strace
 	$(BIN)/pytest -q -s --soak -m soak
 
 check: .venv/dev.stamp
-	$(BIN)/ruff format --check .
-	$(BIN)/ruff check .
+	$(BIN)/ruff format --check src tests tools
+	$(BIN)/ruff check src tests tools
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
