@@ -5,8 +5,12 @@ import os
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from strongroom.testing.server import Server
 from tests.sizes import Size
+
+pytestmark = pytest.mark.soak
 
 
 def test_no_data_key_and_no_plaintext_is_in_any_file(server: Server, kms: Any, size: Size) -> None:

@@ -9,9 +9,13 @@ import time
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from strongroom.testing.server import Server, initialize, start_server
 from strongroom.testing.signed_client import SignedClient
 from tests.sizes import Size
+
+pytestmark = pytest.mark.soak
 
 THREADS = 6
 SECONDS_OF_LOAD = 0.7

@@ -14,6 +14,8 @@ from strongroom.testing.server import Server, running_server
 from strongroom.testing.signed_client import SignedClient
 from tests.sizes import Size
 
+pytestmark = pytest.mark.soak
+
 MODEL = botocore.session.get_session().get_service_model("kms")
 BUILT = sorted(name for (_, name), operation in OPERATIONS.items() if operation.built)
 ODD_VALUES: list[Any] = [

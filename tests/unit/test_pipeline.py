@@ -1,0 +1,263 @@
+"""The pipeline over real parts: one record per request whatever happens, and no answer without its record."""
+
+import asyncio
+import errno
+import json
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from msgspec import structs
+
+from strongroom.app.installing import Opened, audit_log, initialize, open_installation, open_secret, served_regions
+from strongroom.audit.strangers import StrangersLog
+from strongroom.audit.writer import AuditWriter
+from strongroom.config import read_config
+from strongroom.errors import ConflictError, IntegrityError, StorageError
+from strongroom.keystores.software import SoftwareKeyStore
+from strongroom.model.exchange import Answer, Incoming
+from strongroom.operations import registry
+from strongroom.pipeline import Pipeline
+from strongroom.sigv4.request import SignedRequest
+from strongroom.sigv4.signing import Credential, sign
+from strongroom.snapshot import LiveSnapshot
+
+NOW = 1_790_000_000.0
+
+
+class Composed(NamedTuple):
+    """A pipeline, the parts that a test breaks, and what it was told is fatal."""
+
+    pipeline: Pipeline
+    opened: Opened
+    state: LiveSnapshot
+    fatal: list[str]
+
+    async def call(self, name: str, members: dict[str, Any]) -> Answer:
+        credential = next(iter(self.state.fresh().credentials.values()))
+        body = json.dumps(members).encode()
+        headers = [(b"host", b"localhost"), (b"x-amz-target", f"TrentService.{name}".encode())]
+        signed = SignedRequest("POST", b"/", b"", headers)
+        key = Credential(credential.principal.access_key_id, credential.secret)
+        headers += sign(signed, key, region="us-east-1", service="kms", now=NOW, body=body)
+        return await self.pipeline.answer(Incoming("POST", b"/", b"", headers, body, "192.0.2.1"), "kms", name)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The records of requests in the chained log."""
+        lines = [
+            line
+            for path in sorted(self.opened.config.audit_directory.glob("*/*.log"))
+            for line in path.read_bytes().splitlines()
+        ]
+        events = [json.loads(line.split(b" ", 3)[3]) for line in lines]
+        return [event for event in events if event.get("eventType") == "AwsApiCall"]
+
+
+@asynccontextmanager
+async def composed(data: Path) -> AsyncIterator[Composed]:
+    opened = open_installation(read_config(data / "strongroom.yaml"))
+    fatal: list[str] = []
+    with ThreadPoolExecutor(2) as pool:
+        key_store = SoftwareKeyStore(opened.domain_keys)
+        state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
+        audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=fatal.append)
+        strangers = StrangersLog(opened.config.strangers_directory)
+        pipeline = Pipeline(
+            state=state,
+            storage=opened.storage,
+            key_store=key_store,
+            audit=audit,
+            strangers=strangers,
+            pool=pool,
+            regions=served_regions(opened.config),
+            clock=lambda: NOW,
+            on_fatal=fatal.append,
+        )
+        yield Composed(pipeline, opened, state, fatal)
+        await audit.close()
+        strangers.close()
+    opened.storage.close()
+
+
+@pytest.fixture
+def run(data: Path) -> Callable[[Callable[[Composed], Coroutine[Any, Any, None]]], None]:
+    """Run a test against a fresh installation."""
+    initialize(data, region="us-east-1", port=0, account="111122223333", now=NOW)
+
+    def go(test: Callable[[Composed], Coroutine[Any, Any, None]]) -> None:
+        async def main() -> None:
+            async with composed(data) as parts:
+                await test(parts)
+
+        asyncio.run(main())
+
+    return go
+
+
+Run = Callable[[Callable[[Composed], Coroutine[Any, Any, None]]], None]
+
+
+async def make_key(parts: Composed) -> str:
+    answer: Any = await parts.call("CreateKey", {})
+    key_id: str = answer.response.key_metadata.key_id
+    return key_id
+
+
+def outcome(answer: Answer) -> str:
+    return "success" if answer.error is None else answer.error.code
+
+
+def test_every_request_of_a_caller_has_one_record(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        key_id = await make_key(parts)
+        answers = [
+            await parts.call("Encrypt", {"KeyId": key_id, "Plaintext": "QUJD", "EncryptionContext": {"a": "b"}}),
+            await parts.call("Encrypt", {"KeyId": key_id}),
+            await parts.call("Encrypt", {"KeyId": 1}),
+            await parts.call("Encrypt", {"KeyId": "nothing", "Plaintext": "QUJD"}),
+            await parts.call("Sign", {}),
+        ]
+        records = parts.records()[1:]
+
+        assert [record["requestID"] for record in records] == [answer.request_id for answer in answers]
+        assert [record.get("errorCode", "success") for record in records] == [outcome(answer) for answer in answers]
+        assert records[0]["requestParameters"] == {
+            "encryptionAlgorithm": "SYMMETRIC_DEFAULT",
+            "keyId": key_id,
+            "encryptionContext": {"a": "b"},
+        }
+        assert records[0]["userIdentity"]["type"] == "Root"
+        assert records[0]["sourceIPAddress"] == "192.0.2.1"
+        assert records[0]["resources"][0]["ARN"].endswith(key_id)
+        assert len(records[0]["additionalEventData"]["keyMaterialId"]) == 64
+        assert records[0]["readOnly"] is True
+
+    run(test)
+
+
+def test_a_crash_is_recorded_and_tells_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def crash(*_arguments: object) -> None:
+        raise RuntimeError("the plaintext is hunter2")
+
+    crashing = structs.replace(registry.OPERATIONS["kms", "GenerateRandom"], run=crash)
+    monkeypatch.setitem(registry.OPERATIONS, ("kms", "GenerateRandom"), crashing)
+
+    async def test(parts: Composed) -> None:
+        answer = await parts.call("GenerateRandom", {"NumberOfBytes": 1})
+
+        assert outcome(answer) == "KMSInternalException"
+        assert [record["errorCode"] for record in parts.records()] == ["KMSInternalException"]
+        assert "hunter2" not in str(parts.records())
+        assert "hunter2" not in str(answer.error)
+
+    run(test)
+    said = capfd.readouterr().err
+    assert "RuntimeError at test_pipeline.py:" in said
+    assert "hunter2" not in said
+
+
+def test_without_its_record_a_request_fails(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(parts: Composed) -> None:
+        key_id = await make_key(parts)
+        write = os.write
+
+        def full(descriptor: int, content: memoryview) -> int:
+            if b"eventVersion" in bytes(content):
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return write(descriptor, content)
+
+        monkeypatch.setattr(os, "write", full)
+        refused = await parts.call("Encrypt", {"KeyId": key_id, "Plaintext": "QUJD"})
+        unrecorded_change = await parts.call("CreateKey", {})
+        monkeypatch.undo()
+        assert outcome(refused) == outcome(unrecorded_change) == "KMSInternalException"
+        assert refused.response is None
+
+        assert outcome(await parts.call("Encrypt", {"KeyId": key_id, "Plaintext": "QUJD"})) == "success"
+        recorded = [record["requestID"] for record in parts.records()]
+        assert refused.request_id not in recorded
+        # The change was made: its record was in the outbox, and is chained once.
+        assert recorded.count(unrecorded_change.request_id) == 1
+
+    run(test)
+
+
+def test_a_change_is_decided_again_when_another_came_between(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(parts: Composed) -> None:
+        commit = parts.opened.storage.commit
+        conflicts = [ConflictError(), ConflictError()]
+
+        def contended(*arguments: Any, **options: Any) -> Any:
+            if conflicts:
+                raise conflicts.pop()
+            return commit(*arguments, **options)
+
+        monkeypatch.setattr(parts.opened.storage, "commit", contended)
+        assert outcome(await parts.call("CreateKey", {})) == "success"
+        assert len(parts.records()) == 1
+
+        conflicts.extend(ConflictError() for _ in range(100))
+        assert outcome(await parts.call("CreateKey", {})) == "KMSInternalException"
+        assert [record.get("errorCode") for record in parts.records()] == [None, "KMSInternalException"]
+
+    run(test)
+
+
+def test_a_dry_run_changes_nothing_and_is_recorded(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        key_id = await make_key(parts)
+        answer = await parts.call("GenerateDataKey", {"KeyId": key_id, "NumberOfBytes": 32, "DryRun": True})
+
+        assert outcome(answer) == "DryRunOperationException"
+        assert parts.records()[-1]["errorCode"] == "DryRunOperationException"
+        assert parts.records()[-1]["requestParameters"]["dryRun"] is True
+
+    run(test)
+
+
+@pytest.mark.parametrize(("error", "ends"), [(IntegrityError("row x"), True), (StorageError("locked"), False)])
+def test_state_that_cannot_be_trusted_ends_the_process(
+    run: Run, monkeypatch: pytest.MonkeyPatch, error: Exception, *, ends: bool
+) -> None:
+    async def test(parts: Composed) -> None:
+        await make_key(parts)
+        credential = next(iter(parts.state.fresh().credentials.values()))
+        body = b'{"NumberOfBytes":1}'
+        headers = [(b"host", b"localhost")]
+        key = Credential(credential.principal.access_key_id, credential.secret)
+        signed = SignedRequest("POST", b"/", b"", headers)
+        headers += sign(signed, key, region="us-east-1", service="kms", now=NOW, body=body)
+
+        def fail() -> int:
+            raise error
+
+        await asyncio.sleep(0)
+        monkeypatch.setattr(parts.opened.storage, "version", fail)
+        incoming = Incoming("POST", b"/", b"", headers, body, "192.0.2.1")
+        answer = await parts.pipeline.answer(incoming, "kms", "GenerateRandom")
+        monkeypatch.undo()
+
+        assert outcome(answer) == "KMSInternalException"
+        assert parts.fatal == (["row x"] if ends else [])
+
+    run(test)
+
+
+def test_strangers_leave_nothing_in_the_chained_log(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        before = len(parts.records())
+        unsigned = Incoming("POST", b"/", b"", [(b"host", b"localhost")], b"{}", "192.0.2.1")
+        for name in ("Encrypt", "NoSuchOperation", None):
+            answer = await parts.pipeline.answer(unsigned, "kms", name)
+            assert answer.error is not None
+        assert len(parts.records()) == before
+
+    run(test)
