@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from strongroom.errors import UnknownOperation
-from strongroom.messages import kms as messages
+from strongroom.messages import kms
 from strongroom.messages.declaration import OperationMessages
 from strongroom.operations.kms import data_keys, encryption, keys, random_bytes
 from strongroom.operations.logged import Logged, members
@@ -28,7 +28,6 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     name: str
     service: str = "kms"
-    messages: OperationMessages
     read_only: bool = True
     targets: Callable[..., Sequence[Target]] | None = None
     run: Callable[..., Struct | None] | None = None
@@ -39,15 +38,22 @@ class Operation(Struct, frozen=True, kw_only=True):
     logged_response: Callable[..., dict[str, object]] | None = None
 
     @property
+    def messages(self) -> OperationMessages:
+        """The request and response types."""
+        return MESSAGES[self.service][self.name]
+
+    @property
     def built(self) -> bool:
         """Whether the operation does anything yet."""
         return self.targets is not None
 
 
+MESSAGES = {"kms": kms.OPERATIONS}
+"""Service -> operation name -> its generated messages."""
+
 _BUILT = (
     Operation(
         name="CreateKey",
-        messages=messages.OPERATIONS["CreateKey"],
         read_only=False,
         targets=keys.create_key_targets,
         change=keys.create_key,
@@ -56,7 +62,6 @@ _BUILT = (
     ),
     Operation(
         name="Decrypt",
-        messages=messages.OPERATIONS["Decrypt"],
         targets=encryption.decrypt_targets,
         run=encryption.decrypt,
         uses_material=True,
@@ -64,7 +69,6 @@ _BUILT = (
     ),
     Operation(
         name="DescribeKey",
-        messages=messages.OPERATIONS["DescribeKey"],
         targets=keys.describe_key_targets,
         run=keys.describe_key,
         reads_storage=True,
@@ -72,7 +76,6 @@ _BUILT = (
     ),
     Operation(
         name="Encrypt",
-        messages=messages.OPERATIONS["Encrypt"],
         targets=encryption.encrypt_targets,
         run=encryption.encrypt,
         uses_material=True,
@@ -80,7 +83,6 @@ _BUILT = (
     ),
     Operation(
         name="GenerateDataKey",
-        messages=messages.OPERATIONS["GenerateDataKey"],
         targets=data_keys.generate_data_key_targets,
         run=data_keys.generate_data_key,
         uses_material=True,
@@ -88,7 +90,6 @@ _BUILT = (
     ),
     Operation(
         name="GenerateDataKeyWithoutPlaintext",
-        messages=messages.OPERATIONS["GenerateDataKeyWithoutPlaintext"],
         targets=data_keys.generate_data_key_without_plaintext_targets,
         run=data_keys.generate_data_key_without_plaintext,
         uses_material=True,
@@ -96,14 +97,12 @@ _BUILT = (
     ),
     Operation(
         name="GenerateRandom",
-        messages=messages.OPERATIONS["GenerateRandom"],
         targets=random_bytes.generate_random_targets,
         run=random_bytes.generate_random,
         logged=members("number_of_bytes", "custom_key_store_id"),
     ),
     Operation(
         name="ListKeys",
-        messages=messages.OPERATIONS["ListKeys"],
         targets=keys.list_keys_targets,
         run=keys.list_keys,
         reads_storage=True,
@@ -122,8 +121,7 @@ _READ_ONLY_NOT_BUILT = frozenset(
 )  # fmt: skip
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
-    ("kms", name): Operation(name=name, messages=pair, read_only=name in _READ_ONLY_NOT_BUILT)
-    for name, pair in messages.OPERATIONS.items()
+    ("kms", name): Operation(name=name, read_only=name in _READ_ONLY_NOT_BUILT) for name in kms.OPERATIONS
 } | {(operation.service, operation.name): operation for operation in _BUILT}
 """(service, operation name) -> row."""
 
