@@ -26,6 +26,7 @@ from strongroom.errors import (
     DryRunOperation,
     IntegrityError,
     KMSInternal,
+    OperatorError,
     RequestError,
     RollbackError,
     UnrecognizedClient,
@@ -229,6 +230,9 @@ def _end_dry_run(event: Event) -> None:
 
 def _report(error: Exception) -> None:
     """Say on standard error where a request crashed, without the exception's text: it may quote what it was given."""
+    if isinstance(error, OperatorError):  # its text is for the operator, and says nothing of the request
+        sys.stderr.write(f"strongroom: {error}\n")
+        return
     places = traceback.extract_tb(error.__traceback__)[-3:]
     where = " < ".join(f"{place.filename.rpartition('/')[2]}:{place.lineno}" for place in reversed(places))
     sys.stderr.write(f"strongroom: {type(error).__name__} at {where}\n")

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from msgspec import Raw, Struct, structs
 
 from strongroom.audit.record import root_identity
-from strongroom.authorization.policy import KeyPolicy, compile_policy
+from strongroom.authorization.policy import NO_POLICY, KeyPolicy, compile_policy
 from strongroom.errors import IntegrityError, MalformedPolicyDocument
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
@@ -28,11 +28,11 @@ class KeyEntry(Struct, frozen=True):
 
     @property
     def policy(self) -> KeyPolicy:
-        """The compiled key policy. It compiled when it was stored; one that does not any more is refused."""
+        """The compiled key policy. It compiled when it was stored; one that does not any more lets nobody in."""
         try:
             return compile_policy(self.key.policy)
-        except MalformedPolicyDocument as error:
-            raise IntegrityError(f"the policy of {self.key.arn} cannot be compiled") from error
+        except MalformedPolicyDocument:
+            return NO_POLICY
 
 
 class Credential(Struct, frozen=True):

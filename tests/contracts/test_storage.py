@@ -309,10 +309,12 @@ def test_a_checkpoint_is_written_when_due_and_the_feed_is_trimmed(
     monkeypatch.setattr(feed, "CHECKPOINT_AFTER", 10)
     monkeypatch.setattr(feed, "FEED_KEPT", 4)
     positions = [storage.commit([Insert(kms_key(number))], None) for number in range(9)]
-    storage.load()
+    storage.checkpoint()
     assert storage.changes_since(positions[0]) is not None, "nine changes are not due yet"
     positions.append(storage.commit([Delete(kms_key(0), 1)], None))
     contents = storage.load()
+    assert storage.changes_since(positions[0]) is not None, "loading changes nothing"
+    storage.checkpoint()
     assert storage.changes_since(positions[4]) is None
     changes = storage.changes_since(positions[5])
     assert changes is not None
@@ -329,6 +331,72 @@ def test_trimming_keeps_the_changes_whose_records_are_in_the_outbox(
     monkeypatch.setattr(feed, "FEED_KEPT", 2)
     for number in range(10):
         storage.commit([Insert(kms_key(number))], OUTBOX if number == 3 else None)
-    storage.load()
+    storage.checkpoint()
     assert storage.outbox() == [PendingRecord(4, OUTBOX)]
     assert [number for number, _ in storage.change_records()] == [4]
+
+
+def test_loading_keeps_the_records_of_all_changes(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "CHECKPOINT_AFTER", 4)
+    monkeypatch.setattr(feed, "FEED_KEPT", 2)
+    chain = AuditChain("chain-1", 5.0, 1, bytes(32), ended=False)
+    for number in range(6):
+        storage.commit([Insert(kms_key(number))], OUTBOX)
+    storage.register_chain(chain, chained=range(1, 7))
+    version = storage.version()
+    storage.load()
+    assert storage.version() == version
+    assert [number for number, _ in storage.change_records()] == [1, 2, 3, 4, 5, 6]
+    storage.checkpoint()
+    assert [number for number, _ in storage.change_records()] == [5, 6]
+
+
+def test_checkpoints_while_serving_keep_the_feed_short(open_again: OpenAgain, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(feed, "CHECKPOINT_AFTER", 10)
+    monkeypatch.setattr(feed, "FEED_KEPT", 5)
+    ours, theirs = open_again(), open_again()
+    chain = AuditChain("chain-1", 5.0, 1, bytes(32), ended=False)
+    writers = [threading.Thread(target=commit_keys, args=(theirs, thread)) for thread in range(2)]
+    for writer in writers:
+        writer.start()
+    while any(writer.is_alive() for writer in writers):
+        ours.checkpoint()
+        ours.register_chain(chain, chained=[pending.number for pending in ours.outbox()])
+    for writer in writers:
+        writer.join()
+    ours.register_chain(chain, chained=range(1, 81))
+    for number in range(80, 90):  # were no checkpoint due for now, it is after these
+        ours.commit([Insert(kms_key(number))], OUTBOX)
+    ours.register_chain(chain, chained=range(81, 91))
+    ours.checkpoint()
+    assert len(list(ours.change_records())) < 15
+    assert len(ours.load().records) == 90
+    assert theirs.load() == open_again().load()
+
+
+def commit_keys(storage: Storage, thread: int) -> None:
+    for number in range(40):
+        storage.commit([Insert(kms_key(thread * 40 + number))], OUTBOX)
+
+
+def test_readers_beside_a_writer_see_no_rollback(storage: Storage) -> None:
+    """A state that is read while a newer change is made is not behind: it was the newest when it was read."""
+    finished = threading.Event()
+    failures: list[Exception] = []
+
+    def read() -> None:
+        try:
+            while not finished.is_set():
+                storage.position()
+        except RollbackError as error:
+            failures.append(error)
+
+    readers = [threading.Thread(target=read) for _ in range(3)]
+    for reader in readers:
+        reader.start()
+    for number in range(80):
+        storage.commit([Insert(kms_key(number))], None)
+    finished.set()
+    for reader in readers:
+        reader.join()
+    assert failures == []

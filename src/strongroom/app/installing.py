@@ -18,7 +18,6 @@ from strongroom.config import Config, read_config
 from strongroom.crypto.public_keys import public_key_to_pem
 from strongroom.errors import ConfigurationError, DataDirectoryError
 from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
-from strongroom.keystores.process import disable_core_dumps
 from strongroom.keystores.root_key import create_root_key, read_root_key
 from strongroom.model.installation import Installation
 from strongroom.model.principal import AccessKey, Account
@@ -79,7 +78,6 @@ def open_installation(config: Config) -> Opened:
 
     Raises DataDirectoryError, RootKeyError or StorageError, each in one line.
     """
-    disable_core_dumps()
     check_region(config)
     _check_data_directory(config.data)
     root_key = read_root_key(config.root_key)
@@ -123,7 +121,6 @@ def node_id() -> str:
 
 
 def _build(data: Path, *, region: str, port: int, account: str, now: float) -> None:
-    disable_core_dumps()
     installation_id = str(uuid.uuid4())
     root_key = create_root_key(data / "root.key")
     domain_records, chain_public_key, digest_public_key = generate_domain_keys(root_key, installation_id, now)

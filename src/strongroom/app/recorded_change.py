@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from strongroom.audit.record import CloudTrailRecord, encode
 from strongroom.audit.writer import AuditLog, AuditWriter
+from strongroom.errors import RequestError, StorageError
 from strongroom.storage.contract import OutboxEntry, Position, Write
 
 Commit = Callable[[Sequence[Write], OutboxEntry], Position]
@@ -25,12 +26,21 @@ def commit_recorded(log: AuditLog, record: CloudTrailRecord, writes: Sequence[Wr
             encoded = encode(record)
             try:
                 position = commit(writes, OutboxEntry(writer.chain_id, record.event_id, encoded))
-                await writer.write(encoded, position.number)
+                await _chain(writer, encoded, position.number)
             finally:
                 await writer.close()
         return position
 
     return asyncio.run(run())
+
+
+async def _chain(writer: AuditWriter, encoded: bytes, number: int) -> None:
+    try:
+        await writer.write(encoded, number)
+    except RequestError as error:
+        raise StorageError(
+            f"change {number} is made, but its audit record could not be written: the next start of the server will"
+        ) from error
 
 
 def _report(reason: str) -> None:

@@ -24,6 +24,7 @@ from strongroom.audit.writer import AuditWriter
 from strongroom.config import Config, Listen
 from strongroom.errors import DataDirectoryError, KMSInternal, OperatorError
 from strongroom.jobs.audit_tick import tick_forever
+from strongroom.keystores.process import disable_core_dumps
 from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.pipeline import Pipeline
 from strongroom.snapshot import LiveSnapshot
@@ -60,6 +61,7 @@ def _serve_worker(config: Config, listeners: Sequence[socket.socket], ready: Cal
 
 def _serve_process(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
     """Be one server process, until a signal ends it; return its exit code."""
+    disable_core_dumps()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
         return runner.run(_serve(config, listeners, ready))
 
@@ -87,11 +89,10 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
 
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=stop, sync=config.audit.sync)
         closing.push_async_callback(audit.close)
-        await recover(audit_log(opened), audit, chain_private_key=opened.domain_keys.chain_private_key, now=time.time())
-        opened.domain_keys.drop_chain_private_key()
-        strangers = StrangersLog(config.audit_directory)
+        await _recover(opened, audit)
+        strangers = StrangersLog(config.strangers_directory)
         closing.callback(strangers.close)
-        ticking = asyncio.create_task(tick_forever(audit, strangers))
+        ticking = asyncio.create_task(tick_forever(opened.storage, audit, strangers, pool, on_fatal=stop))
         closing.callback(ticking.cancel)
         pipeline = Pipeline(
             state=state,
@@ -105,6 +106,8 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
             on_fatal=stop,
         )
         server = Server(application(pipeline), certificate=certificate, ready=ready)
+        if fatal:
+            return 1
         _settle_garbage_collector()
         await server.serve(list(listeners))
     return 1 if fatal else 0

@@ -55,15 +55,19 @@ def authorize_key(
     """Decide, or raise AccessDenied with AWS's text."""
     arn = key.arn
     # 1
+    by_ciphertext = ciphertext is not None
     for statement in policy.denies:
-        if not statement.understood or (statement.covers(action, arn) and statement.names(principal)):
-            raise _denied(principal, action, key, "with an explicit deny in a resource-based policy")
-    # 2, 3, and 4 for root users, who need nothing further on their own side
-    for statement in policy.allows:
-        if statement.understood and statement.covers(action, arn) and statement.names(principal):
-            return AuthorizedKey(_DECIDED, key, action, principal, ciphertext)
+        if not statement.understood or (statement.covers(action, arn) and statement.denies_to(principal)):
+            reason = "with an explicit deny in a resource-based policy"
+            raise _denied(principal, action, key, reason, by_ciphertext=by_ciphertext)
+    # 2, 3 and 4
+    if principal.account == key.account or principal.is_root_user:
+        for statement in policy.allows:
+            if statement.understood and statement.covers(action, arn) and statement.allows_to(principal):
+                return AuthorizedKey(_DECIDED, key, action, principal, ciphertext)
     # 5
-    raise _denied(principal, action, key, f"because no resource-based policy allows the {action} action")
+    reason = f"because no resource-based policy allows the {action} action"
+    raise _denied(principal, action, key, reason, by_ciphertext=by_ciphertext)
 
 
 def authorize_account(principal: Principal, action: str) -> None:
@@ -84,7 +88,7 @@ def hidden(principal: Principal, action: str, *, by_ciphertext: bool = False) ->
     )
 
 
-def _denied(principal: Principal, action: str, key: KmsKey, reason: str) -> AccessDenied:
+def _denied(principal: Principal, action: str, key: KmsKey, reason: str, *, by_ciphertext: bool) -> AccessDenied:
     if principal.account != key.account:
-        return hidden(principal, action)
+        return hidden(principal, action, by_ciphertext=by_ciphertext)
     return AccessDenied(f"User: {principal.arn} is not authorized to perform: {action} on resource: {key.arn} {reason}")

@@ -22,6 +22,10 @@ _VERSIONS = ("2012-10-17", "2008-10-17")
 _UNDERSTOOD = frozenset({"Sid", "Effect", "Principal", "Action", "Resource"})
 _KNOWN = _UNDERSTOOD | {"Condition", "NotPrincipal", "NotAction", "NotResource"}
 _ACCOUNT = re.compile(r"([0-9]{12})|arn:aws:iam::([0-9]{12}):root")
+_NOBODY = {"Service": "nobody.invalid"}
+"""The principals of a statement that has NotPrincipal instead, which is not understood."""
+_BRACKETS = re.compile(r"[\[\]{}]")
+_MAX_DEPTH = 20
 _ALLOWED_CHARACTERS = re.compile("[\t\n\r\x20-\xff]*")
 
 
@@ -45,11 +49,15 @@ class Statement(Struct, frozen=True):
             self.resources is None or self.resources.fullmatch(key_arn) is not None
         )
 
-    def names(self, principal: Principal) -> bool:
-        """Whether it names the principal itself. An account names its root user."""
+    def allows_to(self, principal: Principal) -> bool:
+        """Whether an Allow names the principal itself. An account names its root user, not everybody in it."""
         return (
             self.anyone or principal.arn in self.arns or (principal.is_root_user and principal.account in self.accounts)
         )
+
+    def denies_to(self, principal: Principal) -> bool:
+        """Whether a Deny names the principal. An account names everybody in it."""
+        return self.anyone or principal.arn in self.arns or principal.account in self.accounts
 
 
 class KeyPolicy(Struct, frozen=True):
@@ -57,6 +65,10 @@ class KeyPolicy(Struct, frozen=True):
 
     denies: tuple[Statement, ...]
     allows: tuple[Statement, ...]
+
+
+NO_POLICY = KeyPolicy(denies=(), allows=())
+"""Lets nobody in."""
 
 
 def default_key_policy(account: str) -> str:
@@ -90,11 +102,15 @@ def compile_policy(text: str) -> KeyPolicy:
     """
     if not _ALLOWED_CHARACTERS.fullmatch(text):
         raise MalformedPolicyDocument("The policy contains characters that are not allowed.")
+    if _too_deep(text):
+        raise MalformedPolicyDocument("Syntax errors in policy.")
     try:
         document = json.loads(text, object_pairs_hook=_object)
     except (ValueError, RecursionError) as error:
         raise MalformedPolicyDocument from error
     if not isinstance(document, dict) or document.keys() - {"Version", "Id", "Statement"}:
+        raise MalformedPolicyDocument("Syntax errors in policy.")
+    if not isinstance(document.get("Id", ""), str):
         raise MalformedPolicyDocument("Syntax errors in policy.")
     if document.get("Version", _VERSIONS[1]) not in _VERSIONS:
         raise MalformedPolicyDocument("The policy must contain a valid version string.")
@@ -123,11 +139,14 @@ def _compile_statement(statement: object) -> Statement:
         raise MalformedPolicyDocument("Syntax errors in policy.")
     if statement.get("Effect") not in ("Allow", "Deny"):
         raise MalformedPolicyDocument("Syntax errors in policy.")
+    if not isinstance(statement.get("Sid", ""), str):
+        raise MalformedPolicyDocument("Syntax errors in policy.")
     if "Principal" not in statement and "NotPrincipal" not in statement:
         raise MalformedPolicyDocument("A policy statement must contain principals.")
-    anyone, accounts, arns, principals_understood = _compile_principal(statement.get("Principal", {}))
-    actions = _strings(statement.get("Action", []))
-    resources = _strings(statement.get("Resource", []))
+    # AWS takes a statement without Action or Resource; it has no effect.
+    anyone, accounts, arns, principals_understood = _compile_principal(statement.get("Principal", _NOBODY))
+    actions = _strings(statement.get("Action", ()))
+    resources = _strings(statement.get("Resource", ()))
     text = json.dumps(resources)
     return Statement(
         allow=statement["Effect"] == "Allow",
@@ -146,7 +165,9 @@ def _compile_principal(principal: object) -> tuple[bool, frozenset[str], frozens
         return True, frozenset(), frozenset(), True
     if not isinstance(principal, dict) or principal.keys() - {"AWS", "Service", "Federated", "CanonicalUser"}:
         raise MalformedPolicyDocument("Policy contains a statement with one or more invalid principals.")
-    names = _strings(principal.get("AWS", []))
+    if not principal:
+        raise MalformedPolicyDocument("Policy contains a statement with one or more invalid principals.")
+    names = _strings(principal.get("AWS", ()))
     accounts, arns = set(), set()
     for name in names:
         account = _ACCOUNT.fullmatch(name)
@@ -160,10 +181,23 @@ def _compile_principal(principal: object) -> tuple[bool, frozenset[str], frozens
 
 
 def _strings(value: object) -> list[str]:
+    """Read a text or a list of texts that is not empty; `()` stands for a member that is not there."""
     values = [value] if isinstance(value, str) else value
-    if not isinstance(values, list) or not all(isinstance(item, str) for item in values):
+    if values == ():
+        return []
+    if not isinstance(values, list) or not values or not all(isinstance(item, str) for item in values):
         raise MalformedPolicyDocument("Syntax errors in policy.")
     return values
+
+
+def _too_deep(text: str) -> bool:
+    """Whether brackets nest deeper than any policy's, so that what one thread can parse every thread can."""
+    depth = 0
+    for bracket in _BRACKETS.findall(text):
+        depth += 1 if bracket in "[{" else -1
+        if depth > _MAX_DEPTH:
+            return True
+    return False
 
 
 def _wildcards(patterns: list[str], flags: re.RegexFlag) -> re.Pattern[str] | None:

@@ -30,4 +30,6 @@ def run(arguments: Sequence[str]) -> int:
         return int(chosen.run(chosen))
     except OperatorError as error:
         sys.stderr.write(f"strongroom: {error}\n")
-        return 2
+    except OSError as error:
+        sys.stderr.write(f"strongroom: {error.filename or 'a file'}: {error.strerror}\n")
+    return 2

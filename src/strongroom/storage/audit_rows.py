@@ -1,6 +1,7 @@
 """The audit's tables in the database: the outbox and the registered chains. The connection is in a transaction already.
 
 The feed head knows which records are in the outbox and how many chains there are, so that none can be taken away.
+Functions that take a head are given the verified one of their transaction.
 Nothing here is particular to one database system.
 """
 
@@ -12,7 +13,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 from strongroom.storage import feed
 from strongroom.storage.contract import AuditChain, OutboxEntry, PendingRecord
 from strongroom.storage.proof import RowName, altered, unauthentic
-from strongroom.storage.row_authentication import matches, row_mac
+from strongroom.storage.row_authentication import FeedHead, matches, row_mac
 from strongroom.storage.tables import AUDIT_CHAINS, AUDIT_OUTBOX, Cell, column_names
 
 _OUTBOX = str(AUDIT_OUTBOX.name)
@@ -35,11 +36,10 @@ def put(connection: Connection, row_key: bytes, number: int, entry: OutboxEntry)
     connection.execute(_PUT, row | {"mac": row_mac(row_key, _OUTBOX, row)})
 
 
-def read_outbox(connection: Connection, row_key: bytes) -> list[PendingRecord]:
+def read_outbox(connection: Connection, row_key: bytes, head: FeedHead) -> list[PendingRecord]:
     """Read the outbox and verify that it holds what the feed says, no more and no less. Raises IntegrityError."""
-    verified = feed.read_feed(connection, row_key)
-    hashes = {row.number: row.record_hash for row in verified.rows}
-    waiting = set(feed.pending(verified.head))
+    hashes = {row.number: row.record_hash for row in feed.read_feed(connection, row_key, head).rows}
+    waiting = set(feed.pending(head))
     records: list[PendingRecord] = []
     found: list[str] = []
     for cells in connection.execute(_READ_OUTBOX):
@@ -60,9 +60,10 @@ def read_outbox(connection: Connection, row_key: bytes) -> list[PendingRecord]:
     return records
 
 
-def register_chain(connection: Connection, row_key: bytes, chain: AuditChain, chained: Sequence[int]) -> None:
-    """Insert or update a chain, and drop the records of the changes `chained`. Raises IntegrityError."""
-    head = feed.read_head(connection, row_key)
+def register_chain(
+    connection: Connection, row_key: bytes, head: FeedHead, *, chain: AuditChain, chained: Sequence[int]
+) -> None:
+    """Insert or update a chain, and drop the records of the changes `chained`."""
     serial: int | None = connection.execute(_SERIAL, {"which": chain.chain_id}).scalar_one_or_none()
     if serial is None:
         row = _chain_row(row_key, chain, head.audit_chains + 1)
@@ -91,9 +92,9 @@ def _chain_row(row_key: bytes, chain: AuditChain, serial: int) -> dict[str, Cell
     return row | {"mac": row_mac(row_key, _CHAINS, row)}
 
 
-def read_chains(connection: Connection, row_key: bytes) -> list[AuditChain]:
+def read_chains(connection: Connection, row_key: bytes, head: FeedHead) -> list[AuditChain]:
     """Read all registered chains in the order in which they were registered. Raises IntegrityError."""
-    known = feed.read_head(connection, row_key).audit_chains
+    known = head.audit_chains
     chains: dict[int, AuditChain] = {}
     found: list[str] = []
     for cells in connection.execute(_READ_CHAINS):

@@ -7,7 +7,9 @@ ConflictError if another change came between.
 
 All methods block on disk and may be called from any thread, except `version`, which is for the event loop's thread.
 All raise StorageError when the database cannot be read or written, and IntegrityError, naming the row, when what
-they read was altered.
+they read was altered. All raise RollbackError when the database is not the one that was opened, is behind the newest
+change that this instance made or saw, or has another change in its place; `version`, `find` and `list_keys`, which
+every request may call, do not look for that.
 """
 
 from collections.abc import Iterator, Sequence
@@ -113,7 +115,15 @@ class Storage(Protocol):
     """State, change feed, outbox and registered audit chains."""
 
     def load(self) -> Contents:
-        """Read everything and prove it: each row's MAC, and rows = checkpoint + feed. Writes a checkpoint when due."""
+        """Read everything and prove it: each row's MAC, and rows = checkpoint + feed. Changes nothing."""
+        ...
+
+    def checkpoint(self) -> None:
+        """Keep the feed short: when due, prove everything as `load` does, note what is there, drop older changes.
+
+        Quick when it is not due, and may be called while others read and write. What it dropped is no longer among
+        `change_records`, and `changes_since` a position before it is None.
+        """
         ...
 
     def version(self) -> int:
@@ -134,6 +144,7 @@ class Storage(Protocol):
     def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None, *, beyond: int = 0) -> Position:
         """Make one change durable, or none of it: ConflictError if an expectation of `writes` does not hold.
 
+        After a RollbackError the change may have been made in a database that is not the installation's any more.
         Its number is the next, or the first after `beyond`: the newest change that is known to be lost, where an
         operator accepts that an older database was put back.
         """
@@ -144,7 +155,10 @@ class Storage(Protocol):
         ...
 
     def list_keys(self, account: str, region: str, *, after: str, limit: int) -> list[KmsKey]:
-        """KMS keys in order of key id, beginning after `after` (empty: from the start), at most `limit`; verified."""
+        """KMS keys in order of key id, beginning after `after` (empty: from the start), at most `limit`.
+
+        Each is verified; one that was taken out of the database is left out and not missed until the next `load`.
+        """
         ...
 
     def register_chain(self, chain: AuditChain, *, chained: Sequence[int] = ()) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import msgspec
-from sqlalchemy import Connection, Table, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, insert, select, update
 
 from strongroom.errors import ConflictError
 from strongroom.storage.contract import Position
@@ -32,6 +32,9 @@ FEED_KEPT = 1_000
 _ONLY_ROW = {table: select(table) for table in (FEED_HEAD, CHECKPOINT)}
 _READ_LAST = select(FEED).order_by(FEED.c.number.desc()).limit(1)
 _READ_AFTER = select(FEED).where(FEED.c.number > bindparam("after")).order_by(FEED.c.number)
+_COUNT_SINCE_CHECKPOINT = (
+    select(func.count()).select_from(FEED).where(FEED.c.number > select(CHECKPOINT.c.number).scalar_subquery())
+)
 _APPEND = insert(FEED)
 _ADVANCE = update(FEED_HEAD).where(FEED_HEAD.c.number == bindparam("before")).returning(FEED_HEAD.c.number)
 _TRIM = delete(FEED).where(FEED.c.number <= bindparam("floor"))
@@ -98,9 +101,11 @@ class Feed(NamedTuple):
     rows: list[FeedRow]
 
 
-def read_feed(connection: Connection, row_key: bytes) -> Feed:
-    """Read the whole feed and verify its chain from the checkpoint's floor to the head. Raises IntegrityError."""
-    head = read_head(connection, row_key)
+def read_feed(connection: Connection, row_key: bytes, head: FeedHead) -> Feed:
+    """Read the whole feed and verify its chain from the checkpoint's floor to the verified `head`.
+
+    Raises IntegrityError.
+    """
     checkpoint = read_checkpoint(connection, row_key)
     rows = read_after(connection, checkpoint.floor_number)
     end = follow(row_key, Position(checkpoint.floor_number, checkpoint.floor_chain), rows)
@@ -135,15 +140,20 @@ def write_audit_state(
     connection.execute(_WRITE_HEAD, noted._asdict() | {"mac": head_mac(row_key, noted)})
 
 
-def write_checkpoint(connection: Connection, row_key: bytes, proved: Feed, numbers: Numbers) -> None:
+def checkpoint_is_due(connection: Connection) -> bool:
+    """Whether enough changes were made since the last checkpoint. Nothing is verified."""
+    return int(connection.execute(_COUNT_SINCE_CHECKPOINT).scalar_one()) >= CHECKPOINT_AFTER
+
+
+def write_checkpoint(connection: Connection, row_key: bytes, head: FeedHead, *, proved: Feed, numbers: Numbers) -> None:
     """Replace the checkpoint by one of the proved state `numbers`, and trim the feed.
 
-    The newest FEED_KEPT changes are kept, and those whose audit records are in the outbox.
+    The newest FEED_KEPT changes are kept, and those whose audit records are in the outbox, as the verified `head`
+    has it: it may have gone on since the proof.
     """
     if read_checkpoint(connection, row_key) != proved.checkpoint:
         return  # another process wrote one meanwhile
-    waiting = pending(read_head(connection, row_key))
-    kept_from = min([row.number for row in proved.rows[-FEED_KEPT:]] + waiting)
+    kept_from = min([row.number for row in proved.rows[-FEED_KEPT:]] + pending(head))
     floor = Position(proved.checkpoint.floor_number, proved.checkpoint.floor_chain)
     for row in proved.rows:
         if row.number < kept_from:

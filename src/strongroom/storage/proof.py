@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from strongroom.errors import IntegrityError
+from strongroom.errors import IntegrityError, RollbackError
 from strongroom.storage.contract import Position
 from strongroom.storage.row_authentication import Checkpoint, FeedRow, chain_value, matches
 from strongroom.storage.tables import Key
@@ -87,6 +87,12 @@ def altered(*found: str) -> IntegrityError:
 def unauthentic(name: RowName) -> str:
     """The fault of a row whose code does not match: edited, copied or moved."""
     return f"{name}: its authentication code does not match"
+
+
+def refuse_older(found: Position, made: Position) -> None:
+    """Raise RollbackError if a database that stands at `found` is behind the change `made`."""
+    if found.number < made.number:
+        raise RollbackError(f"the database stands at change {found.number}, but change {made.number} was made already")
 
 
 def follow(key: bytes, start: Position, rows: Iterable[FeedRow]) -> Position:

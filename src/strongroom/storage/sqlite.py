@@ -25,32 +25,38 @@ from strongroom.storage.contract import (
     PendingRecord,
     Position,
     R,
+    Stored,
     Write,
 )
 from strongroom.storage.proof import (
     Entry,
+    Numbers,
     RowName,
     altered,
     decode_entries,
     encode_entries,
     faults,
     follow,
+    refuse_older,
     replay,
     unauthentic,
 )
-from strongroom.storage.row_authentication import FeedRow, matches
+from strongroom.storage.row_authentication import FeedHead, FeedRow, genesis, matches
+from strongroom.storage.sqlite_file import DatabaseFile
 from strongroom.storage.tables import DOMAIN_KEYS, INSTALLATION, RECORD_TABLES, REVISION, Key, from_row
 
 
 class SqliteStorage:
     """One open database; `Storage` says what each method promises. Made by `create` and `open`."""
 
-    def __init__(self, path: Path, row_key: bytes, engine: Engine, versions: sqlite3.Connection) -> None:
-        self._path = path
+    def __init__(self, file: DatabaseFile, row_key: bytes, engine: Engine, versions: sqlite3.Connection) -> None:
+        self._file = file
         self._row_key = row_key
         self._engine = engine
         self._write_lock = threading.Lock()  # threads wait in line here; SQLite would have them poll
         self._versions = versions
+        self._newest = Position(0, genesis(row_key))  # that was made or seen here
+        self._newest_lock = threading.Lock()
 
     @classmethod
     def create(cls, path: Path, row_key: bytes) -> "SqliteStorage":
@@ -60,7 +66,8 @@ class SqliteStorage:
         """
         with sqlite_file.explained(path):
             sqlite_file.create_file(path)
-            engine = sqlite_file.make_engine(path)
+            file = DatabaseFile.at(path)
+            engine = sqlite_file.make_engine(file)
             try:
                 sqlite_file.use_write_ahead_log(engine)
                 with sqlite_file.writing(engine) as connection:
@@ -70,7 +77,7 @@ class SqliteStorage:
                 engine.dispose()
                 sqlite_file.remove_file(path)
                 raise
-            return cls(path, row_key, engine, sqlite_file.connect(path))
+            return cls(file, row_key, engine, sqlite_file.connect(file))
 
     @classmethod
     def open(cls, path: Path, row_key: bytes) -> "SqliteStorage":
@@ -79,72 +86,100 @@ class SqliteStorage:
         Raises StorageError if there is none or it cannot be used, DataDirectoryError if others may access its files.
         """
         with sqlite_file.explained(path):
-            engine = _open_engine(path)
+            file, engine = _open_engine(path)
             try:
                 with engine.connect() as connection:
                     current = sqlite_file.revision(connection)
                 if current != REVISION:
                     with sqlite_file.writing(engine) as connection:
                         sqlite_file.migrate(connection, path)
-                return cls(path, row_key, engine, sqlite_file.connect(path))
+                return cls(file, row_key, engine, sqlite_file.connect(file))
             except BaseException:
                 engine.dispose()
                 raise
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
-        with sqlite_file.explained(self._path), sqlite_file.reading(self._engine) as connection:
-            yield connection
+    def _reading(self) -> Iterator[tuple[Connection, FeedHead]]:
+        """A transaction that sees one state, with its verified head, which is not behind what was seen before."""
+        with sqlite_file.explained(self._file.path):
+            self._file.refuse_another()
+            newest = self._newest  # as of now: the state that is read will not know what is seen meanwhile
+            with sqlite_file.reading(self._engine) as connection:
+                yield connection, self._read_head(connection, newest)
 
     @contextmanager
     def _reading_once(self) -> Iterator[Connection]:
         # One SELECT sees one state by itself, and is quicker without a transaction around it.
-        with sqlite_file.explained(self._path), self._engine.connect() as connection:
+        with sqlite_file.explained(self._file.path), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        with sqlite_file.explained(self._path), self._write_lock, sqlite_file.writing(self._engine) as connection:
-            yield connection
+    def _writing(self) -> Iterator[tuple[Connection, FeedHead]]:
+        """As `_reading`, with the write lock. What is written is durable, and in the file at our path, when it ends."""
+        with sqlite_file.explained(self._file.path), self._write_lock:
+            self._file.refuse_another()
+            newest = self._newest
+            with sqlite_file.writing(self._engine) as connection:
+                yield connection, self._read_head(connection, newest)
+            self._file.refuse_another()  # it was lost if the file was replaced meanwhile
+
+    def _read_head(self, connection: Connection, newest: Position) -> FeedHead:
+        head = feed.read_head(connection, self._row_key)
+        position = Position(head.number, head.chain)
+        refuse_older(position, newest)
+        if position.number == newest.number and position != newest:
+            raise RollbackError(f"change {position.number} of the database is not the one that was made before")
+        self._note(position)
+        return head
+
+    def _note(self, position: Position) -> None:
+        with self._newest_lock:
+            self._newest = max(self._newest, position, key=lambda one: one.number)
 
     def load(self) -> Contents:
         """Read everything and prove it; see `Storage`. Names up to five faults in its IntegrityError."""
-        with self._reading() as connection:
-            proved = feed.read_feed(connection, self._row_key)
+        proved, records, _ = self._prove()
+        return Contents(Position(proved.head.number, proved.head.chain), records)
+
+    def checkpoint(self) -> None:
+        """Write a checkpoint and trim the feed when it is due; see `Storage`."""
+        with self._reading() as (connection, _):
+            due = feed.checkpoint_is_due(connection)
+        if due:
+            proved, _, numbers = self._prove()  # others may write meanwhile: it takes a while
+            with self._writing() as (connection, head):
+                feed.write_checkpoint(connection, self._row_key, head, proved=proved, numbers=numbers)
+
+    def _prove(self) -> tuple[feed.Feed, list[Stored], Numbers]:
+        """Prove the state: the feed, all records, and the numbers of the changes that wrote them."""
+        with self._reading() as (connection, head):
+            proved = feed.read_feed(connection, self._row_key, head)
             records, numbers, edited = rows.read_all(connection, self._row_key)
         later = [row for row in proved.rows if row.number > proved.checkpoint.number]
         expected, removed, found = replay(proved.checkpoint, later)
         found = [*map(unauthentic, edited), *found, *faults(expected, removed, numbers, edited)]
         if found:
             raise altered(*found)
-        if len(later) >= feed.CHECKPOINT_AFTER:
-            with self._writing() as connection:
-                feed.write_checkpoint(connection, self._row_key, proved, numbers)
-        return Contents(Position(proved.head.number, proved.head.chain), records)
+        return proved, records, numbers
 
     def version(self) -> int:
         """A number that differs after any other connection committed; see `Storage`."""
         try:
             row: tuple[int] = self._versions.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error:
-            with sqlite_file.explained(self._path):
+            with sqlite_file.explained(self._file.path):
                 raise
         return row[0]
 
     def position(self) -> Position:
         """The newest change; see `Storage`."""
-        with self._reading() as connection:
-            head = feed.read_head(connection, self._row_key)
-        return Position(head.number, head.chain)
+        with self._reading() as (_, head):
+            return Position(head.number, head.chain)
 
     def changes_since(self, position: Position) -> Changes | None:
         """What changed after `position`; see `Storage`."""
-        with self._reading() as connection:
-            head = feed.read_head(connection, self._row_key)
-            if head.number < position.number:
-                raise RollbackError(
-                    f"the database stands at change {head.number}, but change {position.number} was made already"
-                )
+        with self._reading() as (connection, head):
+            refuse_older(Position(head.number, head.chain), position)
             feed_rows = feed.read_after(connection, position.number)
             if feed_rows and feed_rows[0].previous != position.number:
                 return None
@@ -159,8 +194,7 @@ class SqliteStorage:
 
     def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None, *, beyond: int = 0) -> Position:
         """Make one change durable, with a number greater than `beyond`; see `Storage`."""
-        with self._writing() as connection:
-            head = feed.read_head(connection, self._row_key)
+        with self._writing() as (connection, head):
             number = max(head.number, beyond) + 1
             entries = encode_entries(rows.write(connection, self._row_key, writes, number))
             record_hash: bytes | None = None
@@ -168,7 +202,9 @@ class SqliteStorage:
                 audit_rows.put(connection, self._row_key, number, outbox)
                 record_hash = hashlib.sha256(outbox.record).digest()
             change = FeedRow(number, head.number, entries, record_hash, chain=b"")
-            return feed.append(connection, self._row_key, head, change)
+            position = feed.append(connection, self._row_key, head, change)
+        self._note(position)  # only now: before it is durable, others cannot see it
+        return position
 
     def find(self, kind: type[R], key: Key) -> tuple[R, int] | None:
         """Read one record by primary key; see `Storage`."""
@@ -182,23 +218,23 @@ class SqliteStorage:
 
     def register_chain(self, chain: AuditChain, *, chained: Sequence[int] = ()) -> None:
         """Insert or update a chain, and drop records from the outbox; see `Storage`."""
-        with self._writing() as connection:
-            audit_rows.register_chain(connection, self._row_key, chain, chained)
+        with self._writing() as (connection, head):
+            audit_rows.register_chain(connection, self._row_key, head, chain=chain, chained=chained)
 
     def chains(self) -> list[AuditChain]:
         """All registered chains, oldest first; see `Storage`."""
-        with self._reading() as connection:
-            return audit_rows.read_chains(connection, self._row_key)
+        with self._reading() as (connection, head):
+            return audit_rows.read_chains(connection, self._row_key, head)
 
     def outbox(self) -> list[PendingRecord]:
         """Audit records not yet dropped, in order of change; see `Storage`."""
-        with self._reading() as connection:
-            return audit_rows.read_outbox(connection, self._row_key)
+        with self._reading() as (connection, head):
+            return audit_rows.read_outbox(connection, self._row_key, head)
 
     def change_records(self) -> Iterator[tuple[int, bytes]]:
         """The hashes of the audit records of the changes in the feed; see `Storage`."""
-        with self._reading() as connection:
-            feed_rows = feed.read_feed(connection, self._row_key).rows
+        with self._reading() as (connection, head):
+            feed_rows = feed.read_feed(connection, self._row_key, head).rows
         return ((row.number, row.record_hash) for row in feed_rows if row.record_hash is not None)
 
     def close(self) -> None:
@@ -207,9 +243,10 @@ class SqliteStorage:
         self._engine.dispose()
 
 
-def _open_engine(path: Path) -> Engine:
+def _open_engine(path: Path) -> tuple[DatabaseFile, Engine]:
     sqlite_file.check_file(path)
-    return sqlite_file.make_engine(path)
+    file = DatabaseFile.at(path)
+    return file, sqlite_file.make_engine(file)
 
 
 def read_domain_keys(path: Path) -> tuple[str, list[DomainKey]]:
@@ -218,7 +255,7 @@ def read_domain_keys(path: Path) -> tuple[str, list[DomainKey]]:
     Nothing is verified: a wrapped domain key authenticates itself, and `SqliteStorage.load` verifies the rest later.
     """
     with sqlite_file.explained(path):
-        engine = _open_engine(path)
+        _, engine = _open_engine(path)
         try:
             with sqlite_file.reading(engine) as connection:
                 installations = connection.execute(select(INSTALLATION.c.installation_id)).scalars().all()

@@ -6,12 +6,13 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, create_engine, text
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
-from strongroom.errors import DataDirectoryError, StorageError
+from strongroom.errors import DataDirectoryError, RollbackError, StorageError
 from strongroom.storage.tables import REVISION
 
 _BUSY_SECONDS = 5.0
@@ -59,29 +60,55 @@ def _reason(error: BaseException | None) -> str:
     return "the database is closed"
 
 
-def connect(path: Path) -> sqlite3.Connection:
-    """Open a connection to an existing file. It begins no transaction by itself, and may be used from any thread."""
+class DatabaseFile(NamedTuple):
+    """A database file: its path, and which file was there when it was opened.
+
+    An open file's inode number is given to no other, wherever the file is moved.
+    """
+
+    path: Path
+    device: int
+    inode: int
+
+    @classmethod
+    def at(cls, path: Path) -> "DatabaseFile":
+        """The file that is at a path now. Raises OSError if there is none."""
+        found = path.stat()
+        return cls(path, found.st_dev, found.st_ino)
+
+    def refuse_another(self) -> None:
+        """Raise RollbackError if another file is at the path now, OSError if none is."""
+        if self.at(self.path) != self:
+            raise RollbackError(f"{self.path}: the database file was replaced while it was open")
+
+
+def connect(file: DatabaseFile) -> sqlite3.Connection:
+    """Open a connection to a file. It begins no transaction by itself, and may be used from any thread.
+
+    Raises RollbackError if another file is at its path by now, which is left as it is.
+    """
     connection = sqlite3.connect(
-        f"file:{quote(str(path.absolute()))}?mode=rw",
+        f"file:{quote(str(file.path.absolute()))}?mode=rw",
         uri=True,
         timeout=_BUSY_SECONDS,
         isolation_level=None,
         check_same_thread=False,
     )
     try:
+        file.refuse_another()  # before any statement: it would apply the write-ahead log of the file that was there
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA secure_delete = ON")
-    except sqlite3.Error:
+    except BaseException:
         connection.close()
         raise
     return connection
 
 
-def make_engine(path: Path) -> Engine:
-    """Make a pool of connections to an existing file."""
+def make_engine(file: DatabaseFile) -> Engine:
+    """Make a pool of connections to a file."""
     return create_engine(
         "sqlite://",
-        creator=lambda: connect(path),
+        creator=lambda: connect(file),
         poolclass=QueuePool,
         pool_size=_POOL_SIZE,
         max_overflow=-1,

@@ -15,13 +15,16 @@ true only of a body larger than `MAXIMUM_BODY`; its rest is dropped, and the onl
 """
 
 import asyncio
+import contextlib
 import logging
+import socket
 import urllib.parse
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 import httptools
+import uvicorn
 from uvicorn._types import (
     ASGIReceiveEvent,
     ASGISendEvent,
@@ -33,12 +36,19 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from uvicorn.server import ServerState
 
 from strongroom.model.exchange import TlsDetails
+from strongroom.wire.room import Room
 
 MAXIMUM_HEAD = 64 * 1024
 """Bytes of request line and headers. A larger head gets 431."""
 
+MAXIMUM_HEADERS = 256
+"""Headers of a request, and its trailers likewise. More get 431."""
+
 MAXIMUM_BODY = 1024 * 1024
 """Bytes of a request body. No KMS operation takes a tenth of it."""
+
+MAXIMUM_CONNECTIONS = 4096
+"""Open connections of one process, should its file descriptors allow for as many; bounds what clients can fill."""
 
 _MAXIMUM_RECEIVED = MAXIMUM_HEAD + 2 * MAXIMUM_BODY  # with chunk sizes, chunk extensions and trailers
 
@@ -68,10 +78,10 @@ class Limits:
 
 
 class State(ServerState):
-    """What the connections of a server share: limits, the current time and date, and counts.
+    """What the connections of a server share: limits, room, the current time and date, and a count.
 
-    `now` is the event loop's clock, `date_line` the Date header; the server renews them as it ticks. Counted are
-    connections that sent something else than HTTP, heads over `MAXIMUM_HEAD`, and requests closed for being late.
+    `now` is the event loop's clock, `date_line` the Date header; the server renews them as it ticks. `not_http` counts
+    connections that sent something else than HTTP.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -80,9 +90,8 @@ class State(ServerState):
         self.now = 0.0
         self.date_line = b""
         self.stopping = False
+        self.room = Room(MAXIMUM_CONNECTIONS)
         self.not_http = 0
-        self.heads_too_large = 0
-        self.late = 0
 
 
 class _RefusedError(Exception):
@@ -103,20 +112,24 @@ class Protocol(HttpToolsProtocol):
     `receiving`: a request has begun and its end is not here. `in_head`: nor is the end of its head.
     `answering`: the request that the application works on. `waiting`: whole requests behind it.
     `last`: nothing further is read from this client; what arrives is dropped. `unread`: the client may still be
-    sending when we have said our last. `farewell`: a status to end with.
+    sending when we have said our last. `farewell`: a status to end with. `oversized`: the head announces more than
+    `MAXIMUM_BODY`. `expecting`: the client sends its body when it is told to continue.
     """
+
+    def __init__(self, config: uvicorn.Config, state: State, accepted: socket.socket) -> None:
+        """Begin with the socket; `connection_made` comes after the TLS handshake, if there is one."""
+        super().__init__(config, state, {})
+        self.state = state
+        self.accepted = accepted
+        self.deadline = state.now + state.limits.request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Take the connection over. Its address is the socket's, whatever headers will say."""
         super().connection_made(transport)
-        assert isinstance(self.server_state, State)
-        self.state = self.server_state
         self.client = _plain_address(self.client)
         self.app_state = {"tls": _tls_details(transport)}
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
-        self.deadline = self.state.now + self.state.limits.request
         self.receiving = self.in_head = False
-        self.continued = False
         self.last = False
         self.unread = False
         self.farewell: int | None = None
@@ -130,6 +143,7 @@ class Protocol(HttpToolsProtocol):
         """Forget what was not begun. What the application works on, it finishes; the answer goes nowhere."""
         self.last = True
         self.waiting.clear()
+        self.state.room.left(self)
         super().connection_lost(exc)
 
     # What arrives.
@@ -156,12 +170,15 @@ class Protocol(HttpToolsProtocol):
         self.in_head = True
         self.body: bytes | bytearray = b""
         self.receiving = True
-        self.continued = False
         self.began = self.start
         self.deadline = self.state.now + self.state.limits.request
+        if self.answering is None:
+            self.state.room.active(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        """Keep a header as it was sent, its name in lower case."""
+        """Keep a header as it was sent, its name in lower case; refuse one too many."""
+        if len(self.headers) == MAXIMUM_HEADERS:
+            raise _RefusedError(431)
         self.headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
@@ -175,6 +192,9 @@ class Protocol(HttpToolsProtocol):
         version = self.parser.get_http_version()
         if version not in ("1.1", "1.0") or self.parser.should_upgrade():
             raise _RefusedError(400)
+        fields = dict(headers)
+        self.oversized = int(fields.get(b"content-length", 0)) > MAXIMUM_BODY
+        self.expecting = version == "1.1" and fields.get(b"expect", b"").lower() == b"100-continue"
         url = self.url
         if url.startswith(b"/"):
             path, _, query = url.partition(b"?")
@@ -233,16 +253,10 @@ class Protocol(HttpToolsProtocol):
             if received > MAXIMUM_HEAD:
                 self._reject(431)
             return
-        headers = dict(self.scope["headers"])
-        if received > _MAXIMUM_RECEIVED or int(headers.get(b"content-length", 0)) > MAXIMUM_BODY:
+        if received > _MAXIMUM_RECEIVED or self.oversized:
             self._refuse_body()
-        elif (
-            headers.get(b"expect", b"").lower() == b"100-continue"
-            and self.scope["http_version"] == "1.1"
-            and self.answering is None
-            and not self.continued
-        ):
-            self.continued = True
+        elif self.expecting and self.answering is None:
+            self.expecting = False
             self.transport.write(_CONTINUE)
 
     def _stop_reading(self, reason: BaseException | None) -> None:
@@ -259,9 +273,7 @@ class Protocol(HttpToolsProtocol):
 
     def _reject(self, status: int) -> None:
         """End with a plain answer, behind those that are still owed."""
-        if status == 431:  # noqa: PLR2004 - the status is its own name
-            self.state.heads_too_large += 1
-        else:
+        if status == 400:  # noqa: PLR2004 - the status is its own name
             self.state.not_http += 1
         self.receiving = False
         self.last = self.unread = True
@@ -282,6 +294,7 @@ class Protocol(HttpToolsProtocol):
 
     def _begin(self, request: _Request) -> None:
         self.answering = request
+        self.state.room.busy(self)
         self.tasks.add(self.loop.create_task(self._run(request)))
 
     async def _run(self, request: _Request) -> None:
@@ -340,6 +353,7 @@ class Protocol(HttpToolsProtocol):
             self._begin(self.waiting.popleft())
             return
         self.answering = None
+        self.state.room.active(self)
         if self.last:
             self._end()
             return
@@ -376,8 +390,20 @@ class Protocol(HttpToolsProtocol):
     def check_deadline(self) -> None:
         """Close the connection if its time is up. The application's own time is not the client's fault."""
         if self.state.now > self.deadline and (self.answering is None or self.flow.write_paused):
-            self.state.late += self.receiving
             self.transport.abort()
+
+    def leave(self) -> None:
+        """Close at once, to make room. Nothing of this client is being answered."""
+        if self.shaking_hands:
+            with contextlib.suppress(OSError):  # the client has gone
+                self.accepted.shutdown(socket.SHUT_RDWR)  # the handshake fails upon it
+        else:
+            self.transport.abort()
+
+    @property
+    def shaking_hands(self) -> bool:
+        """Whether `connection_made` is still to come."""
+        return self.scheme is None
 
     def shutdown(self) -> None:
         """Prepare to end, as the server stops: what was received whole is answered first."""

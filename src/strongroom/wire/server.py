@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import errno
 import ipaddress
+import resource
 import signal
 import socket
 import threading
@@ -14,13 +15,15 @@ import uvicorn
 from uvicorn._types import ASGI3Application
 
 from strongroom.errors import ConfigurationError
-from strongroom.wire.http_protocol import Limits, Protocol, State
+from strongroom.wire.http_protocol import MAXIMUM_CONNECTIONS, Limits, Protocol, State
 from strongroom.wire.tls import Certificate
 
 _BACKLOG = 2048
 _HANDSHAKE_SECONDS = 10
 _GOODBYE_SECONDS = 1  # for a TLS client to confirm a close; those that sit idle in a pool never do
 _STOP_SECONDS = 30
+_ACCEPT_PAUSE_SECONDS = 0.1
+_RESERVED_DESCRIPTORS = 64  # for the database, the audit log and all else that is not a connection
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _TICKS_A_SECOND = 10  # of uvicorn's main loop
 
@@ -72,7 +75,8 @@ class Server(uvicorn.Server):
     """Serves one ASGI callable until SIGTERM, SIGINT or `stop`.
 
     `await server.serve([listener])` returns when every request that was received whole is answered, or after 30 s;
-    the listening sockets are closed then, and the process is the caller's again. Runs on uvloop or asyncio.
+    the listening sockets are closed then. The signals do nothing from then on: the caller has a log to close. Runs on
+    uvloop or asyncio.
     """
 
     def __init__(
@@ -101,6 +105,8 @@ class Server(uvicorn.Server):
         self.server_state = self.state
         self._certificate = certificate
         self._ready = ready
+        self._accepting: list[asyncio.Task[None]] = []
+        self._arriving: dict[Protocol, asyncio.Task[None]] = {}
 
     def stop(self) -> None:
         """Stop as SIGTERM does. From any thread; at once if called before `serve`."""
@@ -110,18 +116,10 @@ class Server(uvicorn.Server):
         """Begin to accept connections."""
         loop = asyncio.get_running_loop()
         self._look_at_the_clock(loop.time())
-        context = self._certificate.context if self._certificate is not None else None
-        self.servers = [
-            await loop.create_server(
-                self.connection,
-                sock=listener,
-                backlog=_BACKLOG,
-                ssl=context,
-                ssl_handshake_timeout=_HANDSHAKE_SECONDS if context is not None else None,
-                ssl_shutdown_timeout=_GOODBYE_SECONDS if context is not None else None,
-            )
-            for listener in sockets or []
-        ]
+        descriptors = _raise_descriptor_limit() - _RESERVED_DESCRIPTORS
+        self.state.room.capacity = max(1, min(descriptors, MAXIMUM_CONNECTIONS))
+        self.servers = []  # the base's name for listeners that accept by themselves, and know no bounds
+        self._accepting = [loop.create_task(self._accept(listener)) for listener in sockets or []]
         self.started = True
         self._ready()
 
@@ -140,12 +138,19 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop accepting, let what is under way finish, close."""
         self.state.stopping = True
+        for task in self._accepting:
+            task.cancel()
+        await asyncio.gather(*self._accepting, return_exceptions=True)
+        for connection in tuple(self._arriving):
+            if connection.shaking_hands:
+                connection.leave()
         await super().shutdown(sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Take the stop signals while serving. The base raises them again at the end; our caller has a log to close.
+        """Take the stop signals while serving, and for good once a stop was asked for.
 
+        The base raises them again at the end, and a second one would kill the process while our caller closes its log.
         Outside of the main thread, where no signal arrives, only `stop` ends the serving.
         """
         if threading.current_thread() is not threading.main_thread():
@@ -156,12 +161,54 @@ class Server(uvicorn.Server):
             yield
         finally:
             for number, handler in previous.items():
-                signal.signal(number, handler)
+                signal.signal(number, signal.SIG_IGN if self.should_exit else handler)
 
-    def connection(self) -> Protocol:
+    def connection(self, accepted: socket.socket) -> Protocol:
         """Make the protocol of one connection."""
-        return Protocol(self.config, self.state, {})
+        return Protocol(self.config, self.state, accepted)
+
+    async def _accept(self, listener: socket.socket) -> None:
+        """Accept connections, one in each round of the event loop, for as long as there is room."""
+        loop = asyncio.get_running_loop()
+        listener.setblocking(False)
+        while True:
+            try:
+                accepted, _ = await loop.sock_accept(listener)
+            except OSError:  # the machine is out of descriptors or memory, or the client has gone
+                await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
+                continue
+            connection = self.connection(accepted)
+            if self.state.room.enter(connection):
+                self._arriving[connection] = loop.create_task(self._arrive(connection))
+            else:
+                accepted.close()
+            await asyncio.sleep(0)
+
+    async def _arrive(self, connection: Protocol) -> None:
+        """Bring a connection to the point where HTTP begins."""
+        context = self._certificate.context if self._certificate is not None else None
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: connection,
+                connection.accepted,
+                ssl=context,
+                ssl_handshake_timeout=_HANDSHAKE_SECONDS if context is not None else None,
+                ssl_shutdown_timeout=_GOODBYE_SECONDS if context is not None else None,
+            )
+        except OSError:  # no handshake: not TLS, too slow, or gone
+            pass
+        finally:
+            del self._arriving[connection]
+            if connection.shaking_hands:
+                self.state.room.left(connection)
 
     def _look_at_the_clock(self, now: float) -> None:
         self.state.now = now
         self.state.date_line = b"Date: %b\r\n" % formatdate(usegmt=True).encode()
+
+
+def _raise_descriptor_limit() -> int:
+    """Let this process open as many files as it may; return how many."""
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    return hard

@@ -8,6 +8,9 @@ from typing import NoReturn
 
 from strongroom.errors import ConfigurationError
 
+_Fingerprint = tuple[int, int, int] | None  # what of a file changes when it does; None if it is not there
+_Fingerprints = tuple[_Fingerprint, _Fingerprint]  # of certificate and key
+
 
 class Certificate:
     """A certificate chain and its private key, from two PEM files that may be replaced while we serve.
@@ -20,27 +23,36 @@ class Certificate:
         """Load both files; raise `ConfigurationError` if they cannot be used."""
         self._certificate = certificate
         self._key = key
-        self._seen = self._fingerprint()
+        self._used = self._fingerprint()
+        self._reported: tuple[_Fingerprints, str] | None = None
         self.context = self._newest = self._load()
         # Called in every handshake, whether or not the client names a server (RFC 6066 3).
         self.context.sni_callback = self._take_newest
 
     def refresh(self) -> None:
-        """Take up the files if they have changed. Costs two `stat` calls if they have not."""
-        fingerprint = self._fingerprint()
-        if fingerprint == self._seen:
+        """Take up the files if they have changed. Costs two `stat` calls if they have not.
+
+        Files that cannot be used are tried again each time: the reason may be ours (no free file descriptor) and pass.
+        """
+        fingerprints = self._fingerprint()
+        if fingerprints == self._used:
             return
-        self._seen = fingerprint
         try:
             self._newest = self._load()
         except ConfigurationError as error:
-            print(f"strongroom: {error}; the previous certificate stays in use", file=sys.stderr, flush=True)  # noqa: T201 - for the operator
+            failure = fingerprints, str(error)
+            if failure != self._reported:
+                print(f"strongroom: {error}; the previous certificate stays in use", file=sys.stderr, flush=True)  # noqa: T201 - for the operator
+            self._reported = failure
+        else:
+            self._used = fingerprints
+            self._reported = None
 
     def _take_newest(self, session: ssl.SSLObject, _name: str | None, _context: ssl.SSLContext) -> None:
         session.context = self._newest
 
-    def _fingerprint(self) -> list[tuple[int, int, int] | None]:
-        return [_fingerprint(self._certificate), _fingerprint(self._key)]
+    def _fingerprint(self) -> _Fingerprints:
+        return _fingerprint(self._certificate), _fingerprint(self._key)
 
     def _load(self) -> ssl.SSLContext:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -56,7 +68,7 @@ class Certificate:
         return context
 
 
-def _fingerprint(path: Path) -> tuple[int, int, int] | None:
+def _fingerprint(path: Path) -> _Fingerprint:
     try:
         found = os.stat(path)  # noqa: PTH116 - once a second, for as long as we serve
     except OSError:

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strongroom.authorization.decide import AuthorizedKey, authorize_account, authorize_key
+from strongroom.authorization.decide import AuthorizedKey, authorize_account, authorize_key, hidden
 from strongroom.authorization.policy import (
     MAX_POLICY_BYTES,
     check_policy_size,
     compile_policy,
     default_key_policy,
 )
+from strongroom.crypto.ciphertext_blob import CiphertextBlob
 from strongroom.errors import AccessDenied, LimitExceeded, MalformedPolicyDocument
 from strongroom.model.key import KmsKey
 from strongroom.model.principal import Principal, root_user
@@ -170,3 +171,46 @@ def test_wildcards_match_as_fnmatch_does(pattern: str, text: str) -> None:
     expected = fnmatch.fnmatchcase(f"kms:{text}", f"kms:{pattern}")
 
     assert allowed(policy(statement(Action=f"kms:{pattern}")), action=f"kms:{text}") is expected
+
+
+def test_another_accounts_user_needs_that_accounts_leave_too() -> None:
+    foreign = Principal("IAMUser", f"arn:aws:iam::{OTHER}:user/u", OTHER, "AIDA2", "AKIA4")
+
+    for principals in ("*", {"AWS": foreign.arn}):
+        assert not allowed(policy(statement(Principal=principals)), foreign)
+
+
+def test_a_deny_to_an_account_covers_everybody_in_it() -> None:
+    everybody = statement(Principal="*")
+    deny = statement(Effect="Deny", Principal={"AWS": ACCOUNT})
+
+    assert allowed(policy(everybody), USER)
+    assert not allowed(policy(everybody, deny), USER)
+    assert not allowed(policy(everybody, deny), ROOT)
+    assert allowed(policy(everybody, deny), OTHER_ROOT)
+
+
+@pytest.mark.parametrize("empty", [{"Action": []}, {"Resource": []}, {"Principal": {}}, {"Principal": {"AWS": []}}])
+def test_a_deny_cannot_be_made_empty(empty: dict[str, Any]) -> None:
+    with pytest.raises(MalformedPolicyDocument):
+        compile_policy(policy(statement(Effect="Deny", **empty)))
+
+
+@pytest.mark.parametrize("member", ["Id", "Sid"])
+def test_names_are_text_and_nothing_nests_deep(member: str) -> None:
+    for odd in (1, ["x"], {"a": "b"}, json.loads("[" * 900 + "]" * 900)):
+        document: dict[str, Any] = {"Version": "2012-10-17", "Statement": [statement()]}
+        if member == "Id":
+            document["Id"] = odd
+        else:
+            document["Statement"] = [statement(Sid=odd)]
+        with pytest.raises(MalformedPolicyDocument):
+            compile_policy(json.dumps(document))
+
+
+def test_what_hides_a_key_says_the_same_of_a_ciphertext_of_no_key() -> None:
+    blob = CiphertextBlob(1, "ab" * 32, bytes(24), bytes(16), b"")
+    with pytest.raises(AccessDenied) as denied:
+        authorize_key(OTHER_ROOT, "kms:Decrypt", KEY, compile_policy(default_key_policy(ACCOUNT)), blob)
+
+    assert str(denied.value) == str(hidden(OTHER_ROOT, "kms:Decrypt", by_ciphertext=True))

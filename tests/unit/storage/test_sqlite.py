@@ -16,6 +16,7 @@ from strongroom.model.principal import Account
 from strongroom.storage import sqlite_file
 from strongroom.storage.contract import Delete, Insert, OutboxEntry, Replace, Stored
 from strongroom.storage.sqlite import SqliteStorage, read_domain_keys
+from strongroom.storage.sqlite_file import DatabaseFile
 
 ROW_KEY = bytes(range(32))
 ACCOUNT = Account("111122223333", 1.0)
@@ -152,8 +153,8 @@ def test_a_database_of_another_version(storage: SqliteStorage, path: Path) -> No
 def limit_connections(monkeypatch: pytest.MonkeyPatch, pragma: str) -> None:
     connect = sqlite_file.connect
 
-    def limited(path: Path) -> sqlite3.Connection:
-        connection = connect(path)
+    def limited(file: DatabaseFile) -> sqlite3.Connection:
+        connection = connect(file)
         connection.execute(pragma)
         return connection
 

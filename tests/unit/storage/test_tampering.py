@@ -198,7 +198,7 @@ def test_two_rows_swapped(storage: SqliteStorage, intruder: Intruder, table: str
         storage.load()
 
 
-def test_a_row_kept_when_the_rest_is_put_back(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_a_row_kept_when_the_rest_is_put_back(storage: SqliteStorage, intruder: Intruder, path: Path) -> None:
     """The feed is cut back with its own genuine head, but one row of the lost change stays."""
     before = {table: intruder.rows(table) for table in ("feed", "feed_head", "accounts")}
     storage.commit([Replace(record, 1) for record in records(2) if isinstance(record, Account)], None)
@@ -206,7 +206,11 @@ def test_a_row_kept_when_the_rest_is_put_back(storage: SqliteStorage, intruder: 
     intruder.run("DELETE FROM feed WHERE number = 3")
     intruder.put("feed_head", before["feed_head"][0])
     intruder.put("accounts", before["accounts"][1])
-    refused(storage.load, "accounts row 000000000001: change 3 wrote it, which the change feed does not have")
+    with pytest.raises(RollbackError, match="stands at change 2, but change 3 was made already"):
+        storage.load()
+    started = SqliteStorage.open(path, ROW_KEY)
+    refused(started.load, "accounts row 000000000001: change 3 wrote it, which the change feed does not have")
+    started.close()
 
 
 def test_a_change_made_on_a_row_put_back_from_before(storage: SqliteStorage, intruder: Intruder) -> None:
@@ -233,7 +237,7 @@ def test_a_row_from_before_the_checkpoint_is_named_too(
     monkeypatch.setattr(feed, "CHECKPOINT_AFTER", 2)
     monkeypatch.setattr(feed, "FEED_KEPT", 1)
     old_checkpoint = intruder.rows("checkpoint")[0]
-    storage.load()
+    storage.checkpoint()
     assert intruder.rows("checkpoint")[0]["floor_number"] == 1, "the feed must have forgotten change 1"
     row = intruder.rows("kms_keys")[0]
     intruder.remove("kms_keys", row)
@@ -339,6 +343,17 @@ def test_an_edited_checkpoint(storage: SqliteStorage, intruder: Intruder, column
     row = intruder.rows("checkpoint")[0]
     intruder.run(f"UPDATE checkpoint SET {column} = ?", altered(row[column]))
     refused(storage.load, "checkpoint: its authentication code does not match")
+
+
+def test_no_checkpoint_is_made_of_what_is_not_proved(
+    storage: SqliteStorage, intruder: Intruder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "CHECKPOINT_AFTER", 2)
+    monkeypatch.setattr(feed, "FEED_KEPT", 1)
+    before = {table: intruder.rows(table) for table in ("checkpoint", "feed")}
+    intruder.remove("accounts", intruder.rows("accounts")[0])
+    refused(storage.checkpoint, "accounts row 000000000001: change 1 wrote it, but it is missing")
+    assert {table: intruder.rows(table) for table in before} == before
 
 
 def test_a_second_feed_head(storage: SqliteStorage, intruder: Intruder) -> None:

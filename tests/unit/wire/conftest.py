@@ -134,6 +134,7 @@ async def echo(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallabl
 
 def _start(app: ASGI3Application, certificate: Certificate | None, limits: Limits, host: str) -> Served:
     listener = bind(host, 0)
+    port = listener.getsockname()[1]
     ready = threading.Event()
     server = Server(app, certificate=certificate, ready=ready.set, limits=limits)
     failures: list[str] = []
@@ -145,7 +146,7 @@ def _start(app: ASGI3Application, certificate: Certificate | None, limits: Limit
     thread = threading.Thread(target=lambda: uvloop.run(run()))
     thread.start()
     assert ready.wait(10)
-    return Served(server, server.servers[0].sockets[0].getsockname()[1], thread, failures)
+    return Served(server, port, thread, failures)
 
 
 @contextlib.contextmanager

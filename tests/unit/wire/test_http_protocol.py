@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import re
+import socket
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
-from strongroom.wire.http_protocol import MAXIMUM_BODY, MAXIMUM_HEAD
+from strongroom.wire.http_protocol import MAXIMUM_BODY, MAXIMUM_HEAD, MAXIMUM_HEADERS, Limits, Protocol, State
 from strongroom.wire.server import Server
 
 if TYPE_CHECKING:
@@ -248,10 +250,21 @@ def test_a_head_of_64_kb_is_taken_and_one_byte_more_is_not(echoing: Served) -> N
     ],
 )
 def test_too_large_a_head_is_refused_whole_or_not(echoing: Served, sent: bytes) -> None:
-    before = echoing.server.state.heads_too_large
     with echoing.connect() as connection:
         assert connection.send(sent).response().status == 431
-    assert echoing.server.state.heads_too_large == before + 1
+        assert connection.rest() == b""
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [HEAD + b"%s\r\n", CHUNKED + b"0\r\nHost: a\r\n%s\r\n"],
+    ids=["headers", "trailers"],
+)
+def test_256_headers_are_taken_and_one_more_is_not(echoing: Served, sent: bytes) -> None:
+    with echoing.connect() as connection:
+        assert connection.send(sent % (b"X:\r\n" * (MAXIMUM_HEADERS - 1))).response().status == 200
+        assert connection.send(sent % (b"X:\r\n" * MAXIMUM_HEADERS)).response().status == 431
+        assert connection.rest() == b""
 
 
 def test_a_large_body_in_front_does_not_count_for_the_head_behind_it(echoing: Served) -> None:
@@ -301,32 +314,60 @@ def test_too_large_a_body_is_refused_and_the_client_hears_of_it(echoing: Served,
         assert connection.rest() == b""
 
 
+class Transport(asyncio.Transport):
+    """A transport that keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.written: list[bytes] = []
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.written.append(bytes(data))
+
+    def is_closing(self) -> bool:
+        return False
+
+
+def in_memory() -> tuple[Protocol, Transport]:
+    """Make a connection without a network, in the running event loop."""
+    protocol, transport = Protocol(Server(static).config, State(Limits()), socket.socket()), Transport()
+    protocol.accepted.close()
+    protocol.connection_made(transport)
+    return protocol, transport
+
+
 def test_an_answer_is_one_write() -> None:
-    class Transport(asyncio.Transport):
-        def __init__(self) -> None:
-            super().__init__()
-            self.written: list[bytes] = []
-
-        def write(self, data: bytes | bytearray | memoryview) -> None:
-            self.written.append(bytes(data))
-
-        def is_closing(self) -> bool:
-            return False
-
     async def run() -> list[bytes]:
-        server = Server(static)
-        await server.startup([])
-        protocol = server.connection()
-        transport = Transport()
-        protocol.connection_made(transport)
+        protocol, transport = in_memory()
         protocol.data_received(POST)
-        await asyncio.gather(*server.state.tasks)
+        await asyncio.gather(*protocol.state.tasks)
         return transport.written
 
     written = uvloop.run(run())
 
     assert len(written) == 1
     assert written[0].endswith(b"\r\n\r\n{}")
+
+
+def test_headers_do_not_make_each_further_byte_of_a_body_dear() -> None:
+    """Counted in calls, not seconds: what is looked at for one byte does not depend on the headers."""
+
+    class Headers(list[tuple[bytes, bytes]]):
+        walks = 0
+
+        def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+            Headers.walks += 1
+            return super().__iter__()
+
+    async def run() -> int:
+        protocol, _ = in_memory()
+        protocol.data_received(HEAD + b"Content-Length: 1000\r\n\r\n")
+        protocol.scope["headers"] = Headers(protocol.scope["headers"])
+        for _ in range(900):
+            protocol.data_received(b"x")
+        return Headers.walks
+
+    assert uvloop.run(run()) == 0
 
 
 # Fuzz.
