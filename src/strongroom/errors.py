@@ -6,7 +6,7 @@ StrongroomError
 │   ├── DataDirectoryError   files missing, unreadable, or with permissions that are too wide
 │   ├── RootKeyError         the root key is missing, malformed, or belongs to another installation
 │   ├── IntegrityError       a stored row, the change feed or the audit log was altered
-│   ├── RollbackError        the database is older than what the audit log has already seen
+│   ├── RollbackError        the database is older than what the log or this process has seen, or another one
 │   └── StorageError         the database cannot be read or written (damaged, full, locked)
 ├── ConflictError            a concurrent change won; decide again on fresh state (never leaves the pipeline)
 └── RequestError             what a caller is told; `code` is AWS's error code, the class is the code without
@@ -44,7 +44,7 @@ class IntegrityError(OperatorError):
 
 
 class RollbackError(OperatorError):
-    """The database is older than a change that the audit log has already seen."""
+    """The database is older than, or another one than, what the audit log or this process has already seen."""
 
 
 class StorageError(OperatorError):
