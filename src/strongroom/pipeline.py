@@ -119,7 +119,7 @@ class Pipeline:
     async def _serve(self, event: Event, operation: Operation, caller: Caller) -> Answer:
         """Steps 4 to 15, the record, and the answer of a request that succeeds."""
         if operation.targets is None:
-            raise UnsupportedOperation
+            raise UnsupportedOperation(f"{operation.name} is not supported.")
         request = codec.decode(operation.messages.request, event.incoming.body)  # 4, 5, 6
         event.request = request
         declared = operation.targets(request)  # 7
@@ -177,6 +177,8 @@ class Pipeline:
         change = operation.change(call, event.request, event.keys)
         assert isinstance(change, Change), "a change says what to write"
         _end_dry_run(event)
+        if change.made is not None:
+            event.found = (change.made,)
         record = self._record(event, operation, caller, change.response)
         outbox = OutboxEntry(self._audit.chain_id, event.event_id, record)
         position = self._storage.commit(change.writes, outbox)

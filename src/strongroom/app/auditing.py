@@ -4,12 +4,11 @@ import uuid
 from functools import partial
 from pathlib import Path
 
-from strongroom.app.history import newest_recorded_change
+from strongroom.app.history import find_lost_changes
 from strongroom.app.installing import audit_log, open_installation
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
-from strongroom.audit.recovery import ROLLBACK_EVENT, RollbackDetails
-from strongroom.audit.segments import chain_directories
+from strongroom.audit.rollback import ROLLBACK_EVENT, RollbackDetails, lost_chains
 from strongroom.audit.verify import Report, verify, verify_offline
 from strongroom.config import Config
 from strongroom.crypto.public_keys import public_key_from_pem
@@ -49,22 +48,28 @@ def accept_rollback(config: Config, *, to: int, now: float) -> int:
     """
     opened = open_installation(config)
     try:
-        lost = newest_recorded_change(opened)
+        opened.storage.load()
+        lost = find_lost_changes(opened)
         position = opened.storage.position()
-        if lost <= position.number:
-            raise RollbackError("the database is not behind the audit log: there is nothing to accept")
+        if lost is None:
+            raise RollbackError("the database has all changes that the audit log knows: there is nothing to accept")
         if position.number != to:
             raise RollbackError(f"the database ends with change {position.number}, not with {to}")
-        opened.storage.load()
-        in_log = {chain.name for chain in chain_directories(config.audit_directory)}
-        registered = {chain.chain_id for chain in opened.storage.chains()}
+        chains = lost_chains(
+            config.audit_directory,
+            opened.installation,
+            {chain.chain_id for chain in opened.storage.chains()},
+            chain_private_key=opened.domain_keys.chain_private_key,
+        )
         event = service_event(
             name=ROLLBACK_EVENT,
             event_id=str(uuid.uuid4()),
             now=now,
-            details=RollbackDetails(to, lost, sorted(in_log - registered)),
+            details=RollbackDetails(to, lost.first, lost.newest, chains),
         )
-        commit_recorded(audit_log(opened), event, [], partial(opened.storage.commit, beyond=lost))
+        commit_recorded(audit_log(opened), event, [], partial(opened.storage.commit, beyond=lost.newest))
+    except OSError as error:
+        raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
     finally:
         opened.storage.close()
-    return lost
+    return lost.newest

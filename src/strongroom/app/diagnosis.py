@@ -7,8 +7,8 @@ from typing import NamedTuple
 from strongroom.app.history import refuse_rollback
 from strongroom.app.installing import Opened, open_installation
 from strongroom.config import Config
-from strongroom.errors import OperatorError
-from strongroom.wire.server import require_tls_off_loopback
+from strongroom.errors import ConfigurationError, OperatorError
+from strongroom.wire.server import bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
 
 WELL = "well"
@@ -17,6 +17,10 @@ WRONG = "WRONG"
 
 _LOW_SPACE = 1 << 30
 """Bytes of free disk below which doctor warns: an hour of full load writes more audit records."""
+
+
+_NO_SPACE = 16 << 20
+"""Bytes of free disk below which requests are about to fail, if they do not already."""
 
 
 class Finding(NamedTuple):
@@ -40,17 +44,22 @@ def diagnose(config: Config) -> list[Finding]:
         findings += _private_files(config)
         findings.append(_tried("the database is proven: every row, the feed and the checkpoint", lambda: _load(opened)))
         findings.append(_tried("the database is not behind the audit log", lambda: refuse_rollback(opened)))
-        findings.append(_outbox(opened))
+        findings.append(_tried("no row of the outbox was altered", opened.storage.outbox))
+        findings += _log_missing(opened)
     finally:
         opened.storage.close()
     return findings
 
 
 def _listening(config: Config) -> Finding:
-    return _tried(
-        f"serves on {config.endpoint}",
-        lambda: require_tls_off_loopback(config.listen.host, tls=config.tls is not None),
-    )
+    """Whether it could serve where it is told to. A port that is taken may well be taken by our own server."""
+    try:
+        require_tls_off_loopback(config.listen.host, tls=config.tls is not None)
+        bind(config.listen.host, config.listen.port).close()
+    except ConfigurationError as error:
+        verdict = NOTE if "in use" in str(error) else WRONG
+        return Finding(verdict, str(error))
+    return Finding(WELL, f"can serve on {config.endpoint}; nobody does now")
 
 
 def _tls(config: Config) -> list[Finding]:
@@ -65,14 +74,15 @@ def _space(config: Config) -> Finding:
         free = shutil.disk_usage(config.data).free
     except OSError as error:
         return Finding(WRONG, f"cannot open the data directory {config.data}: {error.strerror}")
-    verdict = WELL if free >= _LOW_SPACE else NOTE
-    return Finding(verdict, f"{free / (1 << 30):.1f} GiB of disk are free for the database and the audit log")
+    verdict = WRONG if free < _NO_SPACE else NOTE if free < _LOW_SPACE else WELL
+    return Finding(verdict, f"{free >> 20:,} MiB of disk are free for the database and the audit log")
 
 
 def _private_files(config: Config) -> list[Finding]:
     """Files that others may read although only their owner should."""
     paths = (config.data / "credentials", config.data / "client.env", config.database, config.audit_directory)
-    return [
+    missing = [] if paths[0].exists() else [Finding(NOTE, f"{paths[0]} is gone: it alone holds the root credential")]
+    return missing + [
         Finding(WRONG, f"{path} is open to other users: chmod go= {path}")
         for path in paths
         if path.exists() and path.stat().st_mode & 0o077
@@ -83,13 +93,16 @@ def _load(opened: Opened) -> None:
     opened.storage.load()
 
 
-def _outbox(opened: Opened) -> Finding:
-    waiting = len(opened.storage.outbox())
-    if waiting:
-        return Finding(
-            NOTE, f"{waiting} audit records of changes wait in the outbox: a running server, or the next, chains them"
-        )
-    return Finding(WELL, "no audit record waits in the outbox")
+def _log_missing(opened: Opened) -> list[Finding]:
+    """Chains that the database knows and the log does not hold."""
+    try:
+        chains = [chain.chain_id for chain in opened.storage.chains() if chain.sequence > 0]
+    except OperatorError as error:
+        return [Finding(WRONG, str(error))]
+    missing = [name for name in chains if not (opened.config.audit_directory / name).is_dir()]
+    if missing:
+        return [Finding(WRONG, f"the audit log of {len(missing)} of {len(chains)} chains is missing: {missing[0]} …")]
+    return [Finding(WELL, f"the audit log of all {len(chains)} chains is there; `strongroom audit verify` proves it")]
 
 
 def _tried(text: str, check: Callable[[], object]) -> Finding:

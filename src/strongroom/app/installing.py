@@ -131,7 +131,7 @@ def _build(data: Path, *, region: str, port: int, account: str, now: float) -> N
     storage = SqliteStorage.create(config.database, domain_keys.row_authentication)
     installation = Installation(installation_id, now, chain_public_key, digest_public_key)
     access_key_id = "AKIA" + base64.b32encode(secrets.token_bytes(10)).decode()
-    secret = secrets.token_urlsafe(30)
+    secret = base64.b64encode(secrets.token_bytes(30)).decode()
     sealed = domain_keys.seal_secret(secret.encode(), account=account, access_key_id=access_key_id)
     access_key = AccessKey(access_key_id, account, now, sealed)
     records: list[Record] = [installation, *domain_records, Account(account, now), access_key]

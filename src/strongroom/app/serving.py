@@ -54,7 +54,7 @@ def _serve_worker(config: Config, listeners: Sequence[socket.socket], ready: Cal
     """Be one of several server processes (workers.StartWorker)."""
     try:
         sys.exit(_serve_process(config, listeners, ready))
-    except OperatorError as error:
+    except (OperatorError, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         sys.exit(2)
 
@@ -117,10 +117,13 @@ async def _recover(opened: Opened, audit: AuditWriter) -> None:
     """Close what processes that are gone left behind; then forget the key that opens the log's past."""
     private_key = opened.domain_keys.chain_private_key
     try:
-        await recover(audit_log(opened), audit, chain_private_key=private_key, now=time.time())
+        recovered = await recover(audit_log(opened), audit, chain_private_key=private_key, now=time.time())
     except (KMSInternal, OSError) as error:
         raise DataDirectoryError(f"the audit log of an earlier process cannot be recovered: {error}") from error
     opened.domain_keys.drop_chain_private_key()
+    for details in recovered:
+        for damage in details.damage:
+            sys.stderr.write(f"strongroom: the audit log of chain {details.chain_id} is damaged: {damage}\n")
 
 
 def _announce(config: Config, announce: Announce) -> None:

@@ -23,8 +23,9 @@ _NEXT_KEY = b"strongroom audit chain: next key"
 _BEGINNING = b"strongroom audit chain: beginning"
 _numbers = Struct(">QQ")
 _length = Struct(">I")
-_MAX_NUMBER = 2**64 - 1
-_MAX_DIGITS = 20
+_MAX_NUMBER = 2**63 - 2
+"""The database counts in signed 64 bits, and a number needs room for the next one."""
+_MAX_DIGITS = 19
 
 
 class ChainState(NamedTuple):
@@ -94,7 +95,7 @@ def follow(state: ChainState, line: Line) -> ChainState | None:
 
 
 def _number(digits: bytes) -> int | None:
-    """Read the one decimal form of an unsigned 64-bit number: what the chain does not cover must not vary."""
+    """Read the one decimal form of a number: what the chain does not cover must not vary."""
     if not digits.isdigit() or len(digits) > _MAX_DIGITS or (len(digits) > 1 and digits.startswith(b"0")):
         return None
     number = int(digits)

@@ -52,18 +52,18 @@ class Damage:
         self.changed = Sequences()
         self.misplaced = Sequences()
         self.missing = Sequences()
-        self._sentences: list[str] = []
+        self._sentences: list[tuple[str, str]] = []
 
     def __bool__(self) -> bool:
         return bool(self.changed or self.misplaced or self.missing or self._sentences)
 
-    def say(self, sentence: str) -> None:
+    def say(self, sentence: str, *, kind: str = "damaged") -> None:
         """Note what has no sequence."""
         if len(self._sentences) < MAX_RANGES:
-            self._sentences.append(sentence)
+            self._sentences.append((kind, sentence))
 
     def findings(self) -> Iterator[tuple[str, str]]:
-        """Yield kind (changed, removed, reordered, inserted, damaged) and sentence of each damage.
+        """Yield kind (changed, removed, reordered, inserted, damaged, forged) and sentence of each damage.
 
         A sequence that is missing in one place and stands in another was moved.
         """
@@ -78,8 +78,7 @@ class Damage:
             removed.add_range(part)
         for part in self.missing.without(removed):
             yield "reordered", f"{_named(part)} moved"
-        for sentence in self._sentences:
-            yield "damaged", sentence
+        yield from self._sentences
 
 
 def _named(sequences: range) -> str:

@@ -169,7 +169,7 @@ def read_digest(chain_directory: Path, segment: int) -> SignedDigest | None:
         content = path.read_bytes()
         signature = signature_path(chain_directory, segment).read_text("ascii").strip()
         digest = msgspec.json.decode(content, type=Digest)
-    except (FileNotFoundError, UnicodeDecodeError, msgspec.DecodeError):
+    except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, msgspec.DecodeError):
         return None
     return SignedDigest(digest, content, signature, f"{chain_directory.name}/{path.name}")
 

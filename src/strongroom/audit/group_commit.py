@@ -245,9 +245,11 @@ class GroupCommit:
         data = b"".join(group.lines)
         file = self._file
         if group.opens is not None:
-            self._file = LogFile(log_path(self._directory, group.opens.number), data)
+            # The old segment first: what is durable must never have a gap before it.
             if file is not None:
                 file.sync()
+            self._file = LogFile(log_path(self._directory, group.opens.number), data)
+            if file is not None:
                 file.close()
                 group.closes = file
             return

@@ -23,6 +23,8 @@ MAX_TEXT = 1024
 """Bytes of userAgent and of errorMessage; the rest is cut."""
 MAX_ELEMENTS = 100 * 1024
 """Bytes of requestParameters and of responseElements; more is replaced by the omission marker."""
+MAX_HOST = 255
+"""Characters of the Host header (RFC 1035 has no longer names); the rest is cut."""
 MAX_ADDITIONAL_DATA = 28 * 1024
 """Bytes of additionalEventData; more is replaced by the omission marker."""
 
@@ -140,7 +142,7 @@ def recorded_tls(tls: TlsDetails | None, host: str | None) -> RecordedTls | Unse
     """Return the tlsDetails of a connection; UNSET over plain HTTP."""
     if tls is None:
         return UNSET
-    return RecordedTls(tls.tls_version, tls.cipher_suite, UNSET if host is None else host)
+    return RecordedTls(tls.tls_version, tls.cipher_suite, UNSET if host is None else host[:MAX_HOST])
 
 
 @lru_cache(maxsize=16)

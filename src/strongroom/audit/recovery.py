@@ -2,7 +2,7 @@
 
 1. Take every registered chain that has not ended and whose writer's lock is free; so no two starts recover one.
 2. Read each from its registered position on, with the chain private key.
-3. Chain, in the new process's chain, the outbox records that no dead chain holds.
+3. Chain, in the new process's chain, the outbox records that no undamaged dead chain holds.
 4. Chain a recovery record for each, which names its last good line and the bytes of a torn one behind it.
 5. Sign its unsigned segments, if nothing is wrong with them.
 6. Register its end.
@@ -20,23 +20,15 @@ from typing import NamedTuple
 from msgspec import Struct
 
 from strongroom.audit.chain import Line
-from strongroom.audit.digests import (
-    ClosedSegment,
-    digested_segments,
-    is_signed,
-    load_public_key,
-    read_digest,
-    write_digest,
-)
+from strongroom.audit.digests import ClosedSegment, read_digest, write_digest
 from strongroom.audit.reading import ChainReader, SegmentReading
 from strongroom.audit.record import encode, service_event, utc_time
-from strongroom.audit.segments import chain_directories, first_sequence, lock_chain, segments
+from strongroom.audit.segments import first_sequence, lock_chain, segments
 from strongroom.audit.writer import AuditLog, AuditWriter
-from strongroom.model.installation import Installation
+from strongroom.errors import DataDirectoryError, KMSInternal
 from strongroom.storage.contract import AuditChain, PendingRecord
 
 RECOVERY_EVENT = "RecoverAuditChain"
-ROLLBACK_EVENT = "AcceptRollback"
 
 
 class RecoveryDetails(Struct, frozen=True, rename="camel"):
@@ -55,26 +47,11 @@ class RecoveryDetails(Struct, frozen=True, rename="camel"):
     chained: list[int]
 
 
-class RollbackDetails(Struct, frozen=True, rename="camel"):
-    """The serviceEventDetails of the record with which an operator goes on from an older database.
-
-    `lost_chains` are those in the log that this database does not know.
-    """
-
-    newest_change: int
-    newest_lost_change: int
-    lost_chains: list[str]
-
-
-class KnownChange(NamedTuple):
-    """The newest change that the log knows of; `chain` is the feed's value after it where a digest gives it."""
-
-    number: int
-    chain: bytes | None
-
-
 class _DeadChain(NamedTuple):
-    """A chain to be closed, as read: where it ends, what stood behind that, and what is wrong with it."""
+    """A chain to be closed, as read: where it ends, what stood behind that, and what is wrong with it.
+
+    `held` are the changes of the outbox whose records it holds: none if anything is wrong with it.
+    """
 
     registered: AuditChain
     segments: list[SegmentReading]
@@ -82,75 +59,43 @@ class _DeadChain(NamedTuple):
     mac: bytes
     torn: bytes
     damage: list[str]
+    held: frozenset[int]
 
 
 async def recover(log: AuditLog, writer: AuditWriter, *, chain_private_key: bytes, now: float) -> list[RecoveryDetails]:
     """Close the chains of processes that are gone; returns what it recorded of each. `now`: seconds since the epoch.
 
     An altered chain is recorded as such and stops nothing. Blocks on disk: to be called before anything is served.
-    Raises StorageError, IntegrityError, KMSInternal or OSError if it cannot be done now; nothing is lost then.
+    Raises StorageError, IntegrityError or DataDirectoryError if it cannot be done now; nothing is lost then.
     """
-    with contextlib.ExitStack() as locks:
-        held: set[int] = set()
-        dead = [
-            _read_dead_chain(log, chain, chain_private_key, held) for chain in _take_dead_chains(log, writer, locks)
-        ]
-        left_over = _left_over(log, dead)
-        for pending in left_over:
-            if pending.number not in held:
-                await writer.write(pending.entry.record, pending.number)
-        recovered = []
-        for chain in dead:
-            details = _details(chain, [pending for pending in left_over if pending.number not in held])
-            event = service_event(name=RECOVERY_EVENT, event_id=str(uuid.uuid4()), now=now, details=details)
-            await writer.write(encode(event))
-            recovered.append(details)
-        # Whatever the sync mode, the records are on disk before a chain counts as ended.
-        await writer.tick()
-        for chain in dead:
-            _end(log, chain, [pending.number for pending in _of(chain, left_over)], now)
-        return recovered
+    try:
+        with contextlib.ExitStack() as locks:
+            return await _recover(log, writer, _take_dead_chains(log, writer, locks), chain_private_key, now)
+    except (KMSInternal, OSError) as error:
+        reason = str(error) or "the disk is full, or fails"
+        raise DataDirectoryError(f"the audit log of an earlier process cannot be recovered: {reason}") from error
 
 
-def newest_change(directory: Path, installation: Installation, *, chain_private_key: bytes) -> KnownChange | None:
-    """Return the newest change that digests and good lines of unsigned segments know; None if there is none.
-
-    A database that is behind it is an old copy put back. Reads no more than the unsigned end of each chain.
-    """
-    public_key = load_public_key(installation.digest_public_key)
-    known = []
-    for chain_directory in chain_directories(directory):
-        last_signed = 0
-        for number in reversed(digested_segments(chain_directory)):
-            signed = read_digest(chain_directory, number)
-            if signed is not None and is_signed(signed, public_key):
-                position = signed.digest.database_position
-                known.append(KnownChange(position.number, bytes.fromhex(position.chain)))
-                last_signed = number
-                break
-        unsigned = [number for number in segments(chain_directory) if number > last_signed]
-        known.append(KnownChange(_largest_change(chain_directory, unsigned, installation, chain_private_key), None))
-    # Of two that know the same change, the one with its chain value says more.
-    newest = max(known, key=lambda change: (change.number, change.chain is not None), default=None)
-    return newest if newest is not None and newest.number > 0 else None
-
-
-def _largest_change(directory: Path, numbers: list[int], installation: Installation, chain_private_key: bytes) -> int:
-    largest = 0
-
-    def note(line: Line) -> None:
-        nonlocal largest
-        largest = max(largest, line.change)
-
-    reader = ChainReader(
-        directory,
-        installation_id=installation.installation_id,
-        chain_private_key=chain_private_key,
-        on_record=note,
-    )
-    for number in numbers:
-        reader.read(number)
-    return largest
+async def _recover(
+    log: AuditLog, writer: AuditWriter, registered: list[AuditChain], chain_private_key: bytes, now: float
+) -> list[RecoveryDetails]:
+    left_over = _left_over(log, {chain.chain_id for chain in registered})
+    dead = [_read_dead_chain(log, chain, chain_private_key, left_over) for chain in registered]
+    held = frozenset[int]().union(*(chain.held for chain in dead))
+    unwritten = [pending for pending in left_over if pending.number not in held]
+    for pending in unwritten:
+        await writer.write(pending.entry.record, pending.number)
+    recovered = []
+    for chain in dead:
+        details = _details(chain, unwritten)
+        event = service_event(name=RECOVERY_EVENT, event_id=str(uuid.uuid4()), now=now, details=details)
+        await writer.write(encode(event))
+        recovered.append(details)
+    # Whatever the sync mode, the records are on disk before a chain counts as ended.
+    await writer.tick()
+    for chain in dead:
+        _end(log, chain, [pending.number for pending in _of(chain, left_over)], now)
+    return recovered
 
 
 def _take_dead_chains(log: AuditLog, writer: AuditWriter, locks: contextlib.ExitStack) -> list[AuditChain]:
@@ -171,14 +116,23 @@ def _take_dead_chains(log: AuditLog, writer: AuditWriter, locks: contextlib.Exit
     return [chain for chain in log.storage.chains() if chain.chain_id in taken and not chain.ended]
 
 
-def _read_dead_chain(log: AuditLog, registered: AuditChain, chain_private_key: bytes, held: set[int]) -> _DeadChain:
-    """Read a chain from its registered position on; the changes it holds are added to `held`."""
+def _read_dead_chain(
+    log: AuditLog, registered: AuditChain, chain_private_key: bytes, left_over: list[PendingRecord]
+) -> _DeadChain:
+    """Read a chain from its registered position on, and find which records of the outbox it holds."""
     directory = log.directory / registered.chain_id
+    hashes = {pending.number: sha256(pending.entry.record).digest() for pending in left_over}
+    held: set[int] = set()
+
+    def take(line: Line) -> None:
+        if line.change in hashes and hashes[line.change] == sha256(line.record).digest():
+            held.add(line.change)
+
     reader = ChainReader(
         directory,
-        installation_id=log.installation.installation_id,
+        installation=log.installation,
         chain_private_key=chain_private_key,
-        on_record=lambda line: held.add(line.change),
+        on_record=take,
         watch=registered.sequence,
     )
     readings = [reader.read(number) for number in _segments_from(directory, registered.sequence)]
@@ -191,8 +145,8 @@ def _read_dead_chain(log: AuditLog, registered: AuditChain, chain_private_key: b
         damage.append(f"the log does not hold record {registered.sequence} as it was registered")
     torn = readings[-1].torn if readings else b""
     if damage or not reader.lines:
-        return _DeadChain(registered, readings, registered.sequence, registered.mac, torn, damage)
-    return _DeadChain(registered, readings, readings[-1].last_sequence, readings[-1].last_mac, torn, damage)
+        return _DeadChain(registered, readings, registered.sequence, registered.mac, torn, damage, frozenset())
+    return _DeadChain(registered, readings, reader.last_sequence, reader.last_mac, torn, damage, frozenset(held))
 
 
 def _segments_from(directory: Path, sequence: int) -> list[int]:
@@ -202,9 +156,8 @@ def _segments_from(directory: Path, sequence: int) -> list[int]:
     return [number for number in numbers if not begun or number >= begun[-1]]
 
 
-def _left_over(log: AuditLog, dead: list[_DeadChain]) -> list[PendingRecord]:
+def _left_over(log: AuditLog, gone: set[str]) -> list[PendingRecord]:
     """Return the outbox without what living processes will still chain themselves."""
-    gone = {chain.registered.chain_id for chain in dead}
     alive = {chain.chain_id for chain in log.storage.chains() if not chain.ended} - gone
     return [pending for pending in log.storage.outbox() if pending.entry.chain_id not in alive]
 

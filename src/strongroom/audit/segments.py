@@ -1,8 +1,4 @@
-"""The files of the audit log: `<audit directory>/<chain id>/<segment>.log`, one directory per chain.
-
-A segment begins with a header line, chained like every other, that carries the segment's first MAC key sealed to
-the installation's chain public key: only the holder of the private key can recompute the chain.
-"""
+"""The files of the audit log: `<audit directory>/<chain id>/<segment>.log`, one directory per chain."""
 
 import contextlib
 import fcntl
@@ -11,31 +7,9 @@ from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 
-import msgspec
-from cryptography.exceptions import InvalidTag
-from msgspec import Struct
-
 from strongroom.audit import chain
-from strongroom.crypto.sealing import open_sealed, seal_to
 
-FORMAT = "strongroom-audit-log-1"
 _SUFFIX = ".log"
-_encoder = msgspec.json.Encoder()
-
-
-class SegmentHeader(Struct, frozen=True, rename="camel"):
-    """The first record of a segment. `sealed_key` opens to the key of this very line.
-
-    In JSON, bytes are base64.
-    """
-
-    format: str
-    installation_id: str
-    chain_id: str
-    segment: int
-    previous_mac: bytes
-    start_time: str
-    sealed_key: bytes
 
 
 class LogBrokenError(Exception):
@@ -124,39 +98,6 @@ def chain_directories(directory: Path) -> list[Path]:
     if not directory.is_dir():
         return []
     return sorted(path for path in directory.iterdir() if path.is_dir() and any(path.iterdir()))
-
-
-def encode_header(header: SegmentHeader) -> bytes:
-    """Return the header as a record."""
-    return _encoder.encode(header)
-
-
-def decode_header(record: bytes) -> SegmentHeader | None:
-    """Read a record as a header; None if it is none."""
-    try:
-        header = msgspec.json.decode(record, type=SegmentHeader)
-    except (msgspec.DecodeError, UnicodeDecodeError):
-        return None
-    return header if header.format == FORMAT else None
-
-
-def seal_key(key: bytes, *, chain_public_key: bytes, installation_id: str, chain_id: str, segment: int) -> bytes:
-    """Seal a segment's first key to the holder of the chain private key, for that place only."""
-    return seal_to(chain_public_key, key, _sealing_info(installation_id, chain_id, segment))
-
-
-def open_key(header: SegmentHeader, chain_private_key: bytes) -> bytes | None:
-    """Open a segment's first key; None if it was not sealed to us, or for another place."""
-    info = _sealing_info(header.installation_id, header.chain_id, header.segment)
-    try:
-        return open_sealed(chain_private_key, header.sealed_key, info)
-    except InvalidTag:
-        return None
-
-
-def _sealing_info(installation_id: str, chain_id: str, segment: int) -> bytes:
-    # Neither id holds a space.
-    return f"strongroom audit segment key {installation_id} {chain_id} {segment}".encode()
 
 
 def sync_directory(path: Path) -> None:

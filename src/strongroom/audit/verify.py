@@ -5,19 +5,23 @@ chains with their registration and the changes with their records. `verify_offli
 alone, and checks the signed digests and the files they sign, on any machine. Memory does not grow with the log.
 """
 
+from functools import partial
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from msgspec import Struct
 
-from strongroom.audit.chain import Line
+from strongroom.audit.chain import Line, parse
 from strongroom.audit.digest_check import FileFacts, check_digests, file_facts
 from strongroom.audit.digests import load_public_key
+from strongroom.audit.headers import decode_header, is_genuine
 from strongroom.audit.reading import ChainReader, SegmentReading
-from strongroom.audit.recovery import RECOVERY_EVENT, ROLLBACK_EVENT, RecoveryDetails, RollbackDetails
-from strongroom.audit.segments import chain_directories, segments
+from strongroom.audit.recovery import RECOVERY_EVENT, RecoveryDetails
+from strongroom.audit.rollback import ROLLBACK_EVENT, LostChain, RollbackDetails
+from strongroom.audit.segments import chain_directories, log_path, read_lines, segments
 from strongroom.model.installation import Installation
 from strongroom.storage.contract import AuditChain, Storage
 
@@ -25,9 +29,9 @@ from strongroom.storage.contract import AuditChain, Storage
 class Finding(NamedTuple):
     """Something that is not as it was written. `chain_id` is empty if it concerns no one chain.
 
-    Kinds: changed, removed, reordered, inserted, damaged (lines); truncated, forged, torn, missing-chain, unregistered
-    (chains); missing-segment, changed-segment, missing-digest, bad-digest, bad-signature (segments);
-    missing-record, other-record (changes).
+    Kinds: changed, removed, reordered, inserted, damaged, unreadable (lines); truncated, forged, torn, missing-chain,
+    unregistered (chains); forged, missing-segment, changed-segment, missing-digest, bad-digest, bad-signature
+    (segments); missing-record, other-record (changes).
     """
 
     kind: str
@@ -43,16 +47,11 @@ class Report(NamedTuple):
     records: int
     findings: list[Finding]
 
-    @property
-    def sound(self) -> bool:
-        """Whether nothing was found."""
-        return not self.findings
-
 
 def verify_offline(directory: Path, digest_public_key: bytes) -> Report:
     """Check the digests, and the files they sign, with the public key (DER) alone.
 
-    What no digest covers, the newest segment of a server that runs or was killed, is not looked at.
+    Of what no digest covers, the newest segment of a server that runs or was killed, the header alone is looked at.
     """
     public_key = load_public_key(digest_public_key)
     findings = []
@@ -63,7 +62,22 @@ def verify_offline(directory: Path, digest_public_key: bytes) -> Report:
         count += len(files)
         faults = check_digests(chain, public_key, files, installation_id=None, open_end=True)
         findings += [Finding(kind, chain.name, message) for kind, message in faults]
+        findings += [
+            Finding("forged", chain.name, f"segment {number} does not begin with a header of this installation")
+            for number in files
+            if not _begins_genuinely(chain, number, public_key)
+        ]
     return Report(len(chains), count, 0, findings)
+
+
+def _begins_genuinely(directory: Path, number: int, public_key: RSAPublicKey) -> bool:
+    """Return whether a segment's header is signed, or was not written to its end."""
+    first = next(read_lines(log_path(directory, number)), b"")
+    line = parse(first)
+    header = decode_header(line.record) if line is not None else None
+    if header is None:
+        return not first.endswith(b"\n")
+    return is_genuine(header, chain_id=directory.name, segment=number, public_key=public_key)
 
 
 def verify(directory: Path, installation: Installation, *, chain_private_key: bytes, storage: Storage | None) -> Report:
@@ -95,7 +109,7 @@ class _Verification:
         self._private_key = chain_private_key
         self._public_key = load_public_key(installation.digest_public_key)
         self._registered: dict[str, AuditChain] | None = None
-        # Change -> SHA-256 of its record, for the changes that are still in the feed; what is found leaves.
+        # Change -> SHA-256 of its record, for the changes that are still in the feed. Read first: it may be trimmed.
         self._changes: dict[int, bytes] = {}
         if storage is not None:
             self._changes = dict(storage.change_records())
@@ -104,9 +118,12 @@ class _Verification:
             self._registered = {chain.chain_id: chain for chain in storage.chains()}
         self._torn: dict[str, SegmentReading] = {}
         self._recovered: dict[str, RecoveryDetails] = {}
-        self._unregistered: list[str] = []
-        # Chains that an operator knew to be lost from the database.
-        self._accepted: set[str] = set()
+        # Changes whose record is in the log, and those that have another one there.
+        self._found: set[int] = set()
+        self._others: set[int] = set()
+        # What the log holds of chains that the database does not know, and what operators accepted as lost.
+        self._unregistered: list[LostChain] = []
+        self._accepted: list[RollbackDetails] = []
         self._findings: list[Finding] = []
         self._segments = 0
         self._records = 0
@@ -121,23 +138,23 @@ class _Verification:
                 self._find("missing-chain", chain.chain_id, "the chain is registered, but its log is missing")
         for chain_id, reading in self._torn.items():
             self._judge_torn(chain_id, reading)
-        for chain_id in self._unregistered:
-            if chain_id not in self._accepted:
-                self._find("unregistered", chain_id, "the database knows no such chain")
-        for number in self._changes:
+        self._judge_lost()
+        for number in sorted(self._others):
+            self._find("other-record", "", f"the record of change {number} is not the one committed with it")
+        for number in sorted(self._changes.keys() - self._found - self._others):
             self._find("missing-record", "", f"change {number} has no record in the log")
         return Report(len(directories), self._segments, self._records, self._findings)
 
     def _verify_chain(self, directory: Path) -> None:
         chain_id = directory.name
         registered = None if self._registered is None else self._registered.get(chain_id)
-        if self._registered is not None and registered is None:
-            self._unregistered.append(chain_id)
+        known = self._registered is None or registered is not None
         reader = ChainReader(
             directory,
-            installation_id=self._installation.installation_id,
+            installation=self._installation,
             chain_private_key=self._private_key,
-            on_record=self._take_record,
+            # What a chain says that nobody registered is not believed.
+            on_record=partial(self._take_record, chain_id) if known else lambda _: None,
             watch=registered.sequence if registered is not None else 0,
         )
         readings = [reader.read(number) for number in segments(directory)]
@@ -146,6 +163,8 @@ class _Verification:
         self._records += reader.lines
         for kind, message in reader.damage.findings():
             self._find(kind, chain_id, message)
+        if not known:
+            self._unregistered.append(LostChain(chain_id, reader.last_sequence, reader.last_mac.hex()))
         if registered is not None:
             self._compare(registered, reader)
         ended = registered is not None and registered.ended
@@ -190,20 +209,44 @@ class _Verification:
         elif (recovery.torn_bytes, recovery.torn_sha256) != (len(reading.torn), sha256(reading.torn).hexdigest()):
             self._find("torn", chain_id, "the torn last line is not the one that the recovery record names")
 
-    def _take_record(self, line: Line) -> None:
-        if line.change:
-            expected = self._changes.pop(line.change, None)
-            if expected is not None and expected != sha256(line.record).digest():
-                self._find("other-record", "", f"the record of change {line.change} is not the one committed with it")
+    def _judge_lost(self) -> None:
+        """Chains and changes that are not the database's must be what an operator accepted as lost."""
+        accepted = {lost.chain_id: lost for rollback in self._accepted for lost in rollback.lost_chains}
+        for chain in self._unregistered:
+            if chain.chain_id not in accepted:
+                self._find("unregistered", chain.chain_id, "the database knows no such chain")
+            elif chain != accepted[chain.chain_id]:
+                self._find("forged", chain.chain_id, "the chain is not the one that was accepted as lost")
+        if self._registered is not None:
+            for chain_id in (
+                accepted.keys() - self._registered.keys() - {chain.chain_id for chain in self._unregistered}
+            ):
+                self._find("missing-chain", chain_id, "the chain was accepted as lost, but its log is missing")
+        for rollback in self._accepted:
+            lost_changes = range(rollback.first_lost_change, rollback.newest_lost_change + 1)
+            self._others = {number for number in self._others if number not in lost_changes}
+
+    def _take_record(self, chain_id: str, line: Line) -> None:
+        expected = self._changes.get(line.change)
+        if expected is not None:
+            same = expected == sha256(line.record).digest()
+            (self._found if same else self._others).add(line.change)
         # These records are rare; only what may be one is decoded.
         if _RECOVERY in line.record or _ROLLBACK in line.record:
-            event = msgspec.json.decode(line.record, type=_Event)
-            if (event.event_name, event.event_type) == (RECOVERY_EVENT, "AwsServiceEvent"):
-                details = msgspec.json.decode(event.service_event_details, type=RecoveryDetails)
-                self._recovered[details.chain_id] = details
-            elif (event.event_name, event.event_type) == (ROLLBACK_EVENT, "AwsServiceEvent"):
-                accepted = msgspec.json.decode(event.service_event_details, type=RollbackDetails)
-                self._accepted.update(accepted.lost_chains)
+            try:
+                self._take_event(line.record)
+            except (msgspec.DecodeError, UnicodeDecodeError):
+                self._find("unreadable", chain_id, f"record {line.sequence} has not the form of its event")
+
+    def _take_event(self, record: bytes) -> None:
+        event = msgspec.json.decode(record, type=_Event)
+        if event.event_type != "AwsServiceEvent":
+            return
+        if event.event_name == RECOVERY_EVENT:
+            details = msgspec.json.decode(event.service_event_details, type=RecoveryDetails)
+            self._recovered[details.chain_id] = details
+        elif event.event_name == ROLLBACK_EVENT:
+            self._accepted.append(msgspec.json.decode(event.service_event_details, type=RollbackDetails))
 
     def _find(self, kind: str, chain_id: str, message: str) -> None:
         self._findings.append(Finding(kind, chain_id, message))

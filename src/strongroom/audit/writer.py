@@ -8,8 +8,8 @@ import asyncio
 import os
 import re
 import secrets
-from collections.abc import Awaitable, Callable, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Awaitable, Callable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
@@ -19,16 +19,9 @@ from strongroom.audit import chain
 from strongroom.audit.chain import ChainState
 from strongroom.audit.digests import DigestLink, write_digest
 from strongroom.audit.group_commit import GroupCommit, Segment, Sync
+from strongroom.audit.headers import FORMAT, SegmentHeader, encode_header, seal_key, sign_header
 from strongroom.audit.record import utc_time
-from strongroom.audit.segments import (
-    FORMAT,
-    LogBrokenError,
-    SegmentHeader,
-    encode_header,
-    lock_chain,
-    seal_key,
-    sync_directory,
-)
+from strongroom.audit.segments import LogBrokenError, lock_chain, sync_directory
 from strongroom.errors import ConfigurationError, DataDirectoryError, KMSInternal
 from strongroom.model.installation import Installation
 from strongroom.storage.contract import AuditChain, Storage
@@ -95,7 +88,7 @@ class AuditWriter:
         directory = log.directory / chain_id
         first = chain.beginning(chain_id, secrets.token_bytes(chain.KEY_BYTES))
         groups = GroupCommit(
-            directory, first, header=_header_maker(log.installation, chain_id), now=now, on_fatal=on_fatal, sync=sync
+            directory, first, header=_header_maker(log, chain_id), now=now, on_fatal=on_fatal, sync=sync
         )
         writer = cls(log, chain_id, groups=groups, opened=opened, executor=executor)
         try:
@@ -136,7 +129,7 @@ class AuditWriter:
     async def close(self) -> None:
         """Write everything, sign the last segment, register the clean end. Idempotent.
 
-        Raises DataDirectoryError, StorageError or OSError if that cannot be done: the next start recovers the chain.
+        Raises DataDirectoryError or StorageError if that cannot be done: the next start recovers the chain.
         """
         if self._closed:
             return
@@ -150,6 +143,8 @@ class AuditWriter:
             if groups.left_over or groups.broken:
                 raise DataDirectoryError("the audit log cannot be written to its end; the next start recovers it")
             await self._register(ended=True)
+        except OSError as error:
+            raise DataDirectoryError(f"the audit log cannot be written to its end: {error}") from error
         finally:
             self._release()
 
@@ -209,29 +204,9 @@ class AuditWriter:
         return await asyncio.get_running_loop().run_in_executor(self._executor, work)
 
 
-def write_once(log: AuditLog, work: Callable[[str], Sequence[tuple[bytes, int]]], *, now: Callable[[], float]) -> None:
-    """Write the records of a command in a chain of its own, which is closed at the end.
+def _header_maker(log: AuditLog, chain_id: str) -> Callable[[ChainState, Segment], bytes]:
+    installation = log.installation
 
-    `work` gets the chain's id, makes its changes (their outbox entries name that chain), and returns each record
-    with the number of its change, or 0. What it raises comes out; records of changes it committed are written
-    even so. Blocks. Raises DataDirectoryError if the log cannot be written: the next start recovers it.
-    """
-
-    async def run() -> None:
-        with ThreadPoolExecutor(1) as executor:
-            writer = AuditWriter.open(log, now=now, executor=executor, on_fatal=lambda _: None)
-            try:
-                for record, change in work(writer.chain_id):
-                    await writer.write(record, change)
-            except KMSInternal as error:
-                raise DataDirectoryError(f"the audit log in {log.directory} cannot be written") from error
-            finally:
-                await writer.close()
-
-    asyncio.run(run())
-
-
-def _header_maker(installation: Installation, chain_id: str) -> Callable[[ChainState, Segment], bytes]:
     def header(before: ChainState, segment: Segment) -> bytes:
         sealed_key = seal_key(
             before.key,
@@ -240,16 +215,15 @@ def _header_maker(installation: Installation, chain_id: str) -> Callable[[ChainS
             chain_id=chain_id,
             segment=segment.number,
         )
-        return encode_header(
-            SegmentHeader(
-                format=FORMAT,
-                installation_id=installation.installation_id,
-                chain_id=chain_id,
-                segment=segment.number,
-                previous_mac=before.mac,
-                start_time=utc_time(int(segment.started)),
-                sealed_key=sealed_key,
-            )
+        unsigned = SegmentHeader(
+            format=FORMAT,
+            installation_id=installation.installation_id,
+            chain_id=chain_id,
+            segment=segment.number,
+            previous_mac=before.mac,
+            start_time=utc_time(int(segment.started)),
+            sealed_key=sealed_key,
         )
+        return encode_header(sign_header(unsigned, log.digest_key))
 
     return header

@@ -8,6 +8,7 @@ from msgspec import Struct
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.errors import KeyUnavailable
 from strongroom.keystores.contract import KeyStore, SymmetricKey
+from strongroom.model.key import KmsKey
 from strongroom.model.principal import Principal
 from strongroom.snapshot import Snapshot
 from strongroom.storage.contract import Storage, Write
@@ -43,7 +44,11 @@ class Call(Struct, frozen=True):
 
 
 class Change(NamedTuple):
-    """What an operation that changes state wants: its response, and the writes to commit with the audit record."""
+    """What an operation that changes state wants: its response, and the writes to commit with the audit record.
+
+    `made` is the key that comes into being, which the record names among its resources.
+    """
 
     response: Struct | None
     writes: Sequence[Write]
+    made: KmsKey | None = None

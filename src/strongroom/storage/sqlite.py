@@ -139,6 +139,8 @@ class SqliteStorage:
     def load(self) -> Contents:
         """Read everything and prove it; see `Storage`. Names up to five faults in its IntegrityError."""
         proved, records, _ = self._prove()
+        with self._reading() as (connection, _):
+            sqlite_file.check_structure(connection, self._file.path)
         return Contents(Position(proved.head.number, proved.head.chain), records)
 
     def checkpoint(self) -> None:

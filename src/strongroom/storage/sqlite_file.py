@@ -51,6 +51,13 @@ def explained(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: {error.strerror}") from error
 
 
+def check_structure(connection: Connection, path: Path) -> None:
+    """Raise StorageError unless SQLite finds the file sound, its indexes included: reads go through them."""
+    found = connection.execute(text("PRAGMA integrity_check(1)")).scalar_one()
+    if found != "ok":
+        raise StorageError(f"{path}: the database is damaged: {' '.join(str(found).split())}")
+
+
 def _reason(error: BaseException | None) -> str:
     code: int | None = getattr(error, "sqlite_errorcode", None)
     if code is not None:

@@ -1,40 +1,47 @@
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generate_private_key
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from strongroom.audit import chain
 from strongroom.audit.chain import ChainState
 from strongroom.audit.reading import ChainReader, SegmentReading
-from strongroom.audit.segments import FORMAT, SegmentHeader, encode_header, log_path, seal_key, segments
+from strongroom.audit.segments import log_path, segments
 from strongroom.crypto.sealing import public_key_of
+from strongroom.model.installation import Installation
+from tests.unit.audit import chains
 
 PRIVATE_KEY = bytes(range(1, 33))
+DIGEST_KEY = generate_private_key(public_exponent=65537, key_size=2048)
 CHAIN_ID = "node1.20260921T141320Z.00112233"
-INSTALLATION_ID = "installation"
+INSTALLATION = Installation(
+    installation_id="installation",
+    created=1_790_000_000.0,
+    chain_public_key=public_key_of(PRIVATE_KEY),
+    digest_public_key=DIGEST_KEY.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+)
 KEY = bytes(32)
+FORGED = ("forged", "segment 3 does not begin with a header of this installation")
 
 
 def make_segment(
-    number: int, state: ChainState, records: list[bytes], *, chain_id: str = CHAIN_ID, key: bytes | None = None
+    number: int,
+    state: ChainState,
+    records: list[bytes],
+    *,
+    chain_id: str = CHAIN_ID,
+    digest_key: RSAPrivateKey | None = DIGEST_KEY,
 ) -> tuple[ChainState, list[bytes]]:
-    """The lines of a segment; `key` is what its header seals, if not the chain's."""
-    sealed = seal_key(
-        key or state.key,
-        chain_public_key=public_key_of(PRIVATE_KEY),
-        installation_id=INSTALLATION_ID,
-        chain_id=chain_id,
-        segment=number,
+    changes = [(record, index) for index, record in enumerate(records, 1)]
+    return chains.make_segment(
+        state, changes, installation=INSTALLATION, chain_id=chain_id, segment=number, digest_key=digest_key
     )
-    header = SegmentHeader(FORMAT, INSTALLATION_ID, chain_id, number, state.mac, "2026-09-21T14:13:20Z", sealed)
-    lines: list[bytes] = []
-    for record in (encode_header(header), *records):
-        state, line = chain.extend(state, record, len(lines) if record.startswith(b'{"c') else 0)
-        lines.append(line)
-    return state, lines
 
 
 def make_chain(count: int = 3, records: int = 6) -> tuple[ChainState, list[list[bytes]]]:
@@ -60,7 +67,7 @@ def read(
             log_path(directory, number).write_bytes(content)
         reader = ChainReader(
             directory,
-            installation_id=INSTALLATION_ID,
+            installation=INSTALLATION,
             chain_private_key=PRIVATE_KEY,
             on_record=lambda line: None if found is None else found.append(line.sequence),
             watch=watch,
@@ -175,16 +182,27 @@ def swap_segments(lines: Lines) -> None:
 
 
 def make_a_segment_anew(lines: Lines) -> None:
-    _, lines[2] = make_segment(3, ChainState(14, CHAIN_MAC_14, bytes(32)), [b"{}"])
+    _, lines[2] = make_segment(3, ChainState(14, CHAIN_MAC_14, bytes(32)), [b"{}"], digest_key=None)
 
 
-def seal_another_key(lines: Lines) -> None:
-    state = chain.beginning(CHAIN_ID, KEY)
-    for line in (*CHAIN[0], *CHAIN[1]):
-        parsed = chain.parse(line)
-        assert parsed is not None
-        state = chain.follow(state, parsed) or state
-    _, lines[2] = make_segment(3, state, [], key=bytes(range(32)))
+def make_a_segment_with_the_installations_key(lines: Lines) -> None:
+    _, lines[2] = make_segment(3, ChainState(14, CHAIN_MAC_14, bytes(range(32))), [b"{}"])
+
+
+def edit_a_header(lines: Lines) -> None:
+    lines[2][0] = lines[2][0].replace(b"14:13", b"14:14")
+
+
+def replace_the_last_of_a_segment(lines: Lines) -> None:
+    _, lines[1][6] = chain.extend(ChainState(13, bytes(32), bytes(32)), b"{}")
+
+
+def append_to_a_segment(lines: Lines) -> None:
+    lines[1].append(chain.extend(ChainState(14, bytes(32), bytes(32)), b"{}")[1])
+
+
+def forge_the_middle(lines: Lines) -> None:
+    lines[1][0] = lines[1][0].replace(b"14:13", b"14:14")
 
 
 _parsed_14 = chain.parse(CHAIN[1][-1])
@@ -205,21 +223,46 @@ CHAIN_MAC_14 = _parsed_14.mac
         (forge_one_far_ahead, [("inserted", "record 1001 was there once too often")]),
         (append_one, [("changed", "record 22 was changed or forged")]),
         (insert_noise, [("damaged", "behind record 3 stands a line that is not a record")]),
-        (seal_another_key, [("damaged", "the key of segment 3 does not follow from the segment before it")]),
+        (make_a_segment_with_the_installations_key, [("damaged", "segment 3 does not follow the one before it")]),
+        (make_a_segment_anew, [FORGED]),
+        (edit_a_header, [FORGED]),
+        (replace_the_last_of_a_segment, [("changed", "record 14 was changed or forged")]),
+        (append_to_a_segment, [("inserted", "record 15 was there once too often")]),
+        (
+            forge_the_middle,
+            [
+                ("removed", "records 8 to 14 were removed; the one behind cannot be checked"),
+                ("forged", "segment 2 does not begin with a header of this installation"),
+            ],
+        ),
     ],
 )
 def test_damage_is_named(edit: Callable[[Lines], None], expected: list[tuple[str, str]]) -> None:
     assert kinds(edited(edit)) == expected
 
 
-@pytest.mark.parametrize("edit", [drop_a_header, swap_segments, make_a_segment_anew])
+@pytest.mark.parametrize("edit", [drop_a_header, swap_segments])
 def test_damage_to_segments_is_found(edit: Callable[[Lines], None]) -> None:
     assert kinds(edited(edit))
 
 
 def test_a_chain_of_another_name_is_refused() -> None:
     _, lines = make_segment(1, chain.beginning("other", KEY), [b"{}"], chain_id="other")
-    assert kinds(joined([lines])) == [("damaged", "the header of segment 1 was made for another place or installation")]
+    assert kinds(joined([lines])) == [("forged", "segment 1 does not begin with a header of this installation")]
+
+
+def test_no_line_of_a_forged_segment_counts() -> None:
+    _, lines = make_segment(1, chain.beginning(CHAIN_ID, KEY), [b"{}"] * 3, digest_key=None)
+    found: list[int] = []
+    reader, _ = read(joined([lines]), found=found)
+    assert (found, reader.lines, reader.last_sequence, reader.watched) == ([], 0, 0, None)
+
+
+def test_lines_far_ahead_cost_little() -> None:
+    far = [b"%d 0 %b {}\n" % (sequence, b"0" * 64) for sequence in range(60_000, 2**24, 60_000)]
+    started = time.perf_counter()
+    assert kinds(joined([CHAIN[0] + far]))
+    assert time.perf_counter() - started < 1
 
 
 def test_a_flood_of_damage_is_bounded() -> None:

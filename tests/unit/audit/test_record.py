@@ -171,3 +171,8 @@ def test_a_stranger_is_known_only_by_the_access_key_they_claim() -> None:
 def test_plain_http_has_no_tls_details() -> None:
     assert recorded_tls(None, "localhost") is UNSET
     assert "tlsDetails" not in json.loads(encode(encrypt_record(tls_details=recorded_tls(None, None))))
+
+
+def test_a_long_host_header_is_cut() -> None:
+    tls = recorded_tls(TlsDetails("TLSv1.3", "TLS_AES_128_GCM_SHA256"), "h" * 256)
+    assert json.loads(encode(encrypt_record(tls_details=tls)))["tlsDetails"]["clientProvidedHostHeader"] == "h" * 255

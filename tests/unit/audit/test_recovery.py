@@ -15,22 +15,14 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from strongroom.audit import chain
 from strongroom.audit.digests import digest_path, read_digest
-from strongroom.audit.recovery import RECOVERY_EVENT, KnownChange, RecoveryDetails, newest_change, recover
-from strongroom.audit.segments import (
-    FORMAT,
-    SegmentHeader,
-    chain_directories,
-    decode_header,
-    encode_header,
-    log_path,
-    seal_key,
-    segments,
-)
+from strongroom.audit.headers import decode_header
+from strongroom.audit.recovery import RECOVERY_EVENT, RecoveryDetails, recover
+from strongroom.audit.segments import chain_directories, log_path, segments
 from strongroom.audit.verify import verify
-from strongroom.audit.writer import SEGMENT_SECONDS, AuditLog, AuditWriter, write_once
-from strongroom.errors import KMSInternal
-from strongroom.model.installation import Installation
+from strongroom.audit.writer import SEGMENT_SECONDS, AuditLog, AuditWriter
+from strongroom.errors import DataDirectoryError
 from strongroom.storage.contract import AuditChain, OutboxEntry
+from tests.unit.audit.chains import forge_chain
 
 Open = Callable[..., AuditWriter]
 NOW = 1_790_000_500.0
@@ -309,24 +301,57 @@ def test_an_altered_chain_is_recorded_as_such_and_stops_nothing(
     assert "changed: record 4 was changed or forged" in findings(log, chain_private_key)
 
 
-def forge_segment(log: AuditLog, chain_id: str) -> bytes:
-    """A first segment for a chain, as anybody can make one who has only the installation's public key."""
-    state = chain.beginning(chain_id, bytes(32))
-    sealed = seal_key(
-        state.key,
-        chain_public_key=log.installation.chain_public_key,
-        installation_id=log.installation.installation_id,
-        chain_id=chain_id,
-        segment=1,
-    )
-    header = SegmentHeader(
-        FORMAT, log.installation.installation_id, chain_id, 1, state.mac, "2026-09-21T14:13:20Z", sealed
-    )
-    lines = []
-    for record in (encode_header(header), b'{"n":2}', b'{"n":3}'):
-        state, line = chain.extend(state, record)
-        lines.append(line)
-    return b"".join(lines)
+def test_only_the_very_record_of_the_outbox_keeps_it_from_being_written(
+    log: AuditLog, open_writer: Open, chain_private_key: bytes
+) -> None:
+    async def scenario() -> None:
+        dead = open_writer()
+        number = commit(log, dead.chain_id, b'{"done":1}')
+        await dead.write(b'{"said":1}', number)
+        die(dead)
+        writer, (details,) = await start(log, open_writer, chain_private_key)
+        assert details.chained == [number]
+        assert records_of(log, writer.chain_id)[0] == b'{"done":1}'
+        await writer.close()
+
+    asyncio.run(scenario())
+    assert findings(log, chain_private_key) == ["other-record: the record of change 1 is not the one committed with it"]
+
+
+@pytest.mark.parametrize("forged", [True, False])
+def test_a_damaged_chain_keeps_no_record_from_being_written(
+    log: AuditLog, open_writer: Open, chain_private_key: bytes, *, forged: bool
+) -> None:
+    async def scenario() -> None:
+        dead = open_writer()
+        number = commit(log, dead.chain_id, b'{"change":1}')
+        await dead.write(b"{}")
+        await dead.write(b'{"change":1}', number)
+        file = die(dead)
+        if forged:
+            forge_chain(log, dead.chain_id, [(b'{"change":1}', number)])
+        else:
+            file.write_bytes(file.read_bytes().replace(b" {}", b" []"))
+        writer, (details,) = await start(log, open_writer, chain_private_key)
+        assert details.damage != []
+        assert details.chained == [number]
+        assert records_of(log, writer.chain_id)[0] == b'{"change":1}'
+        await writer.close()
+
+    asyncio.run(scenario())
+
+
+def test_a_digest_that_cannot_be_written_is_said_in_one_line(
+    log: AuditLog, open_writer: Open, chain_private_key: bytes
+) -> None:
+    async def scenario() -> None:
+        file = die(open_writer())
+        file.with_suffix(".digest").mkdir()
+        with pytest.raises(DataDirectoryError) as refused:
+            await start(log, open_writer, chain_private_key)
+        assert "\n" not in str(refused.value)
+
+    asyncio.run(scenario())
 
 
 @pytest.mark.parametrize("harm", ["truncated", "removed", "made anew"])
@@ -344,7 +369,7 @@ def test_a_log_that_is_not_the_registered_one_is_recorded_as_such(
             file.unlink()
             file.parent.rmdir()
         else:
-            file.write_bytes(forge_segment(log, dead.chain_id))
+            forge_chain(log, dead.chain_id, [(b'{"n":2}', 0)])
         writer, (details,) = await start(log, open_writer, chain_private_key)
         assert details.damage != []
         assert (details.last_sequence, details.last_mac) == (2, registered(log, dead.chain_id).mac.hex())
@@ -367,7 +392,7 @@ def test_a_full_disk_leaves_recovery_to_the_next_start(
         second = open_writer()
         with monkeypatch.context() as patch:
             patch.setattr(os, "write", full)
-            with pytest.raises(KMSInternal):
+            with pytest.raises(DataDirectoryError):
                 await recover(log, second, chain_private_key=chain_private_key, now=NOW)
         die(second)
         assert [pending.number for pending in log.storage.outbox()] == [number]
@@ -377,46 +402,6 @@ def test_a_full_disk_leaves_recovery_to_the_next_start(
 
     asyncio.run(scenario())
     assert findings(log, chain_private_key) == []
-
-
-def test_the_newest_change_is_known_from_digests(log: AuditLog, chain_private_key: bytes) -> None:
-    def work(chain_id: str) -> list[tuple[bytes, int]]:
-        return [(b"{}", commit(log, chain_id, b"{}")) for _ in range(3)]
-
-    assert newest_change(log.directory, log.installation, chain_private_key=chain_private_key) is None
-    write_once(log, work, now=lambda: NOW)
-    position = log.storage.position()
-    known = newest_change(log.directory, log.installation, chain_private_key=chain_private_key)
-    assert known == KnownChange(3, position.chain)
-
-
-def test_the_newest_change_is_known_from_the_lines_of_a_killed_process(
-    log: AuditLog, open_writer: Open, chain_private_key: bytes, installation: Installation
-) -> None:
-    async def scenario() -> None:
-        dead = open_writer()
-        numbers = [commit(log, dead.chain_id, b'{"change":1}') for _ in range(4)]
-        for number in numbers:
-            await dead.write(b'{"change":1}', number)
-        file = die(dead)
-        known = newest_change(log.directory, installation, chain_private_key=chain_private_key)
-        assert known == KnownChange(numbers[-1], None)
-        content = file.read_bytes()
-        last = content.splitlines(keepends=True)[-1]
-        file.write_bytes(content.replace(last, last.replace(b"5 4 ", b"5 9 ")))
-        forged = newest_change(log.directory, installation, chain_private_key=chain_private_key)
-        assert forged == KnownChange(numbers[-2], None)
-
-    asyncio.run(scenario())
-
-
-def test_a_forged_digest_knows_nothing(log: AuditLog, chain_private_key: bytes) -> None:
-    write_once(log, lambda chain_id: [(b"{}", commit(log, chain_id, b"{}"))], now=lambda: NOW)
-    (directory,) = chain_directories(log.directory)
-    path = digest_path(directory, 1)
-    path.write_bytes(path.read_bytes().replace(b'"number": 1', b'"number": 9'))
-    known = newest_change(log.directory, log.installation, chain_private_key=chain_private_key)
-    assert known == KnownChange(1, None)
 
 
 SERVER = """

@@ -10,10 +10,16 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, generat
 
 from strongroom.audit import chain
 from strongroom.audit.digests import ClosedSegment, digest_path, read_digest, signature_path, write_digest
-from strongroom.audit.segments import decode_header, encode_header, log_path, seal_key
+from strongroom.audit.headers import decode_header, encode_header, seal_key
+from strongroom.audit.record import encode, service_event
+from strongroom.audit.recovery import RECOVERY_EVENT, RecoveryDetails, recover
+from strongroom.audit.rollback import ROLLBACK_EVENT, LostChain, RollbackDetails, known_changes, lost_chains
+from strongroom.audit.segments import log_path
 from strongroom.audit.verify import Report, verify, verify_offline
-from strongroom.audit.writer import SEGMENT_SECONDS, AuditLog, AuditWriter, write_once
+from strongroom.audit.writer import SEGMENT_SECONDS, AuditLog, AuditWriter
 from strongroom.storage.contract import AuditChain, OutboxEntry, Position
+from strongroom.storage.sqlite import SqliteStorage
+from tests.unit.audit.chains import forge_chain, write_chain
 
 Open = Callable[..., AuditWriter]
 START = 1_790_000_000.0
@@ -250,9 +256,9 @@ def test_a_chain_cut_before_its_registered_position_is_named(
         return log_path(log.directory / writer.chain_id, 1)
 
     path = asyncio.run(scenario())
-    assert full().sound
+    assert full().findings == []
     edit_lines(path, remove_last)
-    assert full().sound
+    assert full().findings == []
     edit_lines(path, remove_last)
     assert [finding.message for finding in full().findings] == ["the log ends at record 3, but had come to 4"]
 
@@ -300,7 +306,7 @@ def test_records_added_behind_a_clean_end_are_named(
 def test_a_change_without_its_record_is_named(chain_directory: Path, log: AuditLog, full: Callable[[], Report]) -> None:
     (known,) = log.storage.chains()
     number = log.storage.commit([], OutboxEntry(known.chain_id, "e", b'{"hidden":1}')).number
-    assert full().sound
+    assert full().findings == []
     log.storage.register_chain(known, chained=[number])
     assert full().findings == [("missing-record", "", f"change {number} has no record in the log")]
 
@@ -309,7 +315,7 @@ def test_a_record_that_is_not_the_one_committed_is_named(log: AuditLog, full: Ca
     def work(chain_id: str) -> list[tuple[bytes, int]]:
         return [(b'{"said":2}', log.storage.commit([], OutboxEntry(chain_id, "e", b'{"done":1}')).number)]
 
-    write_once(log, work, now=lambda: START)
+    write_chain(log, work, now=START)
     assert [finding.message for finding in full().findings] == [
         "the record of change 1 is not the one committed with it"
     ]
@@ -334,8 +340,8 @@ def test_a_torn_line_of_an_ended_chain_needs_a_recovery_record(
     ],
 )
 def test_a_caller_cannot_write_a_recovery_record(log: AuditLog, full: Callable[[], Report], record: bytes) -> None:
-    write_once(log, lambda _: [(record, 0)], now=lambda: START)
-    assert full().sound
+    write_chain(log, lambda _: [(record, 0)], now=START)
+    assert full().findings == []
 
 
 def test_verification_may_run_beside_a_writer(log: AuditLog, open_writer: Open, full: Callable[[], Report]) -> None:
@@ -343,29 +349,157 @@ def test_verification_may_run_beside_a_writer(log: AuditLog, open_writer: Open, 
         writer = open_writer()
         for _ in range(5):
             number = log.storage.commit([], OutboxEntry(writer.chain_id, "e", b"{}")).number
-            assert full().sound
+            assert full().findings == []
             await writer.write(b"{}", number)
-            assert full().sound
+            assert full().findings == []
             await writer.tick()
-            assert full().sound
+            assert full().findings == []
 
     asyncio.run(scenario())
 
 
 def test_the_registration_of_a_chain_that_never_wrote_is_sound(log: AuditLog, full: Callable[[], Report]) -> None:
     log.storage.register_chain(AuditChain("node1.never", START, 0, bytes(32), ended=True))
-    assert full().sound
+    assert full().findings == []
 
 
 def test_memory_does_not_grow_with_the_log(log: AuditLog, full: Callable[[], Report]) -> None:
     def peak(records: int) -> int:
-        write_once(log, lambda _: [(b'{"filler":"' + b"x" * 500 + b'"}', 0)] * records, now=lambda: START)
+        write_chain(log, lambda _: [(b'{"filler":"' + b"x" * 500 + b'"}', 0)] * records, now=START)
         tracemalloc.start()
         try:
-            assert full().sound
+            assert full().findings == []
             return tracemalloc.get_traced_memory()[1]
         finally:
             tracemalloc.stop()
 
     few = peak(10)
     assert peak(1000) < few + 200_000
+
+
+FORGED = "node1.forged"
+
+
+def event(name: str, details: msgspec.Struct) -> bytes:
+    return encode(service_event(name=name, event_id="e", now=START, details=details))
+
+
+@pytest.mark.parametrize(
+    ("record", "change"),
+    [
+        (b'{"nothing":"happened"}', 0),
+        (b'{"segment":1}', 2),
+        (b"{}", 2**63 - 1),
+        (b"{}", 2**63 - 2),
+        (event(ROLLBACK_EVENT, RollbackDetails(1, 1, 9, [LostChain(FORGED, 2, "00")])), 0),
+        (event(RECOVERY_EVENT, RecoveryDetails(FORGED, 2, "00", 0, "00", [], [])), 0),
+    ],
+    ids=["invented", "change", "largest", "largest that is one", "rollback", "recovery"],
+)
+@pytest.mark.usefixtures("chain_directory")
+def test_a_chain_made_with_the_public_keys_alone_is_found_and_believed_nothing(
+    log: AuditLog,
+    open_writer: Open,
+    chain_private_key: bytes,
+    full: Callable[[], Report],
+    record: bytes,
+    change: int,
+) -> None:
+    forge_chain(log, FORGED, [(record, change)])
+    message = "segment 1 does not begin with a header of this installation"
+    assert full().findings == [
+        ("forged", FORGED, message),
+        ("unregistered", FORGED, "the database knows no such chain"),
+    ]
+    assert full().records == 18
+    assert ("forged", FORGED, message) in verify_offline(log.directory, log.installation.digest_public_key).findings
+    without = verify(log.directory, log.installation, chain_private_key=chain_private_key, storage=None)
+    assert without.findings == [("forged", FORGED, message)]
+    # Nor does it stop a start.
+    known = known_changes(log.directory, log.installation, chain_private_key=chain_private_key)
+    assert (known.newest, known.unsigned) == (3, frozenset())
+
+    async def start() -> None:
+        writer = open_writer()
+        assert await recover(log, writer, chain_private_key=chain_private_key, now=START) == []
+        await writer.close()
+
+    asyncio.run(start())
+
+
+def test_a_forged_segment_of_a_chain_of_ours_is_named(
+    chain_directory: Path, log: AuditLog, full: Callable[[], Report]
+) -> None:
+    forge_chain(log, chain_directory.name, [(b'{"segment":0}', 1)])
+    found = [(finding.kind, finding.message) for finding in full().findings]
+    assert ("forged", "segment 1 does not begin with a header of this installation") in found
+    assert ("missing-record", "change 1 has no record in the log") in found
+
+
+def test_a_chain_that_is_not_registered_is_not_believed(
+    log: AuditLog, chain_private_key: bytes, full: Callable[[], Report], tmp_path: Path
+) -> None:
+    """As one that accepts itself as lost: here it is made by the installation, for another database."""
+    other = log._replace(storage=new_storage(tmp_path / "other.db"))
+    accepted = event(ROLLBACK_EVENT, RollbackDetails(1, 1, 9, [LostChain("node1.mine", 2, "00")]))
+    directory = write_chain(other, lambda _: [(accepted, 0)], now=START)
+    directory.rename(directory.with_name("node1.mine"))
+    assert ("unregistered", "node1.mine", "the database knows no such chain") in full().findings
+
+
+def test_a_lost_chain_is_accepted_as_it_was(
+    log: AuditLog, chain_private_key: bytes, full: Callable[[], Report], tmp_path: Path
+) -> None:
+    other = log._replace(storage=new_storage(tmp_path / "other.db"))
+    directory = write_chain(other, lambda _: [(b"{}", 0)], now=START)
+    assert kinds(full()) == {"unregistered"}
+    lost = lost_chains(log.directory, log.installation, [], chain_private_key=chain_private_key)
+    write_chain(log, lambda _: [(event(ROLLBACK_EVENT, RollbackDetails(0, 1, 1, lost)), 0)], now=START)
+    assert full().findings == []
+    edit_lines(log_path(directory, 1), remove_last)
+    assert ("forged", directory.name, "the chain is not the one that was accepted as lost") in full().findings
+    shutil.rmtree(directory)
+    assert kinds(full()) == {"missing-chain"}
+
+
+@pytest.mark.parametrize(("first", "newest", "expected"), [(1, 1, set()), (2, 3, {"other-record"})])
+def test_another_record_is_accepted_for_a_lost_change(
+    log: AuditLog, full: Callable[[], Report], first: int, newest: int, expected: set[str]
+) -> None:
+    def work(chain_id: str) -> list[tuple[bytes, int]]:
+        number = log.storage.commit([], OutboxEntry(chain_id, "e", b'{"fork":2}')).number
+        return [(b'{"fork":1}', number), (b'{"fork":2}', number)]
+
+    write_chain(log, work, now=START)
+    assert kinds(full()) == {"other-record"}
+    write_chain(log, lambda _: [(event(ROLLBACK_EVENT, RollbackDetails(1, first, newest, [])), 0)], now=START)
+    assert kinds(full()) == expected
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        b"RecoverAuditChain",
+        b'"\xff AcceptRollback"',
+        b'{"eventName":"AcceptRollback","eventType":"AwsServiceEvent"}',
+        b'{"eventName":"RecoverAuditChain","eventType":"AwsServiceEvent","serviceEventDetails":{"chainId":1}}',
+    ],
+)
+def test_an_event_that_cannot_be_read_is_named(log: AuditLog, full: Callable[[], Report], record: bytes) -> None:
+    directory = write_chain(log, lambda _: [(record, 0)], now=START)
+    assert full().findings == [("unreadable", directory.name, "record 2 has not the form of its event")]
+
+
+def test_verification_needs_nothing_but_an_open_database(
+    chain_directory: Path, log: AuditLog, chain_private_key: bytes, tmp_path: Path
+) -> None:
+    storage = SqliteStorage.open(tmp_path / "strongroom.db", bytes(range(32)))
+    try:
+        report = verify(log.directory, log.installation, chain_private_key=chain_private_key, storage=storage)
+    finally:
+        storage.close()
+    assert report.findings == []
+
+
+def new_storage(path: Path) -> SqliteStorage:
+    return SqliteStorage.create(path, bytes(range(32)))

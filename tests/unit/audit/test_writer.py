@@ -13,12 +13,14 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
+from msgspec.structs import replace
 
 from strongroom.audit import chain
 from strongroom.audit.digests import is_signed, load_public_key, read_digest
-from strongroom.audit.segments import decode_header, log_path, open_key, segments
+from strongroom.audit.headers import decode_header, is_genuine, open_key
+from strongroom.audit.segments import log_path, segments
 from strongroom.audit.verify import verify
-from strongroom.audit.writer import SEGMENT_SECONDS, AuditLog, AuditWriter, write_once
+from strongroom.audit.writer import SEGMENT_SECONDS, AuditLog, AuditWriter
 from strongroom.errors import ConfigurationError, DataDirectoryError, KMSInternal, StorageError
 from strongroom.storage.contract import AuditChain, OutboxEntry
 
@@ -552,42 +554,88 @@ def test_an_impossible_node_id_is_refused(log: AuditLog, node_id: str) -> None:
     assert log.storage.chains() == []
 
 
-def test_an_audit_directory_that_cannot_be_made_is_said_in_one_line(log: AuditLog, tmp_path: Path) -> None:
-    tmp_path.joinpath("file").touch()
+def test_an_audit_directory_that_cannot_be_made_is_said_in_one_line(
+    log: AuditLog, open_writer: Open, tmp_path: Path
+) -> None:
+    tmp_path.joinpath("audit").touch()
+
+    async def scenario() -> None:
+        open_writer()
+
     with pytest.raises(DataDirectoryError) as refused:
-        write_once(log._replace(directory=tmp_path / "file" / "audit"), lambda _: [], now=Clock())
+        asyncio.run(scenario())
     assert "\n" not in str(refused.value)
+    assert log.storage.chains() == []
 
 
-def test_a_command_writes_its_records_in_a_chain_of_its_own(log: AuditLog, chain_private_key: bytes) -> None:
-    def work(chain_id: str) -> list[tuple[bytes, int]]:
-        number = log.storage.commit([], OutboxEntry(chain_id, "e", b'{"init":1}')).number
-        return [(b'{"init":1}', number), (b'{"init":2}', 0)]
+def test_what_was_committed_and_never_handed_over_is_written_at_the_end(log: AuditLog, open_writer: Open) -> None:
+    async def scenario() -> None:
+        writer = open_writer()
+        log.storage.commit([], OutboxEntry(writer.chain_id, "e", b'{"init":1}'))
+        await writer.close()
 
-    write_once(log, work, now=Clock())
-
-    (known,) = log.storage.chains()
-    assert (known.sequence, known.ended) == (3, True)
-    assert log.storage.outbox() == []
-    assert findings(log, chain_private_key) == []
-
-
-def test_a_command_that_fails_still_records_what_it_committed(log: AuditLog) -> None:
-    def work(chain_id: str) -> list[tuple[bytes, int]]:
-        log.storage.commit([], OutboxEntry(chain_id, "e", b'{"init":1}'))
-        raise StorageError("the disk is full")
-
-    with pytest.raises(StorageError):
-        write_once(log, work, now=Clock())
+    asyncio.run(scenario())
     (known,) = log.storage.chains()
     assert (known.sequence, known.ended) == (2, True)
     assert log.storage.outbox() == []
 
 
-def test_a_command_on_a_full_disk_says_so(log: AuditLog, disk: Disk) -> None:
-    def work(_: str) -> list[tuple[bytes, int]]:
-        disk.write_error = errno.ENOSPC
-        return [(b"{}", 0)]
+def test_a_digest_that_cannot_be_written_is_said_in_one_line(log: AuditLog, open_writer: Open) -> None:
+    async def scenario() -> None:
+        writer = open_writer()
+        await writer.write(b"{}")
+        (log.directory / writer.chain_id / "00000001.digest").mkdir()
+        with pytest.raises(DataDirectoryError) as refused:
+            await writer.close()
+        assert "\n" not in str(refused.value)
 
-    with pytest.raises(DataDirectoryError):
-        write_once(log, work, now=Clock())
+    asyncio.run(scenario())
+    assert not log.storage.chains()[0].ended
+
+
+def test_every_header_is_signed_for_its_place(log: AuditLog, open_writer: Open) -> None:
+    clock = Clock()
+
+    async def scenario() -> None:
+        writer = open_writer(now=clock)
+        clock.now += SEGMENT_SECONDS
+        await writer.tick()
+        await writer.close()
+
+    asyncio.run(scenario())
+    (directory,) = log.directory.iterdir()
+    key = load_public_key(log.installation.digest_public_key)
+    for number in (1, 2):
+        line = chain.parse(log_path(directory, number).read_bytes().splitlines()[0])
+        assert line is not None
+        header = decode_header(line.record)
+        assert header is not None
+        assert is_genuine(header, chain_id=directory.name, segment=number, public_key=key)
+        assert not is_genuine(header, chain_id=directory.name, segment=number + 1, public_key=key)
+        assert not is_genuine(header, chain_id="other", segment=number, public_key=key)
+        for member in ("previous_mac", "sealed_key", "signature"):
+            edited = replace(header, **{member: bytes(len(getattr(header, member)))})
+            assert not is_genuine(edited, chain_id=directory.name, segment=number, public_key=key)
+
+
+def test_in_interval_mode_a_segment_is_synced_before_the_next_one_is_there(
+    log: AuditLog, open_writer: Open, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = Clock()
+    synced: list[str] = []
+    real = os.fdatasync
+
+    def sync(file: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{file}").readlink().name)
+        real(file)
+
+    async def scenario() -> None:
+        writer = open_writer(now=clock, sync="interval")
+        await writer.write(b"{}")
+        monkeypatch.setattr(os, "fdatasync", sync)
+        writer._groups.begin_segment()
+        await writer._groups.drain()
+        assert synced == ["00000001.log", "00000002.log"]
+        await writer.close()
+
+    asyncio.run(scenario())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.errors import ConflictError, DataDirectoryError, StorageError
+from strongroom.errors import ConflictError, DataDirectoryError, IntegrityError, StorageError
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.installation import Installation
 from strongroom.model.principal import Account
@@ -234,3 +234,20 @@ def test_a_process_killed_in_the_middle_of_a_change_leaves_nothing_of_it(storage
     assert done.returncode == 9
     assert storage.load().position == before
     assert storage.commit([], None).number == 2
+
+
+def test_an_index_that_does_not_fit_its_table_is_found(path: Path, storage: SqliteStorage) -> None:
+    storage.commit([Insert(ACCOUNT)], None)
+    storage.close()
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    content = path.read_bytes()
+    at = [found for found in range(len(content)) if content.startswith(b"111122223333", found)]
+    assert len(at) >= 2
+    for place in at:
+        altered = bytearray(content)
+        altered[place] = ord("2")
+        path.write_bytes(altered)
+        with pytest.raises((StorageError, IntegrityError)):
+            SqliteStorage.open(path, ROW_KEY).load()

@@ -162,7 +162,7 @@ def test_the_date_moves_on(serve: Serve, eventually: Callable[[Callable[[], bool
 
 
 PROCESS = """
-import asyncio, sys, uvloop
+import asyncio, sys, time, uvloop
 from strongroom.wire.server import Server, bind
 
 async def app(scope, receive, send):
@@ -173,26 +173,38 @@ async def app(scope, receive, send):
 
 listener = bind("127.0.0.1", 0)
 port = listener.getsockname()[1]
-uvloop.run(Server(app, ready=lambda: print(port, flush=True)).serve([listener]))
+
+async def run():
+    await Server(app, ready=lambda: print(port, flush=True)).serve([listener])
+    print("closing", flush=True)
+    sys.stdin.readline()
+
+uvloop.run(run())
 print("closed", flush=True)
 sys.exit(7)
 """
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_stops_as_stop_does_and_the_process_is_its_owners_again(number: signal.Signals) -> None:
+def test_a_signal_stops_as_stop_does_and_another_does_not_disturb_what_follows(number: signal.Signals) -> None:
     with subprocess.Popen(
-        [sys.executable, "-c", PROCESS], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", PROCESS],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
     ) as process:
         assert process.stdout is not None
-        assert process.stderr is not None
         port = int(process.stdout.readline())
         with socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
             connection.sendall(POST)
             assert process.stdout.readline() == "begun\n"
             process.send_signal(number)
             got = b"".join(iter(lambda: connection.recv(4096), b""))
-        remaining, errors = process.stdout.read(), process.stderr.read()
+        assert process.stdout.readline() == "closing\n"
+        process.send_signal(signal.SIGTERM)
+        process.send_signal(signal.SIGINT)
+        remaining, errors = process.communicate("\n", timeout=10)
 
     assert got.endswith(b"\r\n\r\ndone")
     assert (remaining, errors, process.returncode) == ("closed\n", "", 7)

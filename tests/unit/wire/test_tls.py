@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import resource
 import shutil
 import ssl
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -161,6 +163,44 @@ def test_files_that_cannot_be_used_change_nothing_and_are_reported_once(
     assert "the previous certificate stays in use" in line
 
 
+def test_files_that_could_not_be_opened_for_want_of_descriptors_are_tried_again(
+    serve: Serve, pair: Pair, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    certificate = pair.load()
+    second = make_pair(tmp_path / "second")
+    shutil.copy(second.key, pair.key)
+    shutil.copy(second.certificate, pair.certificate)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        certificate.refresh()
+        certificate.refresh()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+    [line] = capfd.readouterr().err.splitlines()
+    certificate.refresh()
+
+    assert "Too many open files" in line
+    assert capfd.readouterr().err == ""
+    assert shown(serve(certificate=certificate)) == second.fingerprint()
+
+
+def test_each_failure_is_reported_by_itself(pair: Pair, capfd: pytest.CaptureFixture[str]) -> None:
+    certificate = pair.load()
+    whole = pair.key.read_text()
+    pair.key.write_text("half a ke")
+    certificate.refresh()
+    pair.key.unlink()
+    certificate.refresh()
+    pair.key.write_text(whole)
+    certificate.refresh()
+    certificate.refresh()
+    pair.key.unlink()
+    certificate.refresh()
+
+    assert len(capfd.readouterr().err.splitlines()) == 3
+
+
 def test_a_key_without_its_certificate_is_not_taken_until_that_comes(
     pair: Pair, tmp_path: Path, serve: Serve, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -214,3 +254,47 @@ def test_a_client_that_keeps_its_connection_does_not_hold_up_the_stop(serve: Ser
         connection.send(REQUEST).response()
 
         served.stop()  # within less than the time a stop may take
+
+
+def test_a_handshake_that_goes_on_does_not_hold_up_the_stop(serve: Serve, pair: Pair) -> None:
+    served = serve(certificate=pair.load())
+    with served.connect() as silent:
+        began = time.monotonic()
+        served.stop()
+
+        assert silent.rest() == b""
+        assert time.monotonic() - began < 5  # a handshake may take 10
+
+
+def test_a_handshake_that_goes_on_makes_room(serve: Serve, pair: Pair) -> None:
+    served = serve(certificate=pair.load())
+    served.server.state.room.capacity = 2
+    with served.connect(client()) as asked, served.connect() as silent:
+        assert asked.send(REQUEST).response().status == 200
+        began = time.monotonic()
+        with served.connect(client()) as new:
+            assert silent.rest() == b""
+            assert time.monotonic() - began < 5
+            assert new.send(REQUEST).response().status == 200
+            assert asked.send(REQUEST).response().status == 200
+    assert served.server.state.room.evicted == 1
+
+
+def test_an_idle_tls_connection_makes_room(serve: Serve, pair: Pair) -> None:
+    served = serve(certificate=pair.load())
+    served.server.state.room.capacity = 1
+    with served.connect(client()) as asked:
+        assert asked.send(REQUEST).response().status == 200
+        assert shown(served) == pair.fingerprint()
+        assert asked.rest() == b""
+
+
+def test_failed_handshakes_take_no_room(serve: Serve, pair: Pair) -> None:
+    served = serve(certificate=pair.load())
+    served.server.state.room.capacity = 2
+    for _ in range(5):
+        with served.connect() as connection:
+            connection.send(REQUEST).rest()
+
+    assert shown(served) == pair.fingerprint()
+    assert served.server.state.room.evicted == 0

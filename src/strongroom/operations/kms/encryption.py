@@ -81,7 +81,10 @@ def decrypt(call: Call, request: DecryptRequest, keys: Sequence[AuthorizedKey]) 
 def logged_decrypt(request: Struct, keys: Sequence[AuthorizedKey]) -> dict[str, object]:
     """CloudTrail names the key that Decrypt found, and the algorithm even when the request left it out."""
     assert isinstance(request, DecryptRequest)
-    return _logged(request, keys[0].key.arn if keys else request.key_id)
+    logged = _logged(request, keys[0].key.arn if keys else request.key_id)
+    if request.dry_run_modifiers:
+        logged["dryRunModifiers"] = request.dry_run_modifiers
+    return logged
 
 
 def _logged(request: EncryptRequest | DecryptRequest, key_id: str | None) -> dict[str, object]:

@@ -58,6 +58,7 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
     material = call.key_store.generate_symmetric(
         account=call.account, region=call.region, key_id=key_id, created=call.now
     )
+    created = round(call.now, 3)  # AWS tells milliseconds
     key = KmsKey(
         account=call.account,
         region=call.region,
@@ -69,7 +70,7 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
         description=request.description or "",
         policy=default_key_policy(call.account) if request.policy is None else request.policy,
         tags=tuple((tag.tag_key or "", tag.tag_value or "") for tag in request.tags or ()),
-        created=call.now,
+        created=created,
         current_material_id=material.material_id,
     )
     check_policy_size(key.policy)
@@ -81,7 +82,7 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
             raise MalformedPolicyDocument(
                 "The new key policy will not allow you to update the key policy in the future."
             ) from error
-    return Change(CreateKeyResponse(key_metadata=metadata(key)), [Insert(key), Insert(material)])
+    return Change(CreateKeyResponse(key_metadata=metadata(key)), [Insert(key), Insert(material)], made=key)
 
 
 def describe_key_targets(request: DescribeKeyRequest) -> list[KeyTarget]:
