@@ -9,6 +9,7 @@ from strongroom.app.installing import audit_log, open_installation
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.audit.rollback import ROLLBACK_EVENT, RollbackDetails, lost_chains
+from strongroom.audit.segments import chain_directories, segments
 from strongroom.audit.verify import Report, verify, verify_offline
 from strongroom.config import Config
 from strongroom.crypto.public_keys import public_key_from_pem
@@ -19,7 +20,6 @@ def verify_audit(config: Config) -> Report:
     """Recompute the whole log with the installation's keys. Changes nothing; the server may be running."""
     opened = open_installation(config)
     try:
-        opened.storage.load()
         private_key = opened.domain_keys.chain_private_key
         return verify(
             config.audit_directory, opened.installation, chain_private_key=private_key, storage=opened.storage
@@ -34,6 +34,8 @@ def verify_audit_offline(directory: Path, public_key: Path) -> Report:
     """Check a copy of the log by its digests alone. `public_key` is the PEM file that `init` wrote."""
     try:
         der = public_key_from_pem(public_key.read_bytes())
+        if not any(segments(chain) for chain in chain_directories(directory)):
+            raise ConfigurationError(f"{directory} holds no audit log: name the audit directory or a copy of it")
         return verify_offline(directory, der)
     except OSError as error:
         raise DataDirectoryError(f"cannot read {error.filename}: {error.strerror}") from error

@@ -22,7 +22,7 @@ from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.config import Config, Listen
-from strongroom.errors import DataDirectoryError, KMSInternal, OperatorError
+from strongroom.errors import OperatorError
 from strongroom.jobs.audit_tick import tick_forever
 from strongroom.keystores.process import disable_core_dumps
 from strongroom.keystores.software import SoftwareKeyStore
@@ -116,10 +116,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
 async def _recover(opened: Opened, audit: AuditWriter) -> None:
     """Close what processes that are gone left behind; then forget the key that opens the log's past."""
     private_key = opened.domain_keys.chain_private_key
-    try:
-        recovered = await recover(audit_log(opened), audit, chain_private_key=private_key, now=time.time())
-    except (KMSInternal, OSError) as error:
-        raise DataDirectoryError(f"the audit log of an earlier process cannot be recovered: {error}") from error
+    recovered = await recover(audit_log(opened), audit, chain_private_key=private_key, now=time.time())
     opened.domain_keys.drop_chain_private_key()
     for details in recovered:
         for damage in details.damage:

@@ -53,7 +53,14 @@ def check_digests(
     """
     signed_segments = digested_segments(chain_directory)
     previous: DigestLink | None = None
-    for number in range(1, max([*files, *signed_segments], default=0) + 1):
+    last = 0
+    for number in sorted({*files, *signed_segments}):
+        if number > last + 1:
+            missing = f"of segments {last + 1} to {number - 1}"
+            yield "missing-segment", f"the logs {missing} are missing"
+            yield "missing-digest", f"the digests {missing} are missing"
+            previous = None
+        last = number
         if number not in files:
             yield "missing-segment", f"the log of segment {number} is missing"
         signed = read_digest(chain_directory, number)

@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from strongroom.audit.chain import Line, parse
 from strongroom.audit.digest_check import FileFacts, check_digests, file_facts
-from strongroom.audit.digests import load_public_key
+from strongroom.audit.digests import digest_path, load_public_key
 from strongroom.audit.headers import decode_header, is_genuine
 from strongroom.audit.reading import ChainReader, SegmentReading
 from strongroom.audit.recovery import RECOVERY_EVENT, RecoveryDetails
@@ -40,12 +40,17 @@ class Finding(NamedTuple):
 
 
 class Report(NamedTuple):
-    """What was looked at, and what was found. `records` counts the good lines, 0 offline."""
+    """What was looked at, and what was found.
+
+    `records` counts the good lines, 0 offline. `unsigned` counts the segments without a digest, whose lines were not
+    checked: some offline, none otherwise.
+    """
 
     chains: int
     segments: int
     records: int
     findings: list[Finding]
+    unsigned: int = 0
 
 
 def verify_offline(directory: Path, digest_public_key: bytes) -> Report:
@@ -56,10 +61,11 @@ def verify_offline(directory: Path, digest_public_key: bytes) -> Report:
     public_key = load_public_key(digest_public_key)
     findings = []
     chains = chain_directories(directory)
-    count = 0
+    count = unsigned = 0
     for chain in chains:
         files = file_facts(chain)
         count += len(files)
+        unsigned += sum(not digest_path(chain, number).exists() for number in files)
         faults = check_digests(chain, public_key, files, installation_id=None, open_end=True)
         findings += [Finding(kind, chain.name, message) for kind, message in faults]
         findings += [
@@ -67,7 +73,7 @@ def verify_offline(directory: Path, digest_public_key: bytes) -> Report:
             for number in files
             if not _begins_genuinely(chain, number, public_key)
         ]
-    return Report(len(chains), count, 0, findings)
+    return Report(len(chains), count, 0, findings, unsigned)
 
 
 def _begins_genuinely(directory: Path, number: int, public_key: RSAPublicKey) -> bool:

@@ -20,5 +20,7 @@ def add_to(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Accept the loss of the changes after `--to`; the audit log keeps this decision."""
     lost = app.accept_rollback(config_of(arguments), to=arguments.to, now=time.time())
-    print(f"Accepted: changes {arguments.to + 1} to {lost} are lost; the audit log says so.")
+    print(
+        f"Accepted: of the changes up to {lost}, those that this database does not have are lost; the log says which."
+    )
     return 0

@@ -29,6 +29,10 @@ def run(arguments: argparse.Namespace) -> int:
         report = app.verify_audit(config_of(arguments))
     for finding in report.findings:
         print(f"WRONG  {finding.kind}: {finding.chain_id} {finding.message}")
+    if report.unsigned:
+        print(
+            f"note   {report.unsigned} of {report.segments} segments have no digest yet: their records were not checked"
+        )
     print(
         f"{report.chains} chains, {report.segments} segments, {report.records} records: {len(report.findings)} findings"
     )
