@@ -136,15 +136,17 @@ def with_room_for(capacity: int, served: Served) -> Served:
 
 def test_idle_connections_do_not_shut_others_out(serve: Serve) -> None:
     served = with_room_for(3, serve())
-    with served.connect() as asked, served.connect() as silent, served.connect() as half, served.connect() as new:
+    with served.connect() as asked:
         assert asked.send(POST).response().status == 200
-        half.send(POST[:-1])
-        with served.connect() as another:
-            assert silent.rest() == b""
-            assert half.rest() == b""
-            assert another.send(POST).response().status == 200
-            assert new.send(POST).response().status == 200
-            assert asked.send(POST).response().status == 200
+        with served.connect() as silent, served.connect() as half:
+            half.send(POST[:-1])
+            with served.connect() as new:
+                assert new.send(POST).response().status == 200
+                assert silent.rest() == b""
+                with served.connect() as another:
+                    assert another.send(POST).response().status == 200
+                    assert half.rest() == b""
+                    assert asked.send(POST).response().status == 200
     assert served.server.state.room.evicted == 2
 
 
@@ -198,6 +200,7 @@ def test_connections_leave_descriptors_for_everything_else() -> None:
         subprocess.Popen([sys.executable, "-c", FEW_DESCRIPTORS], stdout=subprocess.PIPE, text=True) as process,
         ExitStack() as crowd,
     ):
+        crowd.callback(process.terminate)
         assert process.stdout is not None
         port = int(process.stdout.readline())
         for _ in range(200):
@@ -205,6 +208,5 @@ def test_connections_leave_descriptors_for_everything_else() -> None:
         asking = crowd.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10))
         asking.sendall(POST.replace(b"POST / HTTP/1.1", b"POST / HTTP/1.0"))  # to be answered and closed
         got = b"".join(iter(lambda: asking.recv(4096), b""))
-        process.terminate()
 
     assert got.endswith(b"\r\n\r\n(128, 128) 64")
