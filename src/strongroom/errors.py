@@ -95,12 +95,6 @@ class UnrecognizedClient(RequestError):
     code = "UnrecognizedClientException"
 
 
-class ExpiredToken(RequestError):
-    """The session token has expired."""
-
-    code = "ExpiredTokenException"
-
-
 class UnknownOperation(RequestError):
     """No such operation, or none could be read from the request."""
 
@@ -134,12 +128,6 @@ class AccessDenied(RequestError):
     code = "AccessDeniedException"
 
 
-class AlreadyExists(RequestError):
-    """A resource of that name exists."""
-
-    code = "AlreadyExistsException"
-
-
 class CustomKeyStoreNotFound(RequestError):
     """No such custom key store."""
 
@@ -164,22 +152,10 @@ class IncorrectKey(RequestError):
     code = "IncorrectKeyException"
 
 
-class InvalidArn(RequestError):
-    """An ARN is malformed or of a kind that the operation does not take."""
-
-    code = "InvalidArnException"
-
-
 class InvalidCiphertext(RequestError):
     """The ciphertext is corrupt, or its encryption context is another one."""
 
     code = "InvalidCiphertextException"
-
-
-class InvalidGrantToken(RequestError):
-    """A grant token cannot be read."""
-
-    code = "InvalidGrantTokenException"
 
 
 class InvalidKeyUsage(RequestError):

@@ -7,6 +7,7 @@ every server process agrees at once.
 
 import asyncio
 from collections.abc import Callable
+from functools import cached_property
 
 from msgspec import Raw, Struct, structs
 
@@ -19,14 +20,14 @@ from strongroom.model.principal import AccessKey, Principal, root_user
 from strongroom.storage.contract import Changes, Contents, Position, Removed, Storage, Stored
 
 
-class KeyEntry(Struct, frozen=True):
+class KeyEntry(Struct, frozen=True, dict=True):
     """A KMS key with the number of the change that wrote it, and its key materials by material id."""
 
     key: KmsKey
     number: int
     materials: dict[str, KeyMaterial]
 
-    @property
+    @cached_property
     def policy(self) -> KeyPolicy:
         """The compiled key policy. It compiled when it was stored; one that does not any more lets nobody in."""
         try:

@@ -61,7 +61,7 @@ def test_an_older_copy_is_refused_until_accepted_by_name(
 
     expected = (
         "the database ends with change 4, but the audit log knows change 5: an older copy was put back; "
-        "to go on with it knowingly: strongroom accept-rollback --to 4"
+        "to go on with it knowingly: strongroom accept-rollback --config FILE --to 4"
     )
     assert refused(serve(data)) == expected
     assert f"WRONG  {expected}" in strongroom("doctor", "--config", data / "strongroom.yaml").stdout

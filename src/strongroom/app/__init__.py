@@ -1,9 +1,11 @@
 """The composition root: it alone knows every layer, and puts the parts together from the configuration.
 
-installing   make an installation; open one
-serving      storage, key store, snapshot, audit -> pipeline -> HTTP, in one or more server processes
-diagnosis    what is wrong with a configuration or data directory
-auditing     verify the audit log; accept an older copy of the database
+    installing   make an installation; open one
+    serving      storage, key store, snapshot, audit -> pipeline -> HTTP, in one or more server processes
+    diagnosis    what is wrong with a configuration or data directory
+    auditing     verify the audit log; accept an older copy of the database
+
+What is named below is all that the command line uses.
 """
 
 from strongroom.app.auditing import accept_rollback, verify_audit, verify_audit_offline

@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from typing import NamedTuple
 
-from strongroom.app.history import refuse_rollback
+from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, open_installation
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, OperatorError
@@ -17,8 +17,6 @@ WRONG = "WRONG"
 
 _LOW_SPACE = 1 << 30
 """Bytes of free disk below which doctor warns: an hour of full load writes more audit records."""
-
-
 _NO_SPACE = 16 << 20
 """Bytes of free disk below which requests are about to fail, if they do not already."""
 
@@ -42,10 +40,10 @@ def diagnose(config: Config) -> list[Finding]:
     try:
         findings.append(Finding(WELL, "the root key opens the domain keys of this installation"))
         findings += _private_files(config)
-        findings.append(_tried("the database is proven: every row, the feed and the checkpoint", lambda: _load(opened)))
+        findings.append(_tried("the database is proven: every row, the feed and the checkpoint", opened.storage.load))
         findings.append(_tried("the database is not behind the audit log", lambda: refuse_rollback(opened)))
         findings.append(_tried("no row of the outbox was altered", opened.storage.outbox))
-        findings += _log_missing(opened)
+        findings.append(_log(opened))
     finally:
         opened.storage.close()
     return findings
@@ -89,20 +87,14 @@ def _private_files(config: Config) -> list[Finding]:
     ]
 
 
-def _load(opened: Opened) -> None:
-    opened.storage.load()
-
-
-def _log_missing(opened: Opened) -> list[Finding]:
-    """Chains that the database knows and the log does not hold."""
+def _log(opened: Opened) -> Finding:
     try:
-        chains = [chain.chain_id for chain in opened.storage.chains() if chain.sequence > 0]
+        missing = missing_chains(opened)
     except OperatorError as error:
-        return [Finding(WRONG, str(error))]
-    missing = [name for name in chains if not (opened.config.audit_directory / name).is_dir()]
+        return Finding(WRONG, str(error))
     if missing:
-        return [Finding(WRONG, f"the audit log of {len(missing)} of {len(chains)} chains is missing: {missing[0]} …")]
-    return [Finding(WELL, f"the audit log of all {len(chains)} chains is there; `strongroom audit verify` proves it")]
+        return Finding(WRONG, f"the audit log of {len(missing)} chains is missing, of {missing[0]} first")
+    return Finding(WELL, "no chain of the audit log is missing; `strongroom audit verify` proves what is in them")
 
 
 def _tried(text: str, check: Callable[[], object]) -> Finding:

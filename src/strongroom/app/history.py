@@ -48,7 +48,7 @@ def refuse_rollback(opened: Opened) -> None:
     if lost is None:
         return
     number = opened.storage.position().number
-    way_out = f"to go on with it knowingly: strongroom accept-rollback --to {number}"
+    way_out = f"to go on with it knowingly: strongroom accept-rollback --config FILE --to {number}"
     if lost.forked:
         raise RollbackError(
             f"change {lost.first} of the database is not the one that the audit log knows: "
@@ -58,6 +58,16 @@ def refuse_rollback(opened: Opened) -> None:
         f"the database ends with change {number}, but the audit log knows change {lost.newest}: an older "
         f"copy was put back; {way_out}"
     )
+
+
+def missing_chains(opened: Opened) -> list[str]:
+    """The ids of the audit chains that the database knows and the log does not hold, oldest first.
+
+    Without them it cannot be told whether the database is behind the log.
+    """
+    directory = opened.config.audit_directory
+    registered = [chain.chain_id for chain in opened.storage.chains() if chain.sequence > 0]
+    return [chain_id for chain_id in registered if not (directory / chain_id).is_dir()]
 
 
 def _holds(storage: Storage, signed: Position, position: Position) -> bool:

@@ -16,7 +16,7 @@ import uvloop
 from msgspec.structs import replace
 
 from strongroom.app.client_files import write_client_environment
-from strongroom.app.history import refuse_rollback
+from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
 from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
@@ -76,6 +76,8 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         key_store = SoftwareKeyStore(opened.domain_keys)
         state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
         refuse_rollback(opened)
+        for chain_id in missing_chains(opened):
+            sys.stderr.write(f"strongroom: the log of audit chain {chain_id} is missing\n")
         certificate = None if config.tls is None else Certificate(config.tls.certificate, config.tls.key)
 
         server: Server | None = None

@@ -163,9 +163,8 @@ def _compile_principal(principal: object) -> tuple[bool, frozenset[str], frozens
     """Return (anyone, accounts, ARNs, understood)."""
     if principal == "*":
         return True, frozenset(), frozenset(), True
-    if not isinstance(principal, dict) or principal.keys() - {"AWS", "Service", "Federated", "CanonicalUser"}:
-        raise MalformedPolicyDocument("Policy contains a statement with one or more invalid principals.")
-    if not principal:
+    kinds = {"AWS", "Service", "Federated", "CanonicalUser"}
+    if not isinstance(principal, dict) or not principal or principal.keys() - kinds:
         raise MalformedPolicyDocument("Policy contains a statement with one or more invalid principals.")
     names = _strings(principal.get("AWS", ()))
     accounts, arns = set(), set()

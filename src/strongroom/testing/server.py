@@ -1,8 +1,10 @@
 """A real server in a directory of its own, for tests of ours and of users.
 
-with running_server(tmp_path / "data") as server:
-    boto3.client("kms", endpoint_url=server.endpoint, region_name=server.region,
-                 aws_access_key_id=server.access_key_id, aws_secret_access_key=server.secret_access_key)
+    with running_server(tmp_path / "data") as server:
+        boto3.client("kms", endpoint_url=server.endpoint, region_name=server.region,
+                     aws_access_key_id=server.access_key_id, aws_secret_access_key=server.secret_access_key)
+
+The server ends with the block; the directory stays.
 """
 
 import configparser

@@ -7,6 +7,8 @@ from types import TracebackType
 from typing import NamedTuple, Self
 from urllib.parse import urlsplit
 
+from msgspec.structs import replace
+
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import Credential, sign
 from strongroom.testing.server import Server
@@ -51,15 +53,18 @@ class SignedClient:
         headers = self.signed_headers(operation, content, now=time.time() if now is None else now)
         return self.send(headers, content)
 
-    def signed_headers(self, operation: str, body: bytes, *, now: float) -> list[tuple[bytes, bytes]]:
-        """Return the headers of a signed request."""
+    def signed_headers(
+        self, operation: str, body: bytes, *, now: float, session_token: str | None = None
+    ) -> list[tuple[bytes, bytes]]:
+        """Return the headers of a signed request, as if by temporary credentials if there is a `session_token`."""
         headers = [
             (b"host", self._host.encode()),
             (b"content-type", b"application/x-amz-json-1.1"),
             (b"x-amz-target", f"TrentService.{operation}".encode()),
         ]
         request = SignedRequest("POST", b"/", b"", headers)
-        return headers + sign(request, self._credential, region=self._region, service="kms", now=now, body=body)
+        credential = replace(self._credential, session_token=session_token)
+        return headers + sign(request, credential, region=self._region, service="kms", now=now, body=body)
 
     def send(self, headers: list[tuple[bytes, bytes]], body: bytes, *, method: str = "POST") -> Reply:
         """Send these headers and this body as they are."""

@@ -84,7 +84,7 @@ def test_a_database_with_another_past_is_refused_until_accepted(
         refuse_rollback(installation)
     assert str(refused.value) == (
         f"change {first} of the database is not the one that the audit log knows: another copy was put back; "
-        f"to go on with it knowingly: strongroom accept-rollback --to {number}"
+        f"to go on with it knowingly: strongroom accept-rollback --config FILE --to {number}"
     )
     assert accept_rollback(config, to=number, now=NOW) == first
     assert lost(config) is None

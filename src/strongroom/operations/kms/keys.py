@@ -55,10 +55,10 @@ def create_key_targets(request: CreateKeyRequest) -> list[AccountTarget]:
 def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[AuthorizedKey]) -> Change:
     """AWS: CreateKey. The policy and the description are kept as they came."""
     key_id = str(uuid.UUID(bytes=call.key_store.random_bytes(16), version=4))
-    material = call.key_store.generate_symmetric(
-        account=call.account, region=call.region, key_id=key_id, created=call.now
-    )
     created = round(call.now, 3)  # AWS tells milliseconds
+    material = call.key_store.generate_symmetric(
+        account=call.account, region=call.region, key_id=key_id, created=created
+    )
     key = KmsKey(
         account=call.account,
         region=call.region,
