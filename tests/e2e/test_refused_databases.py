@@ -2,7 +2,8 @@
 
 import shutil
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,11 @@ from tests.e2e.commands import refused, serve, strongroom
 KmsClient = Callable[..., Any]
 
 
-def database(data: Path) -> sqlite3.Connection:
-    return sqlite3.connect(data / "strongroom.db")
+@contextmanager
+def database(data: Path) -> Iterator[sqlite3.Connection]:
+    """The database of a stopped service, in the hands of who writes it."""
+    with closing(sqlite3.connect(data / "strongroom.db")) as connection, connection:
+        yield connection
 
 
 def copy_database(data: Path, to: Path) -> None:

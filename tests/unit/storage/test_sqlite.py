@@ -249,5 +249,7 @@ def test_an_index_that_does_not_fit_its_table_is_found(path: Path, storage: Sqli
         altered = bytearray(content)
         altered[place] = ord("2")
         path.write_bytes(altered)
+        damaged = SqliteStorage.open(path, ROW_KEY)
         with pytest.raises((StorageError, IntegrityError)):
-            SqliteStorage.open(path, ROW_KEY).load()
+            damaged.load()
+        damaged.close()

@@ -3,6 +3,7 @@
 import re
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -429,7 +430,7 @@ def test_an_audit_chain_removed_or_copied(storage: SqliteStorage, intruder: Intr
 
 def test_an_older_copy_of_the_whole_database(storage: SqliteStorage, path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
-    with sqlite3.connect(path) as source, sqlite3.connect(copy) as target:
+    with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
     source.close()
     target.close()
