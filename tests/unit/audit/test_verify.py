@@ -1,7 +1,7 @@
 import asyncio
 import shutil
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import msgspec
@@ -60,6 +60,14 @@ def offline(log: AuditLog) -> Callable[[], Report]:
 
 def kinds(report: Report) -> set[str]:
     return {finding.kind for finding in report.findings}
+
+
+@pytest.fixture
+def other(log: AuditLog, tmp_path: Path) -> Iterator[AuditLog]:
+    """The same log over another database."""
+    storage = SqliteStorage.create(tmp_path / "other.db", bytes(range(32)))
+    yield log._replace(storage=storage)
+    storage.close()
 
 
 def test_a_whole_log_is_sound(
@@ -437,10 +445,9 @@ def test_a_forged_segment_of_a_chain_of_ours_is_named(
 
 
 def test_a_chain_that_is_not_registered_is_not_believed(
-    log: AuditLog, chain_private_key: bytes, full: Callable[[], Report], tmp_path: Path
+    log: AuditLog, chain_private_key: bytes, full: Callable[[], Report], other: AuditLog
 ) -> None:
     """As one that accepts itself as lost: here it is made by the installation, for another database."""
-    other = log._replace(storage=new_storage(tmp_path / "other.db"))
     accepted = event(ROLLBACK_EVENT, RollbackDetails(1, 1, 9, [LostChain("node1.mine", 2, "00")]))
     directory = write_chain(other, lambda _: [(accepted, 0)], now=START)
     directory.rename(directory.with_name("node1.mine"))
@@ -448,9 +455,8 @@ def test_a_chain_that_is_not_registered_is_not_believed(
 
 
 def test_a_lost_chain_is_accepted_as_it_was(
-    log: AuditLog, chain_private_key: bytes, full: Callable[[], Report], tmp_path: Path
+    log: AuditLog, chain_private_key: bytes, full: Callable[[], Report], other: AuditLog
 ) -> None:
-    other = log._replace(storage=new_storage(tmp_path / "other.db"))
     directory = write_chain(other, lambda _: [(b"{}", 0)], now=START)
     assert kinds(full()) == {"unregistered"}
     lost = lost_chains(log.directory, log.installation, [], chain_private_key=chain_private_key)
@@ -499,7 +505,3 @@ def test_verification_needs_nothing_but_an_open_database(
     finally:
         storage.close()
     assert report.findings == []
-
-
-def new_storage(path: Path) -> SqliteStorage:
-    return SqliteStorage.create(path, bytes(range(32)))
