@@ -6,11 +6,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Protocol
 
-import msgspec
 import pytest
+from msgspec import structs
 
 from strongroom.errors import ConflictError, IntegrityError, RollbackError
+from strongroom.model.alias import Alias
+from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
+from strongroom.model.erasure import PendingErasure
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import AccessKey, Account
@@ -19,6 +22,7 @@ from strongroom.storage.contract import (
     AuditChain,
     Delete,
     Insert,
+    Keep,
     OutboxEntry,
     PendingRecord,
     Position,
@@ -91,7 +95,11 @@ EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
     (Account(ACCOUNT, 0.1), (ACCOUNT,)),
     (AccessKey("AKIAIOSFODNN7EXAMPLE", ACCOUNT, 2.0, b"sealed"), ("AKIAIOSFODNN7EXAMPLE",)),
     (kms_key(description='with "quotes",\x00 NUL, 🔑 and \r\n'), key_of(kms_key())),
+    (structs.replace(kms_key(), deletion_date=1_760_000_000.5), key_of(kms_key())),
     (MATERIAL, (ACCOUNT, REGION, kms_key().key_id, "ab" * 32)),
+    (Alias(ACCOUNT, REGION, "alias/a", kms_key().key_id, 1.5, 2.5), (ACCOUNT, REGION, "alias/a")),
+    (PendingErasure(ACCOUNT, REGION, kms_key().key_id, 3.5), (ACCOUNT, REGION, kms_key().key_id)),
+    (ClockReading("boot-1", 1_760_000_000.5, 12.25, 1_760_000_100.0), ("boot-1",)),
 ]
 
 
@@ -139,6 +147,16 @@ def test_replacing_and_deleting_need_the_number_that_was_decided_on(storage: Sto
     storage.commit([Delete(new, 2)], None)
     assert storage.find(KmsKey, key_of(old)) is None
     assert storage.load().records == []
+
+
+def test_keeping_a_record_needs_the_number_that_was_decided_on(storage: Storage) -> None:
+    storage.commit([Insert(kms_key(1))], None)
+    storage.commit([Keep(kms_key(1), 1), Insert(kms_key(2))], None)
+    assert storage.find(KmsKey, key_of(kms_key(1))) == (kms_key(1), 1)
+    for write in (Keep(kms_key(1), 2), Keep(kms_key(3), 1)):
+        with pytest.raises(ConflictError):
+            storage.commit([write, Insert(kms_key(4))], None)
+    assert storage.load().records == [Stored(kms_key(1), 1), Stored(kms_key(2), 2)]
 
 
 def test_a_conflict_undoes_the_whole_change(storage: Storage) -> None:
@@ -255,12 +273,57 @@ def test_many_threads_commit_without_a_gap(open_again: OpenAgain) -> None:
 
 def test_keys_are_listed_in_order_of_key_id(storage: Storage) -> None:
     keys = [kms_key(number) for number in range(1, 6)]
-    others = [kms_key(3, region="eu-west-1"), msgspec.structs.replace(kms_key(3), account="444455556666")]
+    others = [kms_key(3, region="eu-west-1"), structs.replace(kms_key(3), account="444455556666")]
     storage.commit([Insert(key) for key in [*reversed(keys), *others]], None)
     assert storage.list_keys(ACCOUNT, REGION, after="", limit=2) == keys[:2]
     assert storage.list_keys(ACCOUNT, REGION, after=keys[1].key_id, limit=100) == keys[2:]
     assert storage.list_keys(ACCOUNT, REGION, after=keys[-1].key_id, limit=100) == []
     assert storage.list_keys(ACCOUNT, "eu-west-2", after="", limit=100) == []
+
+
+def test_keys_are_counted_by_account_and_region(storage: Storage) -> None:
+    storage.commit([Insert(kms_key(1)), Insert(kms_key(2)), Insert(kms_key(3, region="eu-west-1"))], None)
+    assert storage.count_keys(ACCOUNT, REGION) == 2
+    assert storage.count_keys(ACCOUNT, "eu-west-1") == 1
+    assert storage.count_keys("999999999999", REGION) == 0
+
+
+def test_aliases_are_listed_in_order_of_name(storage: Storage) -> None:
+    first, second = kms_key(1).key_id, kms_key(2).key_id
+    names = {"alias/b": first, "alias/B": second, "alias/a/c": first, "alias/_": second, "alias/a": first}
+    storage.commit([Insert(Alias(ACCOUNT, REGION, name, key_id, 1.0, 1.0)) for name, key_id in names.items()], None)
+    storage.commit([Insert(Alias(ACCOUNT, "eu-west-1", "alias/0", first, 1.0, 1.0))], None)
+
+    def listed(after: str, limit: int, key_id: str | None = None) -> list[str]:
+        found = storage.list_aliases(ACCOUNT, REGION, after=after, limit=limit, key_id=key_id)
+        return [alias.name for alias in found]
+
+    assert listed("", 10) == ["alias/B", "alias/_", "alias/a", "alias/a/c", "alias/b"]
+    assert listed("alias/_", 2) == ["alias/a", "alias/a/c"]
+    assert listed("", 10, first) == ["alias/a", "alias/a/c", "alias/b"]
+    assert listed("alias/a", 1, first) == ["alias/a/c"]
+    assert listed("", 10, kms_key(3).key_id) == []
+
+
+def test_all_records_of_a_type(storage: Storage) -> None:
+    assert storage.find_all(Account) == []
+    storage.commit([Insert(Account("000000000001", 1.0)), Insert(kms_key())], None)
+    storage.commit([Insert(Account("000000000002", 2.0))], None)
+    assert sorted(storage.find_all(Account), key=lambda found: found[1]) == [
+        (Account("000000000001", 1.0), 1),
+        (Account("000000000002", 2.0), 2),
+    ]
+
+
+def test_erasing_changes_nothing_of_what_is_stored(open_again: OpenAgain) -> None:
+    ours, theirs = open_again(), open_again()
+    ours.commit([Insert(MATERIAL), Insert(kms_key(1))], None)
+    ours.commit([Delete(MATERIAL, 1)], None)
+    ours.erase()
+    assert theirs.load() == ours.load()
+    assert [stored.record for stored in theirs.load().records] == [kms_key(1)]
+    theirs.commit([Insert(kms_key(2))], None)
+    assert ours.find(KmsKey, key_of(kms_key(2))) is not None
 
 
 def test_the_outbox_keeps_a_record_until_it_is_chained(open_again: OpenAgain) -> None:

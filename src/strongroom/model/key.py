@@ -10,7 +10,8 @@ from strongroom.model import arn, key_states
 class KmsKey(Struct, frozen=True, dict=True):
     """A KMS key as stored. Times are seconds since the epoch; `tags` are (key, value) pairs in order of arrival.
 
-    `policy` and `description` are kept exactly as they came.
+    `policy` and `description` are kept exactly as they came. `deletion_date` is there in state PendingDeletion only:
+    from then on the key may be deleted.
     """
 
     account: str
@@ -27,6 +28,7 @@ class KmsKey(Struct, frozen=True, dict=True):
     current_material_id: str
     key_manager: str = "CUSTOMER"
     multi_region: bool = False
+    deletion_date: float | None = None
 
     @cached_property
     def arn(self) -> str:

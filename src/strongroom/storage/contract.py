@@ -8,19 +8,22 @@ ConflictError if another change came between.
 All methods block on disk and may be called from any thread, except `version`, which is for the event loop's thread.
 All raise StorageError when the database cannot be read or written, and IntegrityError, naming the row, when what
 they read was altered. All raise RollbackError when the database is not the one that was opened, is behind the newest
-change that this instance made or saw, or has another change in its place; `version`, `find` and `list_keys`, which
-every request may call, do not look for that.
+change that this instance made or saw, or has another change in its place; `version` and what reads single records
+or lists of them (`find…`, `list…`, `count…`), which requests call, do not look for that.
 """
 
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple, Protocol, TypeVar
 
+from strongroom.model.alias import Alias
+from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
+from strongroom.model.erasure import PendingErasure
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import AccessKey, Account
 
-Record = Installation | DomainKey | Account | AccessKey | KmsKey | KeyMaterial
+Record = Installation | DomainKey | Account | AccessKey | KmsKey | KeyMaterial | Alias | PendingErasure | ClockReading
 R = TypeVar("R", bound=Record)
 
 
@@ -58,7 +61,14 @@ class Delete(NamedTuple):
     number: int
 
 
-Write = Insert | Replace | Delete
+class Keep(NamedTuple):
+    """Write nothing, but conflict unless the record is still as change `number` wrote it."""
+
+    record: Record
+    number: int
+
+
+Write = Insert | Replace | Delete | Keep
 
 
 class Removed(NamedTuple):
@@ -154,10 +164,32 @@ class Storage(Protocol):
         """Read one record by primary key, verified, with its number."""
         ...
 
+    def find_all(self, kind: type[R]) -> list[tuple[R, int]]:
+        """Read every record of one type, verified, with their numbers: for types that have few."""
+        ...
+
     def list_keys(self, account: str, region: str, *, after: str, limit: int) -> list[KmsKey]:
         """KMS keys in order of key id, beginning after `after` (empty: from the start), at most `limit`.
 
         Each is verified; one that was taken out of the database is left out and not missed until the next `load`.
+        """
+        ...
+
+    def count_keys(self, account: str, region: str) -> int:
+        """How many KMS keys an account has in a Region. Nothing is verified."""
+        ...
+
+    def list_aliases(
+        self, account: str, region: str, *, after: str, limit: int, key_id: str | None = None
+    ) -> list[Alias]:
+        """Aliases (of one key, if it is named) in order of name, as `list_keys` lists keys."""
+        ...
+
+    def erase(self) -> None:
+        """Leave no byte of records that were deleted before this call in the files of the database.
+
+        Takes as long as it takes to copy the database, and holds up changes meanwhile. Raises StorageError if others
+        use the database so that it could not be done: call again later.
         """
         ...
 

@@ -92,9 +92,10 @@ def _code(key: bytes, label: str, *values: Cell) -> bytes:
 def row_mac(key: bytes, table: str, row: Row) -> bytes:
     """Code of a row: over its table, its columns' names, and its cells, the primary key's and `number` among them.
 
-    `mac` itself is left out.
+    `mac` itself is left out, and so are cells that are NULL: a migration that adds a column in which the rows that
+    are there have NULL leaves their codes valid.
     """
-    cells = {name: value for name, value in row.items() if name != "mac"}
+    cells = {name: value for name, value in row.items() if name != "mac" and value is not None}
     return _code(key, "strongroom row", table, " ".join(cells), *cells.values())
 
 

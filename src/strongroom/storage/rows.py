@@ -6,17 +6,19 @@ Nothing here is particular to one database system.
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple, assert_never
 
-from sqlalchemy import Connection, Select, Update, bindparam, delete, insert, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, delete, func, insert, select, update
 from sqlalchemy import Delete as DeleteStatement
 from sqlalchemy import Insert as InsertStatement
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from strongroom.errors import ConflictError
+from strongroom.model.alias import Alias
 from strongroom.model.key import KmsKey
-from strongroom.storage.contract import Delete, Insert, R, Removed, Replace, Stored, Write
+from strongroom.storage.contract import Delete, Insert, Keep, R, Removed, Replace, Stored, Write
 from strongroom.storage.proof import Entry, Numbers, RowName, altered, unauthentic
 from strongroom.storage.row_authentication import matches, row_mac
 from strongroom.storage.tables import (
+    ALIASES,
     KMS_KEYS,
     RECORD_TABLES,
     TABLES_BY_NAME,
@@ -65,6 +67,24 @@ _LIST_KEYS = (
 )
 
 
+_COUNT_KEYS = (
+    select(func.count())
+    .select_from(KMS_KEYS)
+    .where(KMS_KEYS.c.account == bindparam("account"), KMS_KEYS.c.region == bindparam("region"))
+)
+_LIST_ALIASES = (
+    select(ALIASES)
+    .where(
+        ALIASES.c.account == bindparam("account"),
+        ALIASES.c.region == bindparam("region"),
+        ALIASES.c.name > bindparam("after"),
+    )
+    .order_by(ALIASES.c.name)
+    .limit(bindparam("at_most"))
+)
+_LIST_ALIASES_OF_KEY = _LIST_ALIASES.where(ALIASES.c.target_key_id == bindparam("key_id"))
+
+
 def _bound(entry: RecordTable, key: Key) -> dict[str, str | int]:
     return {f"key_{name}": value for name, value in zip(entry.key, key, strict=True)}
 
@@ -102,6 +122,28 @@ def list_keys(
     return [_verified(row_key, KmsKey, row)[0] for row in connection.execute(_LIST_KEYS, bound)]
 
 
+def count_keys(connection: Connection, account: str, region: str) -> int:
+    """Count the KMS keys of an account in a Region. Nothing is verified."""
+    return int(connection.execute(_COUNT_KEYS, {"account": account, "region": region}).scalar_one())
+
+
+def list_aliases(
+    connection: Connection, row_key: bytes, account: str, region: str, *, after: str, limit: int, key_id: str | None
+) -> list[Alias]:
+    """Read up to `limit` aliases, of one key if it is named, in order of name. Raises IntegrityError."""
+    bound: dict[str, str | int] = {"account": account, "region": region, "after": after, "at_most": limit}
+    statement = _LIST_ALIASES
+    if key_id is not None:
+        bound["key_id"] = key_id
+        statement = _LIST_ALIASES_OF_KEY
+    return [_verified(row_key, Alias, row)[0] for row in connection.execute(statement, bound)]
+
+
+def find_all(connection: Connection, row_key: bytes, kind: type[R]) -> list[tuple[R, int]]:
+    """Read every record of one type, with their numbers. Raises IntegrityError."""
+    return [_verified(row_key, kind, row) for row in connection.execute(_STATEMENTS[kind].read_all)]
+
+
 def read_all(connection: Connection, row_key: bytes) -> tuple[list[Stored], Numbers, list[RowName]]:
     """Read every record.
 
@@ -124,10 +166,24 @@ def read_all(connection: Connection, row_key: bytes) -> tuple[list[Stored], Numb
 
 def write(connection: Connection, row_key: bytes, writes: Sequence[Write], number: int) -> list[Entry]:
     """Carry out the writes of change `number`. Returns its feed entries; raises ConflictError."""
-    return [_write_one(connection, row_key, one, number) for one in writes]
+    entries: list[Entry] = []
+    for one in writes:
+        if isinstance(one, Keep):
+            _check_kept(connection, one)
+        else:
+            entries.append(_write_one(connection, row_key, one, number))
+    return entries
 
 
-def _write_one(connection: Connection, row_key: bytes, one: Write, number: int) -> Entry:
+def _check_kept(connection: Connection, one: Keep) -> None:
+    entry = RECORD_TABLES[type(one.record)]
+    key = entry.key_of(to_row(one.record))
+    row = connection.execute(_STATEMENTS[type(one.record)].read, _bound(entry, key)).one_or_none()
+    if row is None or row.number != one.number:
+        raise ConflictError(f"{RowName(entry.name, key)} is not as change {one.number} wrote it")
+
+
+def _write_one(connection: Connection, row_key: bytes, one: Insert | Replace | Delete, number: int) -> Entry:
     kind = type(one.record)
     entry = RECORD_TABLES[kind]
     statements = _STATEMENTS[kind]

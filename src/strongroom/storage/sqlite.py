@@ -14,6 +14,7 @@ from pathlib import Path
 from sqlalchemy import Connection, Engine, select
 
 from strongroom.errors import RollbackError, StorageError
+from strongroom.model.alias import Alias
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.key import KmsKey
 from strongroom.storage import audit_rows, feed, rows, sqlite_file
@@ -213,10 +214,35 @@ class SqliteStorage:
         with self._reading_once() as connection:
             return rows.find(connection, self._row_key, kind, key)
 
+    def find_all(self, kind: type[R]) -> list[tuple[R, int]]:
+        """Read every record of one type; see `Storage`."""
+        with self._reading_once() as connection:
+            return rows.find_all(connection, self._row_key, kind)
+
     def list_keys(self, account: str, region: str, *, after: str, limit: int) -> list[KmsKey]:
         """KMS keys in order of key id; see `Storage`."""
         with self._reading_once() as connection:
             return rows.list_keys(connection, self._row_key, account, region, after=after, limit=limit)
+
+    def count_keys(self, account: str, region: str) -> int:
+        """How many KMS keys an account has in a Region; see `Storage`."""
+        with self._reading_once() as connection:
+            return rows.count_keys(connection, account, region)
+
+    def list_aliases(
+        self, account: str, region: str, *, after: str, limit: int, key_id: str | None = None
+    ) -> list[Alias]:
+        """Aliases in order of name; see `Storage`."""
+        with self._reading_once() as connection:
+            return rows.list_aliases(
+                connection, self._row_key, account, region, after=after, limit=limit, key_id=key_id
+            )
+
+    def erase(self) -> None:
+        """Write the database anew without what was deleted; see `Storage`."""
+        with sqlite_file.explained(self._file.path), self._write_lock:
+            self._file.refuse_another()
+            sqlite_file.write_anew(self._file)
 
     def register_chain(self, chain: AuditChain, *, chained: Sequence[int] = ()) -> None:
         """Insert or update a chain, and drop records from the outbox; see `Storage`."""

@@ -145,6 +145,23 @@ def writing(engine: Engine) -> Iterator[Connection]:
         yield connection
 
 
+def write_anew(file: DatabaseFile) -> None:
+    """Copy what is stored over the file and empty the write-ahead log, so that nothing deleted is left in either.
+
+    `secure_delete` alone is not enough: when rows move between pages their old copies stay where they were, and the
+    log keeps every page as it was. Raises StorageError if others keep the log in use.
+    """
+    connection = connect(file)
+    try:
+        connection.execute("PRAGMA temp_store = MEMORY")  # VACUUM's copy is written to no other file
+        connection.execute("VACUUM")
+        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+    finally:
+        connection.close()
+    if busy:
+        raise StorageError(f"{file.path}: the write-ahead log is in use; it could not be emptied")
+
+
 def create_file(path: Path) -> None:
     """Create an empty database that its owner alone may read. Raises StorageError if there is a file already."""
     try:

@@ -8,9 +8,12 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Double, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
 
+from strongroom.model.alias import Alias
+from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
+from strongroom.model.erasure import PendingErasure
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import AccessKey, Account
@@ -20,7 +23,7 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0001"
+REVISION: Final = "0002"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
@@ -34,8 +37,8 @@ def _number(name: str, *, key: bool = False) -> Column[int]:
     return Column(name, BigInteger, primary_key=key, nullable=False, autoincrement=False)
 
 
-def _time(name: str) -> Column[float]:
-    return Column(name, Double, nullable=False)
+def _time(name: str, *, nullable: bool = False) -> Column[float]:
+    return Column(name, Double, nullable=nullable)
 
 
 def _blob(name: str) -> Column[bytes]:
@@ -101,6 +104,7 @@ KMS_KEYS: Final = Table(
     _text("current_material_id"),
     _text("key_manager"),
     Column("multi_region", Boolean, nullable=False),
+    _time("deletion_date", nullable=True),
     _number("number"),
     _blob("mac"),
 )
@@ -117,6 +121,42 @@ KEY_MATERIALS: Final = Table(
     Column("domain_key_version", Integer, nullable=False),
     _blob("wrapped"),
     _time("created"),
+    _number("number"),
+    _blob("mac"),
+)
+
+ALIASES: Final = Table(
+    "aliases",
+    METADATA,
+    _text("account", key=True),
+    _text("region", key=True),
+    _text("name", key=True),
+    _text("target_key_id"),
+    _time("created"),
+    _time("last_updated"),
+    _number("number"),
+    _blob("mac"),
+    Index("aliases_by_key", "account", "region", "target_key_id"),
+)
+
+PENDING_ERASURES: Final = Table(
+    "pending_erasures",
+    METADATA,
+    _text("account", key=True),
+    _text("region", key=True),
+    _text("key_id", key=True),
+    _time("deleted"),
+    _number("number"),
+    _blob("mac"),
+)
+
+CLOCK_READINGS: Final = Table(
+    "clock_readings",
+    METADATA,
+    _text("boot_id", key=True),
+    _time("wall"),
+    _time("boot"),
+    _time("latest"),
     _number("number"),
     _blob("mac"),
 )
@@ -176,13 +216,14 @@ AUDIT_CHAINS: Final = Table(
 
 
 class RecordTable(NamedTuple):
-    """The table of a record type, its columns' names, and those of its primary key."""
+    """The table of a record type, and the names of its columns, of its primary key's, and of those that hold times."""
 
     kind: type[Record]
     table: Table
     name: str
     columns: tuple[str, ...]
     key: tuple[str, ...]
+    times: frozenset[str]
 
     def key_of(self, row: Row) -> Key:
         """Primary key of a row. Only a verified row is sure to hold what the types say."""
@@ -200,7 +241,8 @@ def column_names(table: Table) -> tuple[str, ...]:
 
 def _record_table(kind: type[Record], table: Table) -> RecordTable:
     key = tuple(str(column.name) for column in table.primary_key)
-    return RecordTable(kind, table, str(table.name), column_names(table), key)
+    times = frozenset(str(column.name) for column in table.columns if isinstance(column.type, Double))
+    return RecordTable(kind, table, str(table.name), column_names(table), key, times)
 
 
 RECORD_TABLES: Final[dict[type, RecordTable]] = {
@@ -210,6 +252,9 @@ RECORD_TABLES: Final[dict[type, RecordTable]] = {
     AccessKey: _record_table(AccessKey, ACCESS_KEYS),
     KmsKey: _record_table(KmsKey, KMS_KEYS),
     KeyMaterial: _record_table(KeyMaterial, KEY_MATERIALS),
+    Alias: _record_table(Alias, ALIASES),
+    PendingErasure: _record_table(PendingErasure, PENDING_ERASURES),
+    ClockReading: _record_table(ClockReading, CLOCK_READINGS),
 }
 """Record type -> its table."""
 
@@ -221,10 +266,17 @@ _TAGS: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 def to_row(record: Record) -> dict[str, Cell]:
     """The cells of a record, without `number` and `mac`."""
     row: dict[str, Cell] = dict(zip(record.__struct_fields__, msgspec.structs.astuple(record), strict=True))
-    row["created"] = float(record.created)
+    for name in RECORD_TABLES[type(record)].times:
+        row[name] = _float(row[name])
     if isinstance(record, KmsKey):
         row["tags"] = msgspec.json.encode(record.tags).decode()
     return row
+
+
+def _float(time: Cell) -> float | None:
+    # A time given as an integer must have the code of the float that the database returns.
+    assert time is None or isinstance(time, int | float), "a record's times are numbers"
+    return None if time is None else float(time)
 
 
 def from_row(kind: type[R], row: Row) -> R:

@@ -69,6 +69,12 @@ def test_the_row_code_is_the_documented_one() -> None:
     assert row_mac(KEY, "accounts", row) == hmac.new(KEY, message, hashlib.sha256).digest()
 
 
+def test_a_cell_that_is_null_is_not_covered_and_one_that_was_nulled_is() -> None:
+    row: dict[str, Cell] = {"a": "x", "b": "y"}
+    assert row_mac(KEY, "accounts", row | {"added": None}) == row_mac(KEY, "accounts", row)
+    assert row_mac(KEY, "accounts", row | {"b": None}) != row_mac(KEY, "accounts", row)
+
+
 @pytest.mark.parametrize(
     ("table", "row"),
     [

@@ -1,10 +1,12 @@
 """The SQLite file: who may read it, what happens when it is damaged, full or locked, and other processes."""
 
+import hashlib
 import sqlite3
 import stat
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -92,6 +94,35 @@ def test_deleted_bytes_leave_the_database_file(storage: SqliteStorage, path: Pat
     storage.commit([Delete(DomainKey("rows", 1, 1.0, secret), 1)], None)
     checkpoint(path)
     assert secret not in path.read_bytes()
+
+
+def test_erasing_leaves_no_copy_of_deleted_rows_in_any_file(storage: SqliteStorage, path: Path) -> None:
+    """Rows move between pages when their neighbors go: their old copies must go too."""
+    keys = [DomainKey(f"{number * 7919 % 1000:04}", 1, 1.0, secret_of(number)) for number in range(300)]
+    for key in keys:
+        storage.commit([Insert(key)], None)
+    for number, key in enumerate(keys, start=1):
+        if number % 10:
+            storage.commit([Delete(key, number)], None)
+    storage.erase()
+    held = b"".join(file.read_bytes() for file in path.parent.iterdir())
+    present = [secret_of(number) in held for number in range(300)]
+    assert present == [(number + 1) % 10 == 0 for number in range(300)]
+
+
+def test_erasing_waits_for_those_who_read(storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.1)
+    storage.commit([Insert(DomainKey("rows", 1, 1.0, b"wrapped"))], None)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT * FROM feed").fetchall()
+        fails(storage.erase, "the write-ahead log is in use; it could not be emptied")
+    storage.erase()
+    assert not Path(f"{path}-wal").exists() or Path(f"{path}-wal").stat().st_size == 0
+
+
+def secret_of(number: int) -> bytes:
+    return hashlib.sha256(b"%d" % number).digest() * 2
 
 
 def checkpoint(path: Path) -> None:

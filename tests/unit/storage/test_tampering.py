@@ -10,7 +10,10 @@ from typing import Any
 import pytest
 
 from strongroom.errors import IntegrityError, RollbackError
+from strongroom.model.alias import Alias
+from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
+from strongroom.model.erasure import PendingErasure
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import AccessKey, Account
@@ -38,9 +41,12 @@ def records(version: int) -> list[Record]:
             AccessKey(f"AKIA{number:016d}", ACCOUNT, time, b"sealed %d" % number),
             KmsKey(
                 ACCOUNT, REGION, key_id, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
-                f"number {number}", "{}", (("a", "b"),), time, "ab" * 32,
+                f"number {number}", "{}", (("a", "b"),), time, "ab" * 32, deletion_date=time,
             ),
             KeyMaterial(ACCOUNT, REGION, key_id, "ab" * 32, number, "software", 1, b"wrapped %d" % number, time),
+            Alias(ACCOUNT, REGION, f"alias/{number}", key_id, 1.0, time),
+            PendingErasure(ACCOUNT, REGION, key_id, time),
+            ClockReading(f"boot-{number}", 1.0, 2.0, time),
         ]  # fmt: skip
     return both
 
@@ -52,6 +58,9 @@ FIRST = {
     "access_keys": "AKIA0000000000000001",
     "kms_keys": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab",
     "key_materials": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab/{'ab' * 32}",
+    "aliases": f"{ACCOUNT}/{REGION}/alias/1",
+    "pending_erasures": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab",
+    "clock_readings": "boot-1",
 }
 """Table -> the name of its first row."""
 TABLES = list(FIRST)
@@ -185,7 +194,7 @@ def test_a_row_copied_to_another_key(storage: SqliteStorage, intruder: Intruder,
     row = intruder.rows(table)[0]
     copy = 77 if column == "version" else "copy"
     intruder.put(table, row | {column: copy})
-    name = "/".join([*FIRST[table].split("/")[:-1], str(copy)])
+    name = FIRST[table].removesuffix(str(row[column])) + str(copy)
     refused(storage.load, f"{table} row {name}: its authentication code does not match")
 
 
@@ -226,8 +235,8 @@ def test_a_change_made_on_a_row_put_back_from_before(storage: SqliteStorage, int
 
 def test_faults_beyond_the_fifth_are_counted(storage: SqliteStorage, intruder: Intruder) -> None:
     for table in TABLES:
-        intruder.run(f"UPDATE {table} SET created = 9")
-    with pytest.raises(IntegrityError, match=r"; and 7 more\Z") as failure:
+        intruder.run(f"UPDATE {table} SET number = 9")
+    with pytest.raises(IntegrityError, match=r"; and 13 more\Z") as failure:
         storage.load()
     assert str(failure.value).count("does not match") == 5
 
