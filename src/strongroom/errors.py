@@ -128,6 +128,12 @@ class AccessDenied(RequestError):
     code = "AccessDeniedException"
 
 
+class AlreadyExists(RequestError):
+    """The resource is there already."""
+
+    code = "AlreadyExistsException"
+
+
 class CustomKeyStoreNotFound(RequestError):
     """No such custom key store."""
 
@@ -150,6 +156,18 @@ class IncorrectKey(RequestError):
     """The ciphertext was made under another KMS key than the request names."""
 
     code = "IncorrectKeyException"
+
+
+class InvalidAliasName(RequestError):
+    """The name of an alias has characters that an alias cannot have."""
+
+    code = "InvalidAliasNameException"
+
+
+class InvalidArn(RequestError):
+    """The ARN is not one that this operation takes."""
+
+    code = "InvalidArnException"
 
 
 class InvalidCiphertext(RequestError):
@@ -186,6 +204,12 @@ class MalformedPolicyDocument(RequestError):
     """A policy is not syntactically or semantically correct."""
 
     code = "MalformedPolicyDocumentException"
+
+
+class NotAuthorized(RequestError):
+    """What the caller names is reserved for AWS itself."""
+
+    code = "NotAuthorizedException"
 
 
 class NotFound(RequestError):

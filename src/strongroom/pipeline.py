@@ -137,14 +137,17 @@ class Pipeline:
 
     def _authorize(self, event: Event, operation: Operation, call: Call, declared: Sequence[targets.Target]) -> None:
         """Steps 8 to 11. Leaves the keys found and authorized in the event."""
-        event.found, event.keys = (), ()
+        event.found, event.keys, event.aliases = (), (), ()
         for target in declared:
-            if isinstance(target, targets.AccountTarget):
-                targets.authorize_in_account(target, call.principal)
-                continue
-            found = targets.find(target, call.snapshot, call.principal, call.region)
-            event.found += (found.entry.key,)
-            event.keys += (targets.authorize(target, found, call.principal, operation.name),)
+            match target:
+                case targets.AccountTarget():
+                    targets.authorize_in_account(target, call.principal)
+                case targets.AliasTarget():
+                    event.aliases += (targets.authorize_named_alias(target, call.principal, call.region),)
+                case targets.KeyTarget():
+                    found = targets.find(target, call.snapshot, call.principal, call.region)
+                    event.found += (found.entry.key,)
+                    event.keys += (targets.authorize(target, found, call.principal, operation.name),)
 
     async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""

@@ -8,24 +8,36 @@ every server process agrees at once.
 import asyncio
 from collections.abc import Callable
 from functools import cached_property
+from typing import Generic, NamedTuple, TypeVar
 
 from msgspec import Raw, Struct, structs
 
 from strongroom.audit.record import root_identity
 from strongroom.authorization.policy import NO_POLICY, KeyPolicy, compile_policy
 from strongroom.errors import IntegrityError, MalformedPolicyDocument
+from strongroom.model.alias import Alias
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
 from strongroom.model.principal import AccessKey, Principal, root_user
 from strongroom.storage.contract import Changes, Contents, Position, Removed, Storage, Stored
 
+T = TypeVar("T")
+
+
+class Numbered(NamedTuple, Generic[T]):
+    """A record and the number of the change that wrote it."""
+
+    record: T
+    number: int
+
 
 class KeyEntry(Struct, frozen=True, dict=True):
-    """A KMS key with the number of the change that wrote it, and its key materials by material id."""
+    """A KMS key with the number of the change that wrote it, its key materials by material id, and its aliases."""
 
     key: KmsKey
     number: int
-    materials: dict[str, KeyMaterial]
+    materials: dict[str, Numbered[KeyMaterial]]
+    aliases: frozenset[str] = frozenset()
 
     @cached_property
     def policy(self) -> KeyPolicy:
@@ -48,16 +60,25 @@ class Credential(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """The state at one position. Key entries by (region, account, key id); materials by (region, material id)."""
+    """The state at one position.
+
+    Key entries by (region, account, key id), aliases by (region, account, name), the keys of materials by
+    (region, material id), credentials by access key id.
+    """
 
     position: Position
     keys: dict[tuple[str, str, str], KeyEntry]
+    aliases: dict[tuple[str, str, str], Numbered[Alias]]
     materials: dict[tuple[str, str], tuple[str, str, str]]
     credentials: dict[str, Credential]
 
     def find_key(self, reference: KeyReference) -> KeyEntry | None:
-        """The key that a reference means, or None. No aliases exist yet."""
-        return self.keys.get((reference.region, reference.account, reference.name))
+        """The key that a reference means, by its id or through an alias, or None."""
+        region, account, _ = reference
+        if not reference.is_alias:
+            return self.keys.get(reference)
+        alias = self.aliases.get(reference)
+        return None if alias is None else self.keys.get((region, account, alias.record.target_key_id))
 
     def find_key_of_material(self, region: str, material_id: str) -> KeyEntry | None:
         """The key in this Region that a ciphertext's key material belongs to, or None."""
@@ -114,13 +135,14 @@ class LiveSnapshot:
             self._snapshot = self._with_changes(changes)
 
     def _from_contents(self, contents: Contents) -> Snapshot:
-        empty = Snapshot(contents.position, {}, {}, {})
+        empty = Snapshot(contents.position, {}, {}, {}, {})
         return self._applied(empty, contents.position, contents.records, [])
 
     def _with_changes(self, changes: Changes) -> Snapshot:
         copy = structs.replace(
             self._snapshot,
             keys=dict(self._snapshot.keys),
+            aliases=dict(self._snapshot.aliases),
             materials=dict(self._snapshot.materials),
             credentials=dict(self._snapshot.credentials),
         )
@@ -136,12 +158,14 @@ class LiveSnapshot:
         for stored in written:
             match stored.record:
                 case KeyMaterial():
-                    _put_material(snapshot, stored.record)
+                    _put_material(snapshot, stored.record, stored.number)
+                case Alias():
+                    _put_alias(snapshot, stored.record, stored.number)
                 case AccessKey():
                     principal = root_user(stored.record.account, stored.record.access_key_id)
                     credential = Credential(principal, root_identity(principal), self._open_secret(stored.record))
                     snapshot.credentials[stored.record.access_key_id] = credential
-                case _:  # accounts, domain keys and the installation are not asked for by requests
+                case _:  # no request asks for the others
                     pass
         for gone in removed:
             self._remove(snapshot, gone)
@@ -150,6 +174,11 @@ class LiveSnapshot:
     def _remove(self, snapshot: Snapshot, gone: Removed) -> None:
         if gone.kind is AccessKey:
             snapshot.credentials.pop(str(gone.key[0]), None)
+        elif gone.kind is Alias:
+            account, region, name = map(str, gone.key)
+            alias = snapshot.aliases.pop((region, account, name), None)
+            if alias is not None:
+                _take_alias_from_key(snapshot, alias.record)
         elif gone.kind is KmsKey:
             account, region, key_id = map(str, gone.key)
             snapshot.keys.pop((region, account, key_id), None)
@@ -166,14 +195,36 @@ class LiveSnapshot:
 def _put_key(snapshot: Snapshot, key: KmsKey, number: int) -> None:
     identity = (key.region, key.account, key.key_id)
     before = snapshot.keys.get(identity)
-    snapshot.keys[identity] = KeyEntry(key, number, {} if before is None else before.materials)
+    if before is None:
+        snapshot.keys[identity] = KeyEntry(key, number, {})
+    else:
+        snapshot.keys[identity] = KeyEntry(key, number, before.materials, before.aliases)
 
 
-def _put_material(snapshot: Snapshot, material: KeyMaterial) -> None:
+def _put_material(snapshot: Snapshot, material: KeyMaterial, number: int) -> None:
     identity = (material.region, material.account, material.key_id)
     entry = snapshot.keys.get(identity)
     if entry is None:
         raise IntegrityError(f"key material {material.material_id} belongs to no key")
-    materials = {**entry.materials, material.material_id: material}
+    materials = {**entry.materials, material.material_id: Numbered(material, number)}
     snapshot.keys[identity] = structs.replace(entry, materials=materials)
     snapshot.materials[material.region, material.material_id] = identity
+
+
+def _put_alias(snapshot: Snapshot, alias: Alias, number: int) -> None:
+    before = snapshot.aliases.get((alias.region, alias.account, alias.name))
+    if before is not None:
+        _take_alias_from_key(snapshot, before.record)
+    identity = (alias.region, alias.account, alias.target_key_id)
+    entry = snapshot.keys.get(identity)
+    if entry is None:
+        raise IntegrityError(f"{alias.arn} stands for no key")
+    snapshot.aliases[alias.region, alias.account, alias.name] = Numbered(alias, number)
+    snapshot.keys[identity] = structs.replace(entry, aliases=entry.aliases | {alias.name})
+
+
+def _take_alias_from_key(snapshot: Snapshot, alias: Alias) -> None:
+    identity = (alias.region, alias.account, alias.target_key_id)
+    entry = snapshot.keys.get(identity)
+    if entry is not None:
+        snapshot.keys[identity] = structs.replace(entry, aliases=entry.aliases - {alias.name})

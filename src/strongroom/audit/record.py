@@ -28,6 +28,8 @@ MAX_HOST = 255
 MAX_ADDITIONAL_DATA = 28 * 1024
 """Bytes of additionalEventData; more is replaced by the omission marker."""
 
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+
 T = TypeVar("T")
 Loggable = Mapping[str, object] | Struct | Raw
 """A JSON object made of what may be logged."""
@@ -149,6 +151,15 @@ def recorded_tls(tls: TlsDetails | None, host: str | None) -> RecordedTls | Unse
 def utc_time(seconds: int) -> str:
     """Return whole seconds since the epoch as `2026-01-01T00:00:00Z`. Kept: it changes once a second."""
     return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def shown_time(seconds: float) -> str:
+    """Return a time as CloudTrail copies one from a response: `Jan 5, 2026, 10:38:27 PM`, in UTC."""
+    moment = time.gmtime(seconds)
+    hour = moment.tm_hour % 12 or 12
+    half = "AM" if moment.tm_hour < 12 else "PM"  # noqa: PLR2004 — noon
+    clock = f"{hour}:{moment.tm_min:02}:{moment.tm_sec:02} {half}"
+    return f"{_MONTHS[moment.tm_mon - 1]} {moment.tm_mday}, {moment.tm_year}, {clock}"
 
 
 def _with_short_texts(record: CloudTrailRecord) -> CloudTrailRecord:

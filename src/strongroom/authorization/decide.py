@@ -9,7 +9,8 @@ Steps, for a key:
    A root user has its account's leave.
 5. Otherwise: refused. A foreign principal is not told whether the key exists.
 
-For what has no key (CreateKey, ListKeys, GenerateRandom): IAM policies of the caller's account alone decide.
+For what has no key (CreateKey, ListKeys, GenerateRandom), and for aliases: IAM policies of the caller's account alone
+decide. An alias has no policy of its own, and it is always the caller's account's.
 """
 
 from msgspec import Struct
@@ -72,9 +73,18 @@ def authorize_key(
 
 def authorize_account(principal: Principal, action: str) -> None:
     """Decide on an action that concerns no key, or raise AccessDenied."""
+    _authorize_by_identity(principal, action, "*")
+
+
+def authorize_alias(principal: Principal, action: str, alias_arn: str) -> None:
+    """Decide on an action on an alias, or raise AccessDenied."""
+    _authorize_by_identity(principal, action, alias_arn)
+
+
+def _authorize_by_identity(principal: Principal, action: str, resource: str) -> None:
     if not principal.is_root_user:
         raise AccessDenied(
-            f"User: {principal.arn} is not authorized to perform: {action} on resource: * "
+            f"User: {principal.arn} is not authorized to perform: {action} on resource: {resource} "
             f"because no identity-based policy allows the {action} action"
         )
 

@@ -37,13 +37,36 @@ _USE: dict[str, _Refusal | None] = {
     UPDATING: None,
 }
 _ALWAYS: dict[str, _Refusal | None] = dict.fromkeys(_USE)
+_UNLESS_PENDING_DELETION = _ALWAYS | {PENDING_DELETION: _invalid("pending deletion")}
+_ENABLING = _UNLESS_PENDING_DELETION | {
+    PENDING_IMPORT: _invalid("pending import"),
+    CREATING: _invalid("creating"),
+    UPDATING: _invalid("updating"),
+}
+_SCHEDULING = _UNLESS_PENDING_DELETION | {UPDATING: _invalid("updating")}
+_CANCELING = dict.fromkeys(_USE, _invalid("not pending deletion")) | {PENDING_DELETION: None}
 
 KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
+    "CancelKeyDeletion": _CANCELING,
+    "CreateAlias": _UNLESS_PENDING_DELETION,
     "Decrypt": _USE,
+    "DeleteAlias": _ALWAYS,
     "DescribeKey": _ALWAYS,
+    "DisableKey": _ENABLING,
+    "EnableKey": _ENABLING,
     "Encrypt": _USE,
     "GenerateDataKey": _USE,
     "GenerateDataKeyWithoutPlaintext": _USE,
+    "GetKeyPolicy": _ALWAYS,
+    "ListKeyPolicies": _ALWAYS,
+    "ListResourceTags": _ALWAYS,
+    "PutKeyPolicy": _ALWAYS,
+    "ReEncrypt": _USE,
+    "ScheduleKeyDeletion": _SCHEDULING,
+    "TagResource": _UNLESS_PENDING_DELETION,
+    "UntagResource": _UNLESS_PENDING_DELETION,
+    "UpdateAlias": _UNLESS_PENDING_DELETION,
+    "UpdateKeyDescription": _UNLESS_PENDING_DELETION,
 }
 """Operation -> key state -> None where allowed, else what makes the error from the key's ARN."""
 

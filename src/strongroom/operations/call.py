@@ -3,15 +3,15 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from strongroom.authorization.decide import AuthorizedKey
-from strongroom.errors import KeyUnavailable
+from strongroom.errors import IntegrityError, KeyUnavailable, NotFound
 from strongroom.keystores.contract import KeyStore, SymmetricKey
 from strongroom.model.key import KmsKey
 from strongroom.model.principal import Principal
 from strongroom.snapshot import Snapshot
-from strongroom.storage.contract import Storage, Write
+from strongroom.storage.contract import Keep, Replace, Storage, Write
 
 
 class Call(Struct, frozen=True):
@@ -40,7 +40,32 @@ class Call(Struct, frozen=True):
         material = entry.materials.get(authorized.material_id)
         if material is None:
             raise KeyUnavailable(f"The key material of {key.arn} is not available.")
-        return self.key_store.open_symmetric(material)
+        return self.key_store.open_symmetric(material.record)
+
+    def read(self, authorized: AuthorizedKey) -> KmsKey:
+        """The key as storage has it now: what is told of it is what anyone wrote. Blocks on the disk.
+
+        Raises NotFound if it was deleted meanwhile, IntegrityError if its row was put back from before.
+        """
+        key = authorized.key
+        found = self.storage.find(KmsKey, (key.account, key.region, key.key_id))
+        if found is None:
+            raise NotFound(f"Key '{key.arn}' does not exist")
+        if found[1] < self._number(key):
+            raise IntegrityError(f"the row of {key.arn} was put back from before")
+        return found[0]
+
+    def replace(self, authorized: AuthorizedKey, **members: object) -> Replace:
+        """The write that gives a key other `members`, decided on the key as it was authorized."""
+        key = authorized.key
+        return Replace(structs.replace(key, **members), self._number(key))
+
+    def keep(self, authorized: AuthorizedKey) -> Keep:
+        """The write that changes nothing, and conflicts unless the key is still as it was authorized."""
+        return Keep(authorized.key, self._number(authorized.key))
+
+    def _number(self, key: KmsKey) -> int:
+        return self.snapshot.keys[key.region, key.account, key.key_id].number
 
 
 class Change(NamedTuple):

@@ -15,6 +15,9 @@ from strongroom.operations.registry import Operation
 _RECORDED_CODES: dict[type[RequestError], str] = {AccessDenied: "AccessDenied"}
 """Error class -> errorCode, where CloudTrail's is not AWS's error code."""
 
+_RE_ENCRYPTED = ("sourceKeyMaterialId", "destinationKeyMaterialId")
+"""What ReEncrypt's two keys are called in additionalEventData."""
+
 _MAX_EVENT_NAME = 64
 """Characters of an operation name that a stranger sent; the longest real one has 35."""
 
@@ -22,7 +25,7 @@ _MAX_EVENT_NAME = 64
 class Event(Struct):
     """One request while it runs, and what its record will say. `now` is when it arrived, in seconds since the epoch.
 
-    `request` is set once the body was read, `found` and `keys` as they are found and authorized.
+    `request` is set once the body was read, `found`, `keys` and `aliases` (ARNs) as they are found and authorized.
     """
 
     incoming: Incoming
@@ -32,6 +35,7 @@ class Event(Struct):
     request: Struct | None = None
     found: tuple[KmsKey, ...] = ()
     keys: tuple[AuthorizedKey, ...] = ()
+    aliases: tuple[str, ...] = ()
 
 
 def new_event(incoming: Incoming, now: float) -> Event:
@@ -63,12 +67,12 @@ def record_of_call(
             error_code=UNSET if error is None else _code(error),
             error_message=UNSET if error is None or error.message is None else error.message,
             request_parameters=None if request is None else operation.logged(request, event.keys),
-            response_elements=_response_elements(operation, outcome),
+            response_elements=_response_elements(operation, event.keys, outcome),
             additional_event_data=_additional(event.keys) if operation.uses_material and error is None else UNSET,
             request_id=event.request_id,
             event_id=event.event_id,
             read_only=operation.read_only,
-            resources=_resources(event.found, account),
+            resources=_resources(event, account),
             recipient_account_id=account,
             tls_details=recorded_tls(incoming.tls, incoming.header(b"host")) if incoming.tls else UNSET,
         )
@@ -97,19 +101,29 @@ def _code(error: RequestError) -> str:
     return _RECORDED_CODES.get(type(error), error.code)
 
 
-def _response_elements(operation: Operation, outcome: Struct | RequestError | None) -> dict[str, object] | None:
-    if operation.logged_response is None or outcome is None or isinstance(outcome, RequestError):
+def _response_elements(
+    operation: Operation, keys: Sequence[AuthorizedKey], outcome: Struct | RequestError | None
+) -> dict[str, object] | None:
+    if operation.logged_response is None or isinstance(outcome, RequestError):
         return None
-    return operation.logged_response(outcome)
+    return operation.logged_response(outcome, keys)
 
 
 def _additional(keys: Sequence[AuthorizedKey]) -> dict[str, object] | UnsetType:
+    if len(keys) == len(_RE_ENCRYPTED):
+        return {name: key.material_id for name, key in zip(_RE_ENCRYPTED, keys, strict=True)}
     return {"keyMaterialId": keys[0].material_id} if keys else UNSET
 
 
-def _resources(found: Sequence[KmsKey], account: str) -> tuple[Resource, ...]:
-    """The keys of the caller's own account that were found, whether or not the caller may use them."""
-    return tuple(Resource(key.account, "AWS::KMS::Key", key.arn) for key in found if key.account == account)
+def _resources(event: Event, account: str) -> tuple[Resource, ...]:
+    """The keys of the caller's own account, whether or not the caller may use them; others that may be used; aliases.
+
+    A key that stands twice in a request (ReEncrypt) is told once. AWS gives aliases the type of a key.
+    """
+    usable = {key.key.arn for key in event.keys}
+    told = {key.arn: key.account for key in event.found if key.account == account or key.arn in usable}
+    told |= dict.fromkeys(event.aliases, account)
+    return tuple(Resource(owner, "AWS::KMS::Key", arn) for arn, owner in told.items())
 
 
 def _two_uuids() -> tuple[str, str]:

@@ -24,6 +24,11 @@ def members(*names: str) -> Logged:
     return logged
 
 
+def key_arn(_response: Struct | None, keys: Sequence[AuthorizedKey]) -> dict[str, object]:
+    """Log the ARN of the key that was changed, as AWS does although the operation answers nothing."""
+    return {"keyId": keys[-1].key.arn}
+
+
 def lower_camel(name: str) -> str:
     """`key_id` as CloudTrail spells it: `keyId`."""
     first, *rest = name.split("_")

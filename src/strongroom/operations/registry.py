@@ -12,8 +12,8 @@ from msgspec import Struct
 from strongroom.errors import UnknownOperation
 from strongroom.messages import kms
 from strongroom.messages.declaration import OperationMessages
-from strongroom.operations.kms import data_keys, encryption, keys, random_bytes
-from strongroom.operations.logged import Logged, members
+from strongroom.operations.kms import aliases, data_keys, deletion, encryption, keys, policies, random_bytes, tags
+from strongroom.operations.logged import Logged, key_arn, members
 from strongroom.operations.targets import Target
 
 
@@ -23,7 +23,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     `targets` is a pure function of the request (and checks its parameters: step 7). Exactly one of `run` (returns the
     response) and `change` (returns a Change to commit) is there, or neither if the operation is not built.
     `reads_storage` and `change` keep it off the event loop. `uses_material`: the record names the key material.
-    `logged` says which members of the request the audit record shows, `logged_response` which of the response.
+    `logged` says which members of the request the audit record shows, `logged_response` which of the response (it is
+    given the keys too).
     """
 
     name: str
@@ -53,6 +54,22 @@ MESSAGES = {"kms": kms.OPERATIONS}
 
 _BUILT = (
     Operation(
+        name="CancelKeyDeletion",
+        read_only=False,
+        targets=deletion.cancel_key_deletion_targets,
+        change=deletion.cancel_key_deletion,
+        logged=members("key_id"),
+        logged_response=key_arn,
+    ),
+    Operation(
+        name="CreateAlias",
+        read_only=False,
+        targets=aliases.create_alias_targets,
+        change=aliases.create_alias,
+        logged=members("alias_name", "target_key_id"),
+        logged_response=key_arn,
+    ),
+    Operation(
         name="CreateKey",
         read_only=False,
         targets=keys.create_key_targets,
@@ -68,11 +85,35 @@ _BUILT = (
         logged=encryption.logged_decrypt,
     ),
     Operation(
+        name="DeleteAlias",
+        read_only=False,
+        targets=aliases.delete_alias_targets,
+        change=aliases.delete_alias,
+        logged=members("alias_name"),
+        logged_response=key_arn,
+    ),
+    Operation(
         name="DescribeKey",
         targets=keys.describe_key_targets,
         run=keys.describe_key,
         reads_storage=True,
         logged=members("key_id"),
+    ),
+    Operation(
+        name="DisableKey",
+        read_only=False,
+        targets=keys.disable_key_targets,
+        change=keys.disable_key,
+        logged=members("key_id"),
+        logged_response=key_arn,
+    ),
+    Operation(
+        name="EnableKey",
+        read_only=False,
+        targets=keys.enable_key_targets,
+        change=keys.enable_key,
+        logged=members("key_id"),
+        logged_response=key_arn,
     ),
     Operation(
         name="Encrypt",
@@ -102,20 +143,101 @@ _BUILT = (
         logged=members("number_of_bytes", "custom_key_store_id"),
     ),
     Operation(
+        name="GetKeyPolicy",
+        targets=policies.get_key_policy_targets,
+        run=policies.get_key_policy,
+        reads_storage=True,
+        logged=members("key_id", "policy_name"),
+    ),
+    Operation(
+        name="ListAliases",
+        targets=aliases.list_aliases_targets,
+        run=aliases.list_aliases,
+        reads_storage=True,
+        logged=members("key_id", "limit", "marker"),
+    ),
+    Operation(
+        name="ListKeyPolicies",
+        targets=policies.list_key_policies_targets,
+        run=policies.list_key_policies,
+        logged=members("key_id", "limit", "marker"),
+    ),
+    Operation(
         name="ListKeys",
         targets=keys.list_keys_targets,
         run=keys.list_keys,
         reads_storage=True,
         logged=members("limit", "marker", "resource_owners"),
     ),
+    Operation(
+        name="ListResourceTags",
+        targets=tags.list_resource_tags_targets,
+        run=tags.list_resource_tags,
+        reads_storage=True,
+        logged=members("key_id", "limit", "marker"),
+    ),
+    Operation(
+        name="PutKeyPolicy",
+        read_only=False,
+        targets=policies.put_key_policy_targets,
+        change=policies.put_key_policy,
+        logged=members("key_id", "policy_name", "policy", "bypass_policy_lockout_safety_check"),
+        logged_response=key_arn,
+    ),
+    Operation(
+        name="ReEncrypt",
+        targets=encryption.re_encrypt_targets,
+        run=encryption.re_encrypt,
+        uses_material=True,
+        logged=encryption.logged_re_encrypt,
+    ),
+    Operation(
+        name="ScheduleKeyDeletion",
+        read_only=False,
+        targets=deletion.schedule_key_deletion_targets,
+        change=deletion.schedule_key_deletion,
+        logged=members("key_id", "pending_window_in_days"),
+        logged_response=deletion.logged_scheduled_deletion,
+    ),
+    Operation(
+        name="TagResource",
+        read_only=False,
+        targets=tags.tag_resource_targets,
+        change=tags.tag_resource,
+        logged=tags.logged_tag_resource,
+        logged_response=key_arn,
+    ),
+    Operation(
+        name="UntagResource",
+        read_only=False,
+        targets=tags.untag_resource_targets,
+        change=tags.untag_resource,
+        logged=members("key_id", "tag_keys"),
+        logged_response=key_arn,
+    ),
+    Operation(
+        name="UpdateAlias",
+        read_only=False,
+        targets=aliases.update_alias_targets,
+        change=aliases.update_alias,
+        logged=members("alias_name", "target_key_id"),
+        logged_response=key_arn,
+    ),
+    Operation(
+        name="UpdateKeyDescription",
+        read_only=False,
+        targets=keys.update_key_description_targets,
+        change=keys.update_key_description,
+        logged=members("key_id", "description"),
+        logged_response=key_arn,
+    ),
 )
 
 _READ_ONLY_NOT_BUILT = frozenset(
     {
         "Decapsulate", "DeriveSharedSecret", "DescribeCustomKeyStores", "Encapsulate", "GenerateDataKeyPair",
-        "GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "GetKeyLastUsage", "GetKeyPolicy",
-        "GetKeyRotationStatus", "GetParametersForImport", "GetPublicKey", "ListAliases", "ListGrants",
-        "ListKeyPolicies", "ListKeyRotations", "ListResourceTags", "ListRetirableGrants", "ReEncrypt", "Sign",
+        "GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "GetKeyLastUsage", "GetKeyRotationStatus",
+        "GetParametersForImport", "GetPublicKey", "ListGrants", "ListKeyRotations", "ListRetirableGrants", "Sign",
         "Verify", "VerifyMac",
     }
 )  # fmt: skip

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from strongroom.authorization.decide import AuthorizedKey, authorize_account, authorize_key, hidden
+from strongroom.authorization.decide import AuthorizedKey, authorize_account, authorize_alias, authorize_key, hidden
 from strongroom.crypto.ciphertext_blob import CiphertextBlob, parse
-from strongroom.errors import IncorrectKey, InvalidKeyUsage, NotFound
+from strongroom.errors import IncorrectKey, InvalidArn, InvalidKeyUsage, NotFound
 from strongroom.model.arn import alias_arn, key_arn
 from strongroom.model.key_reference import KeyReference, parse_key_reference
 from strongroom.model.key_states import refusal
@@ -23,20 +23,37 @@ class AccountTarget(NamedTuple):
     action: str
 
 
+class AliasTarget(NamedTuple):
+    """An action on an alias of the caller's account; whatever it does to a key is another target."""
+
+    action: str
+    name: str
+
+
 class KeyTarget(NamedTuple):
     """An action on one KMS key.
 
-    `key_id` is as the caller gave it. `ciphertext` is a blob to open: it names the key if `key_id` is None, and must
-    have been made under that key otherwise. `usage` is the key usage that the action needs.
+    `key_id` is as the caller gave it; `by_alias` says whether it may name the key through an alias, `foreign` whether
+    it may be another account's key. `ciphertext` is a blob to open: it names the key if `key_id` is None, and must have
+    been made under that key otherwise. `usage` is the key usage that the action needs. `states` is the operation whose
+    row of the key-state table holds for this key, if it is not the operation's own.
     """
 
     action: str
     key_id: str | None
     ciphertext: bytes | None = None
     usage: str | None = None
+    by_alias: bool = False
+    foreign: bool = False
+    states: str | None = None
 
 
-Target = AccountTarget | KeyTarget
+def use_of_key(action: str, key_id: str | None, *, usage: str | None, ciphertext: bytes | None = None) -> KeyTarget:
+    """A key to use and not to manage: it may be named in all four ways, and be another account's."""
+    return KeyTarget(action, key_id, ciphertext, usage, by_alias=True, foreign=True)
+
+
+Target = AccountTarget | AliasTarget | KeyTarget
 
 
 class FoundKey(NamedTuple):
@@ -47,7 +64,10 @@ class FoundKey(NamedTuple):
 
 
 def find(target: KeyTarget, snapshot: Snapshot, principal: Principal, region: str) -> FoundKey:
-    """Step 8. Raises NotFound, InvalidCiphertext, or, for what is not the caller's to know of, AccessDenied."""
+    """Step 8.
+
+    Raises NotFound, InvalidArn, InvalidCiphertext, or, for what is not the caller's to know of, AccessDenied.
+    """
     if target.key_id is None:
         assert target.ciphertext is not None, "a target names a key or a ciphertext"
         blob = parse(target.ciphertext)
@@ -56,6 +76,10 @@ def find(target: KeyTarget, snapshot: Snapshot, principal: Principal, region: st
             raise hidden(principal, target.action, by_ciphertext=True)
         return FoundKey(entry, blob)
     reference = parse_key_reference(target.key_id, region=region, account=principal.account)
+    if reference.is_alias and not target.by_alias:
+        raise _no_alias_here(target.key_id)
+    if reference.account != principal.account and not target.foreign:
+        raise hidden(principal, target.action)
     entry = snapshot.find_key(reference)
     if entry is None:
         raise _not_found(reference, principal, target.action)
@@ -66,7 +90,7 @@ def authorize(target: KeyTarget, found: FoundKey, principal: Principal, operatio
     """Steps 9 to 11. Raises AccessDenied, the key state's refusal, IncorrectKey or InvalidKeyUsage."""
     key = found.entry.key
     authorized = authorize_key(principal, target.action, key, found.entry.policy, found.blob)
-    state_refusal = refusal(operation, key.state, key.arn)
+    state_refusal = refusal(target.states or operation, key.state, key.arn)
     if state_refusal is not None:
         raise state_refusal
     if target.ciphertext is not None and found.blob is None:
@@ -82,6 +106,19 @@ def authorize(target: KeyTarget, found: FoundKey, principal: Principal, operatio
 def authorize_in_account(target: AccountTarget, principal: Principal) -> None:
     """Step 9 for what concerns no key. Raises AccessDenied."""
     authorize_account(principal, target.action)
+
+
+def authorize_named_alias(target: AliasTarget, principal: Principal, region: str) -> str:
+    """Step 9 for an alias, whether or not it is there; return its ARN. Raises AccessDenied."""
+    arn = alias_arn(region, principal.account, target.name)
+    authorize_alias(principal, target.action, arn)
+    return arn
+
+
+def _no_alias_here(key_id: str) -> InvalidArn | NotFound:
+    if key_id.startswith("arn:"):
+        return InvalidArn("Key Aliases are not supported for this operation.")
+    return NotFound(f"Invalid keyId '{key_id}'")
 
 
 def _not_found(reference: KeyReference, principal: Principal, action: str) -> Exception:

@@ -1,4 +1,4 @@
-"""Encrypt and Decrypt."""
+"""Encrypt, Decrypt and ReEncrypt."""
 
 from collections.abc import Sequence
 
@@ -11,18 +11,21 @@ from strongroom.messages.kms.encryption import (
     DecryptResponse,
     EncryptRequest,
     EncryptResponse,
+    ReEncryptRequest,
+    ReEncryptResponse,
 )
 from strongroom.model.key_specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
 from strongroom.operations.call import Call
 from strongroom.operations.kms.algorithms import check_algorithm
-from strongroom.operations.targets import KeyTarget
+from strongroom.operations.logged import members
+from strongroom.operations.targets import KeyTarget, use_of_key
 
 _IGNORE_CIPHERTEXT = "IGNORE_CIPHERTEXT"
 
 
 def encrypt_targets(request: EncryptRequest) -> list[KeyTarget]:
     """The key to encrypt under."""
-    return [KeyTarget("kms:Encrypt", request.key_id, usage=ENCRYPT_DECRYPT)]
+    return [use_of_key("kms:Encrypt", request.key_id, usage=ENCRYPT_DECRYPT)]
 
 
 def encrypt(call: Call, request: EncryptRequest, keys: Sequence[AuthorizedKey]) -> EncryptResponse:
@@ -45,22 +48,10 @@ def logged_encrypt(request: Struct, _keys: Sequence[AuthorizedKey]) -> dict[str,
 
 
 def decrypt_targets(request: DecryptRequest) -> list[KeyTarget]:
-    """The key that the request names, or else the one that the ciphertext names.
-
-    A dry run may leave the ciphertext out (DryRunModifiers); then it must name the key.
-    """
+    """The key that the request names, or else the one that the ciphertext names."""
     if request.recipient is not None:
         raise UnsupportedOperation("Recipient is not supported.")
-    if request.dry_run and _IGNORE_CIPHERTEXT in (request.dry_run_modifiers or ()):
-        if request.key_id is None:
-            raise Validation("KeyId is required when IGNORE_CIPHERTEXT is specified.")
-        return [KeyTarget("kms:Decrypt", request.key_id, usage=ENCRYPT_DECRYPT)]
-    if request.ciphertext_blob is None:
-        raise Validation(
-            "1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: "
-            "Member must not be null"
-        )
-    return [KeyTarget("kms:Decrypt", request.key_id, request.ciphertext_blob, usage=ENCRYPT_DECRYPT)]
+    return [_opening("kms:Decrypt", request, request.key_id, "KeyId")]
 
 
 def decrypt(call: Call, request: DecryptRequest, keys: Sequence[AuthorizedKey]) -> DecryptResponse | None:
@@ -85,6 +76,75 @@ def logged_decrypt(request: Struct, keys: Sequence[AuthorizedKey]) -> dict[str, 
     if request.dry_run_modifiers:
         logged["dryRunModifiers"] = request.dry_run_modifiers
     return logged
+
+
+def re_encrypt_targets(request: ReEncryptRequest) -> list[KeyTarget]:
+    """The key to decrypt under, found as Decrypt finds it, and the key to encrypt under."""
+    source = _opening("kms:ReEncryptFrom", request, request.source_key_id, "SourceKeyId")
+    return [source, use_of_key("kms:ReEncryptTo", request.destination_key_id, usage=ENCRYPT_DECRYPT)]
+
+
+def re_encrypt(call: Call, request: ReEncryptRequest, keys: Sequence[AuthorizedKey]) -> ReEncryptResponse | None:
+    """AWS: ReEncrypt. The plaintext does not leave this function. None for a dry run without a ciphertext."""
+    source, destination = keys
+    source_algorithm = request.source_encryption_algorithm or SYMMETRIC_DEFAULT
+    destination_algorithm = request.destination_encryption_algorithm or SYMMETRIC_DEFAULT
+    check_algorithm(source.key, source_algorithm)
+    check_algorithm(destination.key, destination_algorithm)
+    if source.ciphertext is None:
+        return None
+    plaintext = call.open_symmetric(source).decrypt(source.ciphertext, request.source_encryption_context or {})
+    return ReEncryptResponse(
+        ciphertext_blob=call.open_symmetric(destination).encrypt(
+            plaintext, request.destination_encryption_context or {}
+        ),
+        source_key_id=source.key.arn,
+        key_id=destination.key.arn,
+        source_encryption_algorithm=source_algorithm,
+        destination_encryption_algorithm=destination_algorithm,
+        source_key_material_id=source.material_id,
+        destination_key_material_id=destination.material_id,
+    )
+
+
+def logged_re_encrypt(request: Struct, keys: Sequence[AuthorizedKey]) -> dict[str, object]:
+    """CloudTrail names the key that ReEncrypt found, and the algorithms even when the request left them out."""
+    assert isinstance(request, ReEncryptRequest)
+    logged = _logged_re_encrypt(request, keys) or {}
+    for side in ("sourceEncryptionAlgorithm", "destinationEncryptionAlgorithm"):
+        logged.setdefault(side, SYMMETRIC_DEFAULT)
+    if keys:
+        logged["sourceKeyId"] = keys[0].key.arn
+    return logged
+
+
+_logged_re_encrypt = members(
+    "source_key_id",
+    "destination_key_id",
+    "source_encryption_algorithm",
+    "destination_encryption_algorithm",
+    "source_encryption_context",
+    "destination_encryption_context",
+    "dry_run",
+    "dry_run_modifiers",
+)
+
+
+def _opening(action: str, request: DecryptRequest | ReEncryptRequest, key_id: str | None, member: str) -> KeyTarget:
+    """The key under which a ciphertext is opened: the one that the request names, or else the ciphertext.
+
+    A dry run may leave the ciphertext out (DryRunModifiers); then `member` must name the key.
+    """
+    if request.dry_run and _IGNORE_CIPHERTEXT in (request.dry_run_modifiers or ()):
+        if key_id is None:
+            raise Validation(f"{member} is required when IGNORE_CIPHERTEXT is specified.")
+        return use_of_key(action, key_id, usage=ENCRYPT_DECRYPT)
+    if request.ciphertext_blob is None:
+        raise Validation(
+            "1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: "
+            "Member must not be null"
+        )
+    return use_of_key(action, key_id, usage=ENCRYPT_DECRYPT, ciphertext=request.ciphertext_blob)
 
 
 def _logged(request: EncryptRequest | DecryptRequest, key_id: str | None) -> dict[str, object]:

@@ -1,59 +1,56 @@
-"""CreateKey, DescribeKey, ListKeys."""
+"""CreateKey, DescribeKey, ListKeys; EnableKey, DisableKey, UpdateKeyDescription."""
 
-import base64
-import binascii
 import uuid
 from collections.abc import Sequence
 
 from msgspec import Struct
 
-from strongroom.audit.record import utc_time
-from strongroom.authorization.decide import AuthorizedKey, authorize_key
-from strongroom.authorization.policy import check_policy_size, compile_policy, default_key_policy
-from strongroom.errors import (
-    AccessDenied,
-    CustomKeyStoreNotFound,
-    IntegrityError,
-    InvalidMarker,
-    MalformedPolicyDocument,
-    NotFound,
-    TagError,
-    UnsupportedOperation,
-    Validation,
-)
+from strongroom.audit.record import shown_time
+from strongroom.authorization.decide import AuthorizedKey
+from strongroom.authorization.policy import default_key_policy
+from strongroom.errors import CustomKeyStoreNotFound, LimitExceeded, UnsupportedOperation, Validation
 from strongroom.messages.kms.keys import (
     CreateKeyRequest,
     CreateKeyResponse,
     DescribeKeyRequest,
     DescribeKeyResponse,
+    DisableKeyRequest,
+    EnableKeyRequest,
     KeyListEntry,
     ListKeysRequest,
     ListKeysResponse,
+    UpdateKeyDescriptionRequest,
 )
 from strongroom.messages.kms.shapes import KeyMetadata
 from strongroom.model.key import KmsKey
-from strongroom.model.key_reference import is_key_id
 from strongroom.model.key_specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT
-from strongroom.model.key_states import ENABLED
+from strongroom.model.key_states import DISABLED, ENABLED
 from strongroom.operations.call import Call, Change
+from strongroom.operations.kms.pages import Listing
+from strongroom.operations.kms.policies import check_policy
+from strongroom.operations.kms.tags import logged_tags, requested_tags
 from strongroom.operations.logged import lower_camel
-from strongroom.operations.targets import AccountTarget, KeyTarget
+from strongroom.operations.targets import AccountTarget, KeyTarget, use_of_key
 from strongroom.storage.contract import Insert
 
-MAX_TAGS = 50
-_DEFAULT_PAGE = 100
+MAX_KEYS = 100_000
+"""KMS keys, in any state, that an account can have in a Region."""
+
+_KEYS = Listing("ListKeys", default=100, maximum=1000)
 
 
 def create_key_targets(request: CreateKeyRequest) -> list[AccountTarget]:
     """No key yet: the caller's IAM permissions alone; tags need their own."""
     _check_kind(request)
-    _check_tags([tag.tag_key or "" for tag in request.tags or ()])
+    requested_tags(request.tags)
     actions = ["kms:CreateKey"] + (["kms:TagResource"] if request.tags else [])
     return [AccountTarget(action) for action in actions]
 
 
 def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[AuthorizedKey]) -> Change:
     """AWS: CreateKey. The policy and the description are kept as they came."""
+    if call.storage.count_keys(call.account, call.region) >= MAX_KEYS:
+        raise LimitExceeded(f"The account has {MAX_KEYS} KMS keys in {call.region}, the most that it can have.")
     key_id = str(uuid.UUID(bytes=call.key_store.random_bytes(16), version=4))
     created = round(call.now, 3)  # AWS tells milliseconds
     material = call.key_store.generate_symmetric(
@@ -69,36 +66,53 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
         state=ENABLED,
         description=request.description or "",
         policy=default_key_policy(call.account) if request.policy is None else request.policy,
-        tags=tuple((tag.tag_key or "", tag.tag_value or "") for tag in request.tags or ()),
+        tags=requested_tags(request.tags),
         created=created,
         current_material_id=material.material_id,
     )
-    check_policy_size(key.policy)
-    policy = compile_policy(key.policy)
-    if not request.bypass_policy_lockout_safety_check:
-        try:
-            authorize_key(call.principal, "kms:PutKeyPolicy", key, policy, None)
-        except AccessDenied as error:
-            raise MalformedPolicyDocument(
-                "The new key policy will not allow you to update the key policy in the future."
-            ) from error
+    check_policy(call.principal, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
     return Change(CreateKeyResponse(key_metadata=metadata(key)), [Insert(key), Insert(material)], made=key)
 
 
 def describe_key_targets(request: DescribeKeyRequest) -> list[KeyTarget]:
     """The key described."""
-    return [KeyTarget("kms:DescribeKey", request.key_id)]
+    return [use_of_key("kms:DescribeKey", request.key_id, usage=None)]
 
 
 def describe_key(call: Call, _request: DescribeKeyRequest, keys: Sequence[AuthorizedKey]) -> DescribeKeyResponse:
     """AWS: DescribeKey. Reads storage, so that it tells what anyone wrote."""
-    key = keys[0].key
-    found = call.storage.find(KmsKey, (key.account, key.region, key.key_id))
-    if found is None:
-        raise NotFound(f"Key '{key.arn}' does not exist")
-    if found[1] < call.snapshot.keys[key.region, key.account, key.key_id].number:
-        raise IntegrityError(f"the row of {key.arn} was put back from before")
-    return DescribeKeyResponse(key_metadata=metadata(found[0]))
+    return DescribeKeyResponse(key_metadata=metadata(call.read(keys[0])))
+
+
+def enable_key_targets(request: EnableKeyRequest) -> list[KeyTarget]:
+    """The key to enable."""
+    return [KeyTarget("kms:EnableKey", request.key_id)]
+
+
+def enable_key(call: Call, _request: EnableKeyRequest, keys: Sequence[AuthorizedKey]) -> Change:
+    """AWS: EnableKey. Idempotent."""
+    return Change(None, [call.replace(keys[0], state=ENABLED)])
+
+
+def disable_key_targets(request: DisableKeyRequest) -> list[KeyTarget]:
+    """The key to disable."""
+    return [KeyTarget("kms:DisableKey", request.key_id)]
+
+
+def disable_key(call: Call, _request: DisableKeyRequest, keys: Sequence[AuthorizedKey]) -> Change:
+    """AWS: DisableKey. Idempotent. No server process uses the key after the answer."""
+    return Change(None, [call.replace(keys[0], state=DISABLED)])
+
+
+def update_key_description_targets(request: UpdateKeyDescriptionRequest) -> list[KeyTarget]:
+    """The key to describe otherwise."""
+    return [KeyTarget("kms:UpdateKeyDescription", request.key_id)]
+
+
+def update_key_description(call: Call, request: UpdateKeyDescriptionRequest, keys: Sequence[AuthorizedKey]) -> Change:
+    """AWS: UpdateKeyDescription. The description is kept as it came."""
+    assert request.description is not None, "the model requires it"
+    return Change(None, [call.replace(keys[0], description=request.description)])
 
 
 def list_keys_targets(_request: ListKeysRequest) -> list[AccountTarget]:
@@ -108,16 +122,19 @@ def list_keys_targets(_request: ListKeysRequest) -> list[AccountTarget]:
 
 def list_keys(call: Call, request: ListKeysRequest, _keys: Sequence[AuthorizedKey]) -> ListKeysResponse:
     """AWS: ListKeys, in order of key id. Nothing is shared through RAM."""
-    limit = request.limit or _DEFAULT_PAGE
-    after = _read_marker(request.marker) if request.marker is not None else ""
     if request.resource_owners is not None and "SELF" not in request.resource_owners:
         return ListKeysResponse(keys=(), truncated=False)
-    page = call.storage.list_keys(call.account, call.region, after=after, limit=limit + 1)
-    truncated = len(page) > limit
+    page = _KEYS.page(
+        lambda after, limit: call.storage.list_keys(call.account, call.region, after=after, limit=limit),
+        lambda key: key.key_id,
+        limit=request.limit,
+        marker=request.marker,
+        of=" ".join(request.resource_owners or ("SELF",)),
+    )
     return ListKeysResponse(
-        keys=tuple(KeyListEntry(key_id=key.key_id, key_arn=key.arn) for key in page[:limit]),
-        truncated=truncated,
-        next_marker=_write_marker(page[limit - 1].key_id) if truncated else None,
+        keys=tuple(KeyListEntry(key_id=key.key_id, key_arn=key.arn) for key in page.items),
+        truncated=page.truncated,
+        next_marker=page.next_marker,
     )
 
 
@@ -139,6 +156,7 @@ def metadata(key: KmsKey) -> KeyMetadata:
         encryption_algorithms=KEY_SPECS[key.key_spec].algorithms[key.key_usage],
         multi_region=key.multi_region,
         current_key_material_id=key.current_material_id,
+        deletion_date=key.deletion_date,
     )
 
 
@@ -158,17 +176,17 @@ def logged_create_key(request: Struct, _keys: Sequence[AuthorizedKey]) -> dict[s
     if request.policy is not None:
         logged["policy"] = request.policy
     if request.tags:
-        logged["tags"] = [{"tagKey": tag.tag_key, "tagValue": tag.tag_value} for tag in request.tags]
+        logged["tags"] = logged_tags(request.tags)
     return logged
 
 
-def logged_created_key(response: Struct) -> dict[str, object]:
+def logged_created_key(response: Struct, _keys: Sequence[AuthorizedKey]) -> dict[str, object]:
     """CloudTrail shows the metadata of the key that CreateKey made."""
     assert isinstance(response, CreateKeyResponse)
     made = response.key_metadata
     assert made is not None, "create_key sets it"
     shown = {lower_camel(name): value for name in made.__struct_fields__ if (value := getattr(made, name)) is not None}
-    shown["creationDate"] = utc_time(int(made.creation_date or 0))
+    shown["creationDate"] = shown_time(made.creation_date or 0)
     return {"keyMetadata": shown}
 
 
@@ -193,26 +211,3 @@ def _check_kind(request: CreateKeyRequest) -> None:
         raise UnsupportedOperation(f"Origin {request.origin} is not supported.")
     if request.multi_region:
         raise UnsupportedOperation("MultiRegion is not supported.")
-
-
-def _check_tags(tag_keys: list[str]) -> None:
-    if len(tag_keys) > MAX_TAGS:
-        raise TagError("Too many tags")
-    if len(set(tag_keys)) != len(tag_keys):
-        raise TagError("Duplicate tag keys")
-    if any(tag_key.lower().startswith("aws:") for tag_key in tag_keys):
-        raise TagError("Tags beginning with aws: are reserved")
-
-
-def _write_marker(key_id: str) -> str:
-    return base64.b64encode(key_id.encode()).decode()
-
-
-def _read_marker(marker: str) -> str:
-    try:
-        key_id = base64.b64decode(marker, validate=True).decode()
-    except (binascii.Error, ValueError) as error:
-        raise InvalidMarker from error
-    if not is_key_id(key_id):
-        raise InvalidMarker
-    return key_id
