@@ -1,7 +1,10 @@
 """What clients need: the profile with the root credential, and an environment file that points them here."""
 
+import fcntl
 import os
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from strongroom.config import Config
@@ -10,11 +13,29 @@ PROFILE = "strongroom"
 
 
 def write_credentials(data: Path, *, access_key_id: str, secret: str, region: str) -> None:
-    """Write `credentials` (AWS's shared credentials format, mode 0600): the only place the secret is ever shown."""
-    write_private(
-        data / "credentials",
-        f"[{PROFILE}]\naws_access_key_id = {access_key_id}\naws_secret_access_key = {secret}\nregion = {region}\n",
-    )
+    """Write `credentials` (AWS's shared credentials format, mode 0600): the only place a secret is ever shown."""
+    write_private(data / "credentials", _profile(PROFILE, access_key_id=access_key_id, secret=secret, region=region))
+
+
+@contextmanager
+def added_profile(data: Path, profile: str, *, access_key_id: str, secret: str, region: str) -> Iterator[None]:
+    """Add a profile to `credentials`, durably, and take it away again if the block raises."""
+    descriptor = os.open(data / "credentials", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(descriptor, "a") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        length = os.fstat(descriptor).st_size
+        try:
+            file.write(_profile(profile, access_key_id=access_key_id, secret=secret, region=region))
+            file.flush()
+            os.fsync(descriptor)
+            yield
+        except BaseException:
+            file.truncate(length)
+            raise
+
+
+def _profile(name: str, *, access_key_id: str, secret: str, region: str) -> str:
+    return f"[{name}]\naws_access_key_id = {access_key_id}\naws_secret_access_key = {secret}\nregion = {region}\n"
 
 
 def write_client_environment(config: Config) -> Path:

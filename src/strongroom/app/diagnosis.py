@@ -8,6 +8,8 @@ from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, open_installation
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, OperatorError
+from strongroom.jobs.clock import doubt, read_clocks
+from strongroom.model.clock_reading import ClockReading
 from strongroom.wire.server import bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
 
@@ -44,6 +46,7 @@ def diagnose(config: Config) -> list[Finding]:
         findings.append(_tried("the database is not behind the audit log", lambda: refuse_rollback(opened)))
         findings.append(_tried("no row of the outbox was altered", opened.storage.outbox))
         findings.append(_log(opened))
+        findings.append(_clock(opened))
     finally:
         opened.storage.close()
     return findings
@@ -95,6 +98,13 @@ def _log(opened: Opened) -> Finding:
     if missing:
         return Finding(WRONG, f"the audit log of {len(missing)} chains is missing, of {missing[0]} first")
     return Finding(WELL, "no chain of the audit log is missing; `strongroom audit verify` proves what is in them")
+
+
+def _clock(opened: Opened) -> Finding:
+    doubtful = doubt(read_clocks(), opened.storage.find_all(ClockReading))
+    if doubtful is None:
+        return Finding(WELL, "the clock can be trusted with deletions")
+    return Finding(NOTE, f"{doubtful}: deletions wait for `strongroom confirm-time`")
 
 
 def _tried(text: str, check: Callable[[], object]) -> Finding:

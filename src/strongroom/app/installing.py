@@ -17,8 +17,10 @@ from strongroom.audit.writer import AuditLog
 from strongroom.config import Config, read_config
 from strongroom.crypto.public_keys import public_key_to_pem
 from strongroom.errors import ConfigurationError, DataDirectoryError
+from strongroom.jobs.clock import read_clocks
 from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
 from strongroom.keystores.root_key import create_root_key, read_root_key
+from strongroom.model.clock_reading import ClockReading
 from strongroom.model.installation import Installation
 from strongroom.model.principal import AccessKey, Account
 from strongroom.model.regions import REGIONS
@@ -51,9 +53,7 @@ def initialize(data: Path, *, region: str, port: int, account: str | None, now: 
     All is made in a directory beside it, which then takes its name. `data` must be missing or empty.
     Raises DataDirectoryError or ConfigurationError.
     """
-    account = account if account is not None else "".join(secrets.choice("0123456789") for _ in range(12))
-    if re.fullmatch("[0-9]{12}", account) is None:
-        raise ConfigurationError(f"account {account!r} is not 12 digits")
+    account = account_number(account)
     check_region(Config(region=region))
     if is_installed(data):
         raise DataDirectoryError(f"{data} is an installation already")
@@ -71,6 +71,23 @@ def initialize(data: Path, *, region: str, port: int, account: str | None, now: 
     finally:
         shutil.rmtree(building, ignore_errors=True)
     return account
+
+
+def account_number(account: str | None) -> str:
+    """The number of an account that is asked for: 12 digits, random if None. Raises ConfigurationError."""
+    if account is None:
+        return "".join(secrets.choice("0123456789") for _ in range(12))
+    if re.fullmatch("[0-9]{12}", account) is None:
+        raise ConfigurationError(f"account {account!r} is not 12 digits")
+    return account
+
+
+def new_root_credential(domain_keys: DomainKeys, account: str, now: float) -> tuple[AccessKey, str]:
+    """Make an access key of an account's root user; return it as it is stored, and its secret."""
+    access_key_id = "AKIA" + base64.b32encode(secrets.token_bytes(10)).decode()
+    secret = base64.b64encode(secrets.token_bytes(30)).decode()
+    sealed = domain_keys.seal_secret(secret.encode(), account=account, access_key_id=access_key_id)
+    return AccessKey(access_key_id, account, now, sealed), secret
 
 
 def open_installation(config: Config) -> Opened:
@@ -130,22 +147,21 @@ def _build(data: Path, *, region: str, port: int, account: str, now: float) -> N
     config.audit_directory.mkdir(mode=0o700)
     storage = SqliteStorage.create(config.database, domain_keys.row_authentication)
     installation = Installation(installation_id, now, chain_public_key, digest_public_key)
-    access_key_id = "AKIA" + base64.b32encode(secrets.token_bytes(10)).decode()
-    secret = base64.b64encode(secrets.token_bytes(30)).decode()
-    sealed = domain_keys.seal_secret(secret.encode(), account=account, access_key_id=access_key_id)
-    access_key = AccessKey(access_key_id, account, now, sealed)
-    records: list[Record] = [installation, *domain_records, Account(account, now), access_key]
+    access_key, secret = new_root_credential(domain_keys, account, now)
+    clocks = read_clocks()
+    reading = ClockReading(clocks.boot_id, clocks.wall, clocks.boot, clocks.wall)
+    records: list[Record] = [installation, *domain_records, Account(account, now), access_key, reading]
     opened = Opened(config, storage, domain_keys, installation)
     event = service_event(
         name="Initialize",
         event_id=str(uuid.uuid4()),
         now=now,
-        details={"installationId": installation_id, "account": account, "accessKeyId": access_key_id},
+        details={"installationId": installation_id, "account": account, "accessKeyId": access_key.access_key_id},
     )
     commit_recorded(audit_log(opened), event, [Insert(record) for record in records], storage.commit)
     storage.close()
     write_private(data / "audit-public-key.pem", public_key_to_pem(digest_public_key).decode())
-    write_credentials(data, access_key_id=access_key_id, secret=secret, region=region)
+    write_credentials(data, access_key_id=access_key.access_key_id, secret=secret, region=region)
     write_private(data / CONFIGURATION, _configuration(region=region, port=port))
     read_config(data / CONFIGURATION)
     _sync(data)

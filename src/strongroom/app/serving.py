@@ -24,6 +24,7 @@ from strongroom.audit.writer import AuditWriter
 from strongroom.config import Config, Listen
 from strongroom.errors import OperatorError
 from strongroom.jobs.audit_tick import tick_forever
+from strongroom.jobs.deletion import delete_forever
 from strongroom.keystores.process import disable_core_dumps
 from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.pipeline import Pipeline
@@ -96,6 +97,8 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         closing.callback(strangers.close)
         ticking = asyncio.create_task(tick_forever(opened.storage, audit, strangers, pool, on_fatal=stop))
         closing.callback(ticking.cancel)
+        deleting = asyncio.create_task(delete_forever(state, opened.storage, audit, pool, on_fatal=stop))
+        closing.callback(deleting.cancel)
         pipeline = Pipeline(
             state=state,
             storage=opened.storage,

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
 from strongroom.model.exchange import TlsDetails
+from strongroom.model.key import KmsKey
 from strongroom.model.principal import Principal
 
 KMS_EVENT_SOURCE = "kms.amazonaws.com"
@@ -114,6 +115,17 @@ def service_event(*, name: str, event_id: str, now: float, details: Loggable) ->
         read_only=False,
         event_type="AwsServiceEvent",
         service_event_details=details,
+    )
+
+
+def key_event(*, name: str, event_id: str, now: float, key: KmsKey, details: Loggable) -> CloudTrailRecord:
+    """Return the record of something that the service did to a KMS key by itself."""
+    return msgspec.structs.replace(
+        service_event(name=name, event_id=event_id, now=now, details=details),
+        user_identity=Raw(_encoder.encode({"accountId": key.account, "invokedBy": AWS_INTERNAL})),
+        aws_region=key.region,
+        resources=(Resource(key.account, "AWS::KMS::Key", key.arn),),
+        recipient_account_id=key.account,
     )
 
 

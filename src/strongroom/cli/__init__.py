@@ -4,6 +4,9 @@
     strongroom serve            serve it
     strongroom doctor           say in plain words what is wrong with a configuration or data directory
     strongroom audit verify     prove that the audit log is whole
+    strongroom account create   make an account and its root credential
+    strongroom account list     list the accounts
+    strongroom confirm-time     say that the clock is right, so that deletions go on
     strongroom accept-rollback  go on with an older copy of the database, knowingly
 
 A failure is one line on standard error and exit code 2; findings (doctor, audit verify) end with exit code 1.
@@ -13,7 +16,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from strongroom.cli import accept_rollback, audit, doctor, init, serve
+from strongroom.cli import accept_rollback, account, audit, confirm_time, doctor, init, serve
 from strongroom.errors import OperatorError
 
 __all__ = ["run"]
@@ -23,7 +26,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code."""
     parser = argparse.ArgumentParser(prog="strongroom", description="A key management service with the AWS KMS API.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (init, serve, doctor, audit, accept_rollback):
+    for command in (init, serve, doctor, audit, account, confirm_time, accept_rollback):
         command.add_to(commands)
     chosen = parser.parse_args(arguments)
     try:

@@ -1,0 +1,52 @@
+"""The accounts of an installation, each with a root user, and each a namespace of its own in every Region."""
+
+import uuid
+
+from strongroom.app.client_files import added_profile
+from strongroom.app.installing import account_number, audit_log, new_root_credential, open_installation
+from strongroom.app.recorded_change import commit_recorded
+from strongroom.audit.record import service_event
+from strongroom.config import Config
+from strongroom.errors import ConfigurationError
+from strongroom.model.principal import Account
+from strongroom.storage.contract import Insert
+
+
+def create_account(config: Config, *, account: str | None, now: float) -> str:
+    """Make an account (12 digits; random if None) and its root credential; return its number.
+
+    The credential is written as the profile of that name into `credentials`, the only place where it is ever shown.
+    Raises ConfigurationError if there is such an account already.
+    """
+    account = account_number(account)
+    opened = open_installation(config)
+    try:
+        opened.storage.load()
+        if opened.storage.find(Account, (account,)) is not None:
+            raise ConfigurationError(f"account {account} is there already")
+        access_key, secret = new_root_credential(opened.domain_keys, account, now)
+        event = service_event(
+            name="CreateAccount",
+            event_id=str(uuid.uuid4()),
+            now=now,
+            details={"account": account, "accessKeyId": access_key.access_key_id},
+        )
+        writes = [Insert(Account(account, now)), Insert(access_key)]
+        with added_profile(
+            config.data, account, access_key_id=access_key.access_key_id, secret=secret, region=config.region
+        ):
+            commit_recorded(audit_log(opened), event, writes, opened.storage.commit)
+    finally:
+        opened.storage.close()
+    return account
+
+
+def list_accounts(config: Config) -> list[Account]:
+    """All accounts, oldest first."""
+    opened = open_installation(config)
+    try:
+        opened.storage.load()
+        accounts = [account for account, _ in opened.storage.find_all(Account)]
+    finally:
+        opened.storage.close()
+    return sorted(accounts, key=lambda account: account.created)

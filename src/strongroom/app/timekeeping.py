@@ -1,0 +1,46 @@
+"""Confirm the time, so that what waits for a clock that can be trusted goes on."""
+
+import time
+import uuid
+
+from strongroom.app.installing import audit_log, open_installation
+from strongroom.app.recorded_change import commit_recorded
+from strongroom.audit.record import service_event
+from strongroom.config import Config
+from strongroom.errors import ConfigurationError
+from strongroom.jobs.clock import Clocks, read_clocks
+from strongroom.model.clock_reading import ClockReading
+from strongroom.storage.contract import Delete, Insert, Replace, Write
+
+
+def confirm_time(config: Config, *, date: str) -> str:
+    """Note that the clock of this machine tells the time; return what it says, in UTC.
+
+    `date` (`2026-01-31`, in UTC) is what a person says: ConfigurationError if the clock says otherwise.
+    """
+    now = read_clocks()
+    told = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now.wall))
+    if not told.startswith(f"{date} "):
+        raise ConfigurationError(f"the clock says {told} UTC, not {date}: set it right first")
+    opened = open_installation(config)
+    try:
+        opened.storage.load()
+        writes = _confirmed(now, opened.storage.find_all(ClockReading))
+        event = service_event(
+            name="ConfirmTime", event_id=str(uuid.uuid4()), now=now.wall, details={"bootId": now.boot_id}
+        )
+        commit_recorded(audit_log(opened), event, writes, opened.storage.commit)
+    finally:
+        opened.storage.close()
+    return told
+
+
+def _confirmed(now: Clocks, readings: list[tuple[ClockReading, int]]) -> list[Write]:
+    """Replace every reading by this one: one that a wrong clock left would be in its way."""
+    confirmed = ClockReading(now.boot_id, now.wall, now.boot, now.wall)
+    writes: list[Write] = []
+    for reading, number in readings:
+        writes.append(Replace(confirmed, number) if reading.boot_id == now.boot_id else Delete(reading, number))
+    if not any(reading.boot_id == now.boot_id for reading, _ in readings):
+        writes.append(Insert(confirmed))
+    return writes
