@@ -8,8 +8,9 @@ class Size(NamedTuple):
 
     data_keys: int
     kills: int
+    rounds: int
     fuzz_requests: int
 
 
-SMALL = Size(data_keys=100, kills=3, fuzz_requests=2_000)
-SOAK = Size(data_keys=1_000, kills=20, fuzz_requests=20_000)
+SMALL = Size(data_keys=100, kills=3, rounds=40, fuzz_requests=2_000)
+SOAK = Size(data_keys=1_000, kills=20, rounds=1_000, fuzz_requests=20_000)

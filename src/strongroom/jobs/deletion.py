@@ -24,7 +24,7 @@ from strongroom.model.key_states import PENDING_DELETION
 from strongroom.snapshot import KeyEntry, LiveSnapshot, Snapshot
 from strongroom.storage.contract import Delete, Insert, OutboxEntry, Storage, Write
 
-SECONDS = 10.0
+SECONDS = 5.0
 """From one look at what is due to the next."""
 
 R = TypeVar("R")

@@ -76,6 +76,12 @@ class SignedClient:
         response = self._connection.getresponse()
         return Reply(response.status, response.headers["x-amzn-RequestId"] or "", response.read())
 
+    @property
+    def local_address(self) -> tuple[str, int]:
+        """Our end of the connection, once something was sent: host and port."""
+        host, port = self._connection.sock.getsockname()[:2]
+        return host, port
+
     def close(self) -> None:
         """Close the connection."""
         self._connection.close()
