@@ -27,8 +27,10 @@ SERVICES = {"kms": "AWS KMS, API version 2014-11-01"}
 LIMITS = {
     "CreateKey": "the key specs below; no `Origin` but `AWS_KMS`, no `MultiRegion`, no `CustomKeyStoreId`",
     "Decrypt": "no `Recipient`",
+    "GetKeyPolicy": "no policy `AWS_RAM`",
     "GenerateDataKey": "no `Recipient`",
     "GenerateRandom": "no `Recipient`, no `CustomKeyStoreId`",
+    "ListAliases": "AWS's own aliases (`alias/aws/…`) do not exist yet",
     "ListKeys": "`ResourceOwners` other than `SELF` own nothing",
 }
 """Built operation -> what of it is not."""
@@ -49,9 +51,10 @@ signature was checked, and the refusal is recorded.
 """
 
 _FOR_ALL = """\
-For every operation that takes them: `GrantTokens` are accepted and have no effect, because there are no grants; an
-alias is never found, because there are no aliases. A key policy decides by its principals, actions, resources and
-effects; a statement with anything else allows nothing if it is an Allow, and denies everything if it is a Deny.
+For every operation that takes them: `GrantTokens` are accepted and have no effect, because there are no grants. An
+alias given where none is taken is refused with `InvalidArnException` if it is an ARN and with `NotFoundException` if it
+is a name: AWS has been seen to do both. A key policy decides by its principals, actions, resources and effects; a
+statement with anything else allows nothing if it is an Allow, and denies everything if it is a Deny.
 """
 
 
