@@ -27,9 +27,10 @@ answerLines({
     throw new Error(`${command} was not refused`);
   },
 
-  listKeys: async ({ pageSize }) => {
+  // What the SDK's own paginator finds, page by page.
+  pages: async ({ paginator, member, pageSize }) => {
     const found = [];
-    for await (const page of kms.paginateListKeys({ client, pageSize }, {})) found.push(page.Keys.map((key) => key.KeyArn));
+    for await (const page of kms[paginator]({ client, pageSize }, {})) found.push(page[member]);
     return found;
   },
 });

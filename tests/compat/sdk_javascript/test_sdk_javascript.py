@@ -1,4 +1,4 @@
-"""The AWS SDK for JavaScript makes, lists and uses keys, and knows refusals by their classes."""
+"""The AWS SDK for JavaScript makes, lists, uses and disables keys and aliases, and knows refusals by their classes."""
 
 import base64
 from typing import Any
@@ -30,9 +30,9 @@ def test_a_key_is_made_described_and_listed(driver: Driver, metadata: dict[str, 
     assert metadata["Description"] == "for tests"
     assert metadata["KeyState"] == "Enabled"
     driver.ask("send", command="CreateKeyCommand", input={})
-    pages = driver.ask("listKeys", pageSize=1)
+    pages = driver.ask("pages", paginator="paginateListKeys", member="Keys", pageSize=1)
     assert all(len(page) == 1 for page in pages)
-    assert [metadata["Arn"]] in pages
+    assert [{"KeyId": metadata["KeyId"], "KeyArn": metadata["Arn"]}] in pages
 
 
 def test_encrypt_and_decrypt(driver: Driver, metadata: dict[str, Any]) -> None:
@@ -67,6 +67,25 @@ def test_random_bytes(driver: Driver) -> None:
     made = driver.ask("send", command="GenerateRandomCommand", input={"NumberOfBytes": 1024})
 
     assert len(base64.b64decode(made["Plaintext"]["bytes"])) == 1024
+
+
+def test_a_key_is_used_by_an_alias_and_disabled(driver: Driver) -> None:
+    made = driver.ask("send", command="CreateKeyCommand", input={})["KeyMetadata"]
+    alias = {"AliasName": "alias/from-javascript"}
+    driver.ask("send", command="CreateAliasCommand", input={**alias, "TargetKeyId": made["KeyId"]})
+    asked = {"KeyId": alias["AliasName"], "Plaintext": sent(b"secret")}
+
+    assert driver.ask("send", command="EncryptCommand", input=asked)["KeyId"] == made["Arn"]
+    pages = driver.ask("pages", paginator="paginateListAliases", member="Aliases", pageSize=1)
+    named = {entry["AliasName"]: entry["TargetKeyId"] for page in pages for entry in page}
+    assert named[alias["AliasName"]] == made["KeyId"]
+
+    driver.ask("send", command="DisableKeyCommand", input={"KeyId": made["KeyId"]})
+    refused = driver.ask("refusal", command="EncryptCommand", input=asked)
+    assert (refused["name"], refused["ofItsClass"]) == ("DisabledException", True)
+    driver.ask("send", command="DeleteAliasCommand", input=alias)
+    refused = driver.ask("refusal", command="EncryptCommand", input=asked)
+    assert (refused["name"], refused["ofItsClass"]) == ("NotFoundException", True)
 
 
 def test_refusals_are_of_the_sdks_classes(driver: Driver, metadata: dict[str, Any]) -> None:

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import Any
 
 import pytest
 
@@ -89,6 +90,16 @@ def test_the_file_is_handed_over_to_another_key(sops: Sops, key_arn: str, other_
     encrypted = sops.file.read_text()
     assert other_key_arn in encrypted
     assert key_arn not in encrypted
+    assert sops.plain() == PLAIN
+
+
+def test_a_key_is_named_by_an_alias(sops: Sops, kms: Any, key_arn: str) -> None:
+    kms.create_alias(AliasName="alias/sops", TargetKeyId=key_arn)
+    alias_arn = key_arn.rpartition(":")[0] + ":alias/sops"
+    sops.file.write_text(PLAIN)
+
+    sops.must("encrypt", "--in-place", "--kms", alias_arn, sops.file.name)
+    assert alias_arn in sops.file.read_text()
     assert sops.plain() == PLAIN
 
 
