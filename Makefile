@@ -4,6 +4,9 @@ PORT ?= 8400
 WORKERS ?= 1
 PYTHON ?= python3
 BIN := .venv/bin
+# What the folders of tests/compat pin, installed.
+CLIENTS := $(patsubst tests/%/requirements.txt,.venv/%/stamp,$(wildcard tests/compat/*/requirements.txt)) \
+	$(patsubst tests/%/package-lock.json,.venv/%/stamp,$(wildcard tests/compat/*/package-lock.json))
 
 .PHONY: serve test soak check bench docs clean
 
@@ -11,7 +14,7 @@ serve: .venv/serve.stamp
 	@$(BIN)/strongroom init --if-missing --data "$(DATA)" --port $(PORT)
 	@exec $(BIN)/strongroom serve --config "$(DATA)/strongroom.yaml" --port $(PORT) --workers $(WORKERS)
 
-test: check .venv/awscli/bin/aws strace
+test: check .venv/awscli/bin/aws strace $(CLIENTS)
 	$(BIN)/pytest -q
 
 soak: .venv/dev.stamp .venv/awscli/bin/aws strace
@@ -52,6 +55,17 @@ clean:
 	.venv/awscli/bin/pip install --quiet --disable-pip-version-check awscli
 	@touch $@
 
-.PHONY: strace wrk
-strace wrk:
+# Each client of tests/compat has an environment of its own, made anew when its pins change.
+.venv/compat/%/stamp: tests/compat/%/requirements.txt | .venv/python.stamp
+	$(PYTHON) -m venv --clear $(@D)
+	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
+	@touch $@
+
+.venv/compat/%/stamp: tests/compat/%/package-lock.json | .venv/python.stamp npm
+	@rm -rf $(@D) && mkdir -p $(@D) && cp $< $(<D)/package.json $(@D)
+	npm ci --prefix $(@D) --no-audit --no-fund --ignore-scripts --loglevel=error
+	@touch $@
+
+.PHONY: strace wrk npm
+strace wrk npm:
 	@command -v $@ >/dev/null || { apt-get update -qq && apt-get install -y -qq $@; }

@@ -1,7 +1,8 @@
 """Write what the documents say from the code's own tables, or with `--check` only compare.
 
 - `docs/compatibility.md`, whole: the registry says which operations are built, `model/key_specs.py` and
-  `model/key_states.py` what keys can do. Only the limits of an operation are written by hand, here.
+  `model/key_states.py` what keys can do, the folders of `tests/compat/` which clients are tested. Only the limits of an
+  operation are written by hand, here.
 - In `docs/architecture.md` the tree, between its markers: every module with the first line of its docstring, in the
   order of the layers.
 
@@ -10,6 +11,7 @@ With `--check` nothing is written, and the exit code is 1 if a document is not w
 
 import argparse
 import ast
+import json
 import re
 import sys
 import tomllib
@@ -50,6 +52,12 @@ What answers as AWS does. An operation that is missing is refused with `Unsuppor
 signature was checked, and the refusal is recorded.
 """
 
+_CLIENTS = """\
+## Clients
+
+`make test` drives each of these, which nobody here wrote, against a running server.
+"""
+
 _FOR_ALL = """\
 For every operation that takes them: `GrantTokens` are accepted and have no effect, because there are no grants. An
 alias given where none is taken is refused with `InvalidArnException` if it is an ARN and with `NotFoundException` if it
@@ -58,13 +66,13 @@ statement with anything else allows nothing if it is an Allow, and denies everyt
 """
 
 
-def compatibility(operations: Sequence[Operation]) -> str:
-    """The whole text of docs/compatibility.md."""
+def compatibility(operations: Sequence[Operation], tested: Path) -> str:
+    """The whole text of docs/compatibility.md. `tested` has a folder for each client."""
     services = sorted({operation.service for operation in operations})
     tables = [
         _operations([operation for operation in operations if operation.service == service]) for service in services
     ]
-    return "\n".join([_HEADER, *tables, _FOR_ALL, _key_specs(), _key_states()])
+    return "\n".join([_HEADER, *tables, _FOR_ALL, _key_specs(), _key_states(), _clients(tested)])
 
 
 def _operations(operations: Sequence[Operation]) -> str:
@@ -96,6 +104,21 @@ def _key_states() -> str:
 def _outcome(operation: str, state: str) -> str:
     error = refusal(operation, state, "")
     return "yes" if error is None else f"`{error.code}`"
+
+
+def _clients(tested: Path) -> str:
+    rows = ((*_pinned(test.parent), _first_line(test).removesuffix(".")) for test in sorted(tested.glob("*/test_*.py")))
+    return _CLIENTS + "\n" + _table(("client", "version", "what it does here"), rows)
+
+
+def _pinned(folder: Path) -> tuple[str, str]:
+    """Package and version of the client: the first of what its folder pins."""
+    package = folder / "package.json"
+    if package.exists():
+        pins = json.loads(package.read_text(encoding="utf-8"))["dependencies"]
+        return next((f"`{name}` (npm)", version) for name, version in pins.items())
+    name, version = (folder / "requirements.txt").read_text(encoding="utf-8").splitlines()[0].split("==")
+    return f"`{name}` (PyPI)", version
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -154,7 +177,7 @@ def documents(root: Path) -> dict[Path, str]:
     architecture = root / "docs" / "architecture.md"
     modules = tree(ROOT / "src" / "strongroom")
     return {
-        root / "docs" / "compatibility.md": compatibility(list(OPERATIONS.values())),
+        root / "docs" / "compatibility.md": compatibility(list(OPERATIONS.values()), ROOT / "tests" / "compat"),
         architecture: with_tree(architecture.read_text(encoding="utf-8"), modules),
     }
 

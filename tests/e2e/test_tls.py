@@ -1,55 +1,13 @@
 """The service over TLS, as an AWS SDK uses it; a replaced certificate is taken up without a restart."""
 
-import datetime as dt
-import ipaddress
 import json
 import time
 from pathlib import Path
-from typing import Any
 
-import boto3
 from botocore.exceptions import SSLError
-from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.hashes import SHA256
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
-from strongroom.testing.server import Server, initialize, start_server
-
-
-def write_certificate(folder: Path) -> Path:
-    """Make a self-signed certificate for 127.0.0.1; return its path, its key beside it."""
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "strongroom")])
-    now = dt.datetime.now(dt.UTC)
-    certificate = (
-        x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
-        .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(now - dt.timedelta(minutes=1))
-        .not_valid_after(now + dt.timedelta(days=1))
-        .add_extension(x509.SubjectAlternativeName([x509.IPAddress(ipaddress.ip_address("127.0.0.1"))]), critical=False)
-        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
-        .sign(key, SHA256())
-    )
-    (folder / "server.key").write_bytes(
-        key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-    )
-    (folder / "server.pem").write_bytes(certificate.public_bytes(Encoding.PEM))
-    return folder / "server.pem"
-
-
-def kms_over_tls(server: Server, trusted: Path) -> Any:
-    return boto3.client(
-        "kms",
-        endpoint_url=server.endpoint,
-        region_name=server.region,
-        aws_access_key_id=server.access_key_id,
-        aws_secret_access_key=server.secret_access_key,
-        verify=str(trusted),
-    )
+from strongroom.testing.server import initialize, start_server
+from tests.tls import kms_over_tls, write_certificate
 
 
 def test_boto3_over_tls_and_a_certificate_that_is_replaced(data: Path, tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from strongroom.model.key_states import KEY_STATES
 from strongroom.operations.registry import OPERATIONS
 
 DOCS = generate_docs.ROOT / "docs"
+COMPAT = generate_docs.ROOT / "tests" / "compat"
 PACKAGE = Path(strongroom.__file__).parent
 MODEL_OPERATIONS = set(Loader().load_service_model("kms", "service-2")["operations"])
 BUILT = {operation.name for operation in OPERATIONS.values() if operation.built}
@@ -37,7 +38,7 @@ def test_every_operation_has_one_row_that_says_whether_it_is_built() -> None:
 
 def test_an_operation_that_is_not_built_is_missing_in_the_document() -> None:
     row = next(row for row in OPERATIONS.values() if not row.built)
-    text = generate_docs.compatibility([row])
+    text = generate_docs.compatibility([row], COMPAT)
 
     assert f"| `{row.name}` | missing |" in text
     assert "0 of 1 operations are built" in text
@@ -53,6 +54,17 @@ def test_key_states_have_the_error_where_they_refuse() -> None:
 
     assert "| operation | Enabled | Disabled | PendingDeletion |" in text
     assert "| `Decrypt` | yes | `DisabledException` | `KMSInvalidStateException` |" in text
+
+
+def test_every_client_is_told_of_with_its_pinned_version() -> None:
+    text = (DOCS / "compatibility.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| `(\S+)` \((?:PyPI|npm)\) \| ([\d.]+) \| \S", text, re.MULTILINE)
+    pinning = [*COMPAT.glob("*/requirements.txt"), *COMPAT.glob("*/package.json")]
+    pins = "".join(path.read_text(encoding="utf-8") for path in pinning)
+
+    assert len(rows) == len(pinning) == 8
+    for name, version in rows:
+        assert f"{name}=={version}\n" in pins or f'"{name}": "{version}"' in pins
 
 
 def test_the_tree_has_every_layer_and_says_what_every_module_is_for() -> None:
