@@ -153,11 +153,16 @@ def write_anew(file: DatabaseFile) -> None:
     """
     connection = connect(file)
     try:
+        _empty_log(connection, file)  # first, so that nothing is copied in vain
         connection.execute("PRAGMA temp_store = MEMORY")  # VACUUM's copy is written to no other file
         connection.execute("VACUUM")
-        (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        _empty_log(connection, file)
     finally:
         connection.close()
+
+
+def _empty_log(connection: sqlite3.Connection, file: DatabaseFile) -> None:
+    (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
     if busy:
         raise StorageError(f"{file.path}: the write-ahead log is in use; it could not be emptied")
 
