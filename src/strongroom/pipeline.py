@@ -140,14 +140,14 @@ class Pipeline:
         event.found, event.keys, event.aliases = (), (), ()
         for target in declared:
             match target:
-                case targets.AccountTarget():
-                    targets.authorize_in_account(target, call.principal)
-                case targets.AliasTarget():
-                    event.aliases += (targets.authorize_named_alias(target, call.principal, call.region),)
-                case targets.KeyTarget():
+                case targets.KeyTarget():  # first: it is what most requests have
                     found = targets.find(target, call.snapshot, call.principal, call.region)
                     event.found += (found.entry.key,)
                     event.keys += (targets.authorize(target, found, call.principal, operation.name),)
+                case targets.AliasTarget():
+                    event.aliases += (targets.authorize_named_alias(target, call.principal, call.region),)
+                case targets.AccountTarget():
+                    targets.authorize_in_account(target, call.principal)
 
     async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""

@@ -18,6 +18,8 @@ _RECORDED_CODES: dict[type[RequestError], str] = {AccessDenied: "AccessDenied"}
 _RE_ENCRYPTED = ("sourceKeyMaterialId", "destinationKeyMaterialId")
 """What ReEncrypt's two keys are called in additionalEventData."""
 
+_KEY = "AWS::KMS::Key"
+
 _MAX_EVENT_NAME = 64
 """Characters of an operation name that a stranger sent; the longest real one has 35."""
 
@@ -120,10 +122,13 @@ def _resources(event: Event, account: str) -> tuple[Resource, ...]:
 
     A key that stands twice in a request (ReEncrypt) is told once. AWS gives aliases the type of a key.
     """
-    usable = {key.key.arn for key in event.keys}
-    told = {key.arn: key.account for key in event.found if key.account == account or key.arn in usable}
-    told |= dict.fromkeys(event.aliases, account)
-    return tuple(Resource(owner, "AWS::KMS::Key", arn) for arn, owner in told.items())
+    told: list[Resource] = []
+    for place, key in enumerate(event.found):
+        usable = place < len(event.keys)  # a key that was refused is the last that was found, and not among the keys
+        if (usable or key.account == account) and key not in event.found[:place]:
+            told.append(Resource(key.account, _KEY, key.arn))
+    told += [Resource(account, _KEY, arn) for arn in event.aliases]
+    return tuple(told)
 
 
 def _two_uuids() -> tuple[str, str]:

@@ -76,9 +76,9 @@ def find(target: KeyTarget, snapshot: Snapshot, principal: Principal, region: st
             raise hidden(principal, target.action, by_ciphertext=True)
         return FoundKey(entry, blob)
     reference = parse_key_reference(target.key_id, region=region, account=principal.account)
-    if reference.is_alias and not target.by_alias:
+    if not target.by_alias and reference.is_alias:
         raise _no_alias_here(target.key_id)
-    if reference.account != principal.account and not target.foreign:
+    if not target.foreign and reference.account != principal.account:
         raise hidden(principal, target.action)
     entry = snapshot.find_key(reference)
     if entry is None:
