@@ -130,7 +130,10 @@ class LiveSnapshot:
     def _catch_up(self) -> None:
         changes = self._storage.changes_since(self._snapshot.position)
         if changes is None:
+            known = self._snapshot.materials.keys()
             self._snapshot = self._from_contents(self._storage.load())
+            for _, material_id in known - self._snapshot.materials.keys():
+                self._forget(material_id)
         elif changes.position != self._snapshot.position:
             self._snapshot = self._with_changes(changes)
 

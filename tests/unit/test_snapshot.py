@@ -1,0 +1,257 @@
+"""The view in memory follows what is stored: by each change, and by reading everything anew."""
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from msgspec import structs
+
+from strongroom.authorization.policy import NO_POLICY
+from strongroom.errors import IntegrityError
+from strongroom.model.alias import Alias
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_reference import KeyReference
+from strongroom.model.principal import AccessKey, Account
+from strongroom.snapshot import LiveSnapshot, Snapshot
+from strongroom.storage.contract import Changes, Delete, Insert, Position, Record, Replace, Write
+from strongroom.storage.sqlite import SqliteStorage
+
+REGION, ACCOUNT = "us-east-1", "111122223333"
+ROW_KEY = bytes(range(32))
+
+
+class Stores(NamedTuple):
+    """Storage as this process has it and as another has it, the view, and what the key store was told to forget."""
+
+    own: SqliteStorage
+    others: SqliteStorage
+    state: LiveSnapshot
+    forgotten: list[str]
+
+    def commit(self, *writes: Write) -> int:
+        """Another process commits; return the number of the change."""
+        return self.others.commit(writes, None).number
+
+    def seen(self) -> Snapshot:
+        """What the next request sees; the same as what a process that starts now sees."""
+        snapshot = fresh(self.state)
+        assert shape(snapshot) == shape(fresh(live(self.others, [])))
+        return snapshot
+
+
+@pytest.fixture
+def stores(tmp_path: Path) -> Iterator[Stores]:
+    path = tmp_path / "strongroom.db"
+    own = SqliteStorage.create(path, ROW_KEY)
+    others = SqliteStorage.open(path, ROW_KEY)
+    others.commit([Insert(Account(ACCOUNT, 1.0))], None)
+    forgotten: list[str] = []
+    yield Stores(own, others, live(own, forgotten), forgotten)
+    own.close()
+    others.close()
+
+
+@pytest.fixture(params=["by changes", "anew"])
+def followed(stores: Stores, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Stores:
+    """The stores, where the view takes changes over one by one, or (they were dropped already) reads everything."""
+    if request.param == "anew":
+
+        def dropped(_position: Position) -> Changes | None:
+            return None
+
+        monkeypatch.setattr(stores.own, "changes_since", dropped)
+    return stores
+
+
+def live(storage: SqliteStorage, forgotten: list[str]) -> LiveSnapshot:
+    def open_secret(key: AccessKey) -> str:
+        return f"secret of {key.access_key_id}"
+
+    return LiveSnapshot(storage, open_secret, forgotten.append)
+
+
+def fresh(state: LiveSnapshot) -> Snapshot:
+    async def look() -> Snapshot:
+        return state.fresh()
+
+    return asyncio.run(look())
+
+
+def shape(snapshot: Snapshot) -> list[object]:
+    return [getattr(snapshot, member) for member in snapshot.__struct_fields__]
+
+
+def kms_key(number: int, **members: object) -> KmsKey:
+    key = KmsKey(
+        ACCOUNT, REGION, f"{number:08x}-12ab-34cd-56ef-1234567890ab", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT",
+        "AWS_KMS", "Enabled", "", "{}", (), 1.0, material_id(number),
+    )  # fmt: skip
+    return structs.replace(key, **members)
+
+
+def material_id(number: int) -> str:
+    return f"{number:064x}"
+
+
+def material(key: KmsKey, number: int) -> KeyMaterial:
+    return KeyMaterial(ACCOUNT, REGION, key.key_id, material_id(number), 1, "software", 1, b"wrapped", 1.0)
+
+
+def alias(name: str, key: KmsKey) -> Alias:
+    return Alias(ACCOUNT, REGION, f"alias/{name}", key.key_id, 1.0, 1.0)
+
+
+def target_of(snapshot: Snapshot, name: str) -> str | None:
+    """The id of the key that an alias stands for."""
+    entry = snapshot.find_key(KeyReference(REGION, ACCOUNT, f"alias/{name}"))
+    return None if entry is None else entry.key.key_id
+
+
+def aliases_of(snapshot: Snapshot, key: KmsKey) -> frozenset[str]:
+    return snapshot.keys[REGION, ACCOUNT, key.key_id].aliases
+
+
+def test_an_alias_moves_with_all_that_tells_of_it(followed: Stores) -> None:
+    first, second = kms_key(1), kms_key(2)
+    number = followed.commit(Insert(first), Insert(second), Insert(alias("a", first)), Insert(alias("b", first)))
+    snapshot = followed.seen()
+    assert (target_of(snapshot, "a"), target_of(snapshot, "none")) == (first.key_id, None)
+    assert aliases_of(snapshot, first) == {"alias/a", "alias/b"}
+
+    moved = followed.commit(Replace(alias("a", second), number))
+    after = followed.seen()
+    assert target_of(after, "a") == second.key_id
+    assert aliases_of(after, first) == {"alias/b"}
+    assert aliases_of(after, second) == {"alias/a"}
+    # Who read before goes on with what was there.
+    assert target_of(snapshot, "a") == first.key_id
+    assert aliases_of(snapshot, first) == {"alias/a", "alias/b"}
+
+    followed.commit(Delete(alias("a", second), moved))
+    gone = followed.seen()
+    assert target_of(gone, "a") is None
+    assert aliases_of(gone, second) == frozenset()
+
+
+def test_a_change_of_a_key_keeps_its_materials_and_aliases(followed: Stores) -> None:
+    key = kms_key(1)
+    number = followed.commit(Insert(key), Insert(material(key, 1)), Insert(alias("a", key)))
+    changed = followed.commit(Replace(structs.replace(key, state="Disabled"), number))
+
+    entry = followed.seen().keys[REGION, ACCOUNT, key.key_id]
+    assert (entry.key.state, entry.number) == ("Disabled", changed)
+    assert entry.materials.keys() == {material_id(1)}
+    assert entry.aliases == {"alias/a"}
+
+
+def test_a_key_that_is_deleted_takes_everything_along(followed: Stores) -> None:
+    doomed, kept = kms_key(1), kms_key(2)
+    records: list[Record] = [material(doomed, 1), material(doomed, 3), alias("a", doomed)]
+    number = followed.commit(
+        Insert(doomed), Insert(kept), Insert(material(kept, 2)), *(Insert(record) for record in records)
+    )
+    assert followed.seen().find_key_of_material(REGION, material_id(3)) is not None
+
+    followed.commit(*(Delete(record, number) for record in [*records, doomed]))
+    snapshot = followed.seen()
+    assert snapshot.keys.keys() == {(REGION, ACCOUNT, kept.key_id)}
+    assert snapshot.aliases == {}
+    assert snapshot.materials.keys() == {(REGION, material_id(2))}
+    assert sorted(followed.forgotten) == [material_id(1), material_id(3)]
+
+
+def test_much_that_happened_between_two_looks(followed: Stores) -> None:
+    """An alias moved away from a key that is gone, one came and went, one was deleted and made again."""
+    doomed, kept = kms_key(1), kms_key(2)
+    number = followed.commit(
+        Insert(doomed),
+        Insert(kept),
+        Insert(material(doomed, 1)),
+        Insert(alias("a", doomed)),
+        Insert(alias("b", doomed)),
+    )
+    followed.seen()
+    followed.commit(Replace(alias("a", kept), number))
+    deleted = followed.commit(Delete(alias("b", doomed), number), Insert(alias("c", doomed)))
+    followed.commit(Insert(alias("b", kept)), Delete(alias("c", doomed), deleted))
+    followed.commit(Delete(material(doomed, 1), number), Delete(doomed, number))
+
+    snapshot = followed.seen()
+    assert aliases_of(snapshot, kept) == {"alias/a", "alias/b"}
+    assert snapshot.aliases.keys() == {(REGION, ACCOUNT, "alias/a"), (REGION, ACCOUNT, "alias/b")}
+    assert followed.forgotten == [material_id(1)]
+
+
+def test_a_key_gets_another_material_and_loses_one(followed: Stores) -> None:
+    key = kms_key(1)
+    number = followed.commit(Insert(key), Insert(material(key, 1)))
+    followed.seen()
+    followed.commit(Insert(material(key, 2)), Replace(structs.replace(key, current_material_id=material_id(2)), number))
+    snapshot = followed.seen()
+    for material_number in (1, 2):
+        found = snapshot.find_key_of_material(REGION, material_id(material_number))
+        assert found is not None
+        assert found.key.current_material_id == material_id(2)
+    assert snapshot.find_key_of_material("eu-west-1", material_id(1)) is None
+
+    followed.commit(Delete(material(key, 1), number))
+    snapshot = followed.seen()
+    assert snapshot.find_key_of_material(REGION, material_id(1)) is None
+    assert snapshot.keys[REGION, ACCOUNT, key.key_id].materials.keys() == {material_id(2)}
+    assert followed.forgotten == [material_id(1)]
+
+
+def test_credentials_come_and_go(followed: Stores) -> None:
+    key = AccessKey("AKIA1", ACCOUNT, 1.0, b"sealed")
+    number = followed.commit(Insert(key))
+    credential = followed.seen().credentials["AKIA1"]
+    assert (credential.principal.account, credential.secret) == (ACCOUNT, "secret of AKIA1")
+    assert "secret of" not in repr(credential)
+
+    followed.commit(Delete(key, number))
+    assert followed.seen().credentials == {}
+
+
+@pytest.mark.parametrize("orphan", [material, alias], ids=["material", "alias"])
+def test_what_belongs_to_no_key_is_not_believed(followed: Stores, orphan: Callable[..., KeyMaterial | Alias]) -> None:
+    record = orphan(kms_key(1), 1) if orphan is material else orphan("a", kms_key(1))
+    followed.commit(Insert(record))
+
+    with pytest.raises(IntegrityError):
+        fresh(followed.state)
+
+
+def test_a_policy_that_does_not_compile_any_more_lets_nobody_in(followed: Stores) -> None:
+    followed.commit(Insert(kms_key(1, policy="not a policy")))
+
+    (entry,) = followed.seen().keys.values()
+    assert entry.policy == NO_POLICY
+
+
+def test_storage_is_asked_once_for_requests_that_are_read_together(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    version = stores.own.version
+
+    def counted() -> int:
+        asked.append(1)
+        return version()
+
+    monkeypatch.setattr(stores.own, "version", counted)
+
+    async def look() -> None:
+        first = stores.state.current()
+        assert stores.state.current() is first
+        assert len(asked) == 1
+        stores.commit(Insert(kms_key(1)))
+        assert stores.state.current() is first
+        assert len(stores.state.fresh().keys) == 1
+        stores.commit(Insert(kms_key(2)))
+        await asyncio.sleep(0)
+        assert len(stores.state.current().keys) == 2
+        assert len(asked) == 3
+
+    asyncio.run(look())
