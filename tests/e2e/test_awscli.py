@@ -4,6 +4,7 @@ import base64
 import json
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,11 +25,24 @@ def shell(server: Server, command: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def answer(server: Server, command: str) -> dict[str, str]:
+def run(server: Server, command: str) -> str:
+    """Run a command that must succeed; return what it prints."""
     done = shell(server, command)
     assert done.returncode == 0, done.stderr
-    members: dict[str, str] = json.loads(done.stdout)
+    return done.stdout
+
+
+def answer(server: Server, command: str) -> dict[str, Any]:
+    members: dict[str, Any] = json.loads(run(server, command))
     return members
+
+
+def refusal(server: Server, command: str) -> str:
+    """Run a command that must be refused; return the code, the operation and the text in AWS's words."""
+    done = shell(server, command)
+    assert done.returncode != 0
+    assert done.stdout == ""
+    return done.stderr.partition("An error occurred ")[2].strip()
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,3 +82,64 @@ def test_a_file_is_encrypted_and_survives_a_killed_server(data: Path, tmp_path: 
     server = start_server(data)
     assert base64.b64decode(answer(server, f"{decrypt} a=b")["Plaintext"]) == plaintext
     assert server.stop() == 0
+
+
+def test_the_life_of_a_key(server: Server, tmp_path: Path) -> None:
+    made = answer(server, "aws kms create-key --description orders --tags TagKey=team,TagValue=shop")["KeyMetadata"]
+    key_id, arn, account = made["KeyId"], made["Arn"], made["AWSAccountId"]
+    policy = tmp_path / "policy.json"
+    key = f"--key-id {key_id}"
+
+    # A name, a description, tags and a policy.
+    assert run(server, f"aws kms create-alias --alias-name alias/orders --target-{key[2:]}") == ""
+    assert refusal(server, f"aws kms create-alias --alias-name orders --target-{key[2:]}").startswith(
+        '(ValidationException) when calling the CreateAlias operation: Alias must start with the prefix "alias/".'
+    )
+    assert run(server, f"aws kms update-key-description {key} --description 'orders and «invoices»'") == ""
+    assert run(server, f"aws kms tag-resource {key} --tags TagKey=stage,TagValue=test TagKey=team,TagValue=till") == ""
+    assert run(server, f"aws kms untag-resource {key} --tag-keys stage") == ""
+    assert answer(server, f"aws kms list-resource-tags {key}")["Tags"] == [{"TagKey": "team", "TagValue": "till"}]
+    policy.write_text(run(server, f"aws kms get-key-policy {key} --query Policy --output text"))
+    assert f"arn:aws:iam::{account}:root" in policy.read_text()
+    policy.write_text(policy.read_text().replace('"kms:*"', '[ "kms:*" ]'))
+    assert run(server, f"aws kms put-key-policy {key} --policy-name default --policy file://{policy}") == ""
+    assert answer(server, f"aws kms get-key-policy {key}")["Policy"] == policy.read_text()
+    assert answer(server, f"aws kms list-key-policies {key}")["PolicyNames"] == ["default"]
+
+    # Its use, by the name, and a move to another key.
+    (tmp_path / "plain").write_bytes(b"secret")
+    plaintext = base64.b64encode(b"secret").decode()
+    encrypt = f"aws kms encrypt --key-id alias/orders --plaintext fileb://{tmp_path}/plain --query CiphertextBlob"
+    encrypt += " --output text"
+    (tmp_path / "first").write_bytes(base64.b64decode(run(server, encrypt)))
+    other = answer(server, "aws kms create-key")["KeyMetadata"]
+    moved = answer(
+        server,
+        f"aws kms re-encrypt --ciphertext-blob fileb://{tmp_path}/first --destination-key-id {other['KeyId']} "
+        "--destination-encryption-context a=b",
+    )
+    assert (moved["SourceKeyId"], moved["KeyId"]) == (arn, other["Arn"])
+    (tmp_path / "second").write_bytes(base64.b64decode(moved["CiphertextBlob"]))
+    decrypt = f"aws kms decrypt --ciphertext-blob fileb://{tmp_path}"
+    opened = answer(server, f"{decrypt}/second --encryption-context a=b")
+    assert (opened["Plaintext"], opened["KeyId"]) == (plaintext, other["Arn"])
+    assert run(server, f"aws kms update-alias --alias-name alias/orders --target-key-id {other['KeyId']}") == ""
+    (alias,) = answer(server, f"aws kms list-aliases --key-id {other['KeyId']}")["Aliases"]
+    assert (alias["AliasName"], alias["TargetKeyId"]) == ("alias/orders", other["KeyId"])
+
+    # Its end, and its return.
+    assert run(server, f"aws kms disable-key {key}") == ""
+    assert refusal(server, f"{decrypt}/first") == (
+        f"(DisabledException) when calling the Decrypt operation: {arn} is disabled."
+    )
+    scheduled = answer(server, f"aws kms schedule-key-deletion {key} --pending-window-in-days 7")
+    assert (scheduled["KeyId"], scheduled["KeyState"]) == (arn, "PendingDeletion")
+    assert refusal(server, f"aws kms enable-key {key}") == (
+        f"(KMSInvalidStateException) when calling the EnableKey operation: {arn} is pending deletion."
+    )
+    assert answer(server, f"aws kms cancel-key-deletion {key}") == {"KeyId": arn}
+    assert run(server, f"aws kms enable-key {key}") == ""
+    assert answer(server, f"{decrypt}/first")["Plaintext"] == plaintext
+    told = answer(server, f"aws kms describe-key {key}")["KeyMetadata"]
+    assert told == made | {"Description": "orders and «invoices»"}
+    assert run(server, "aws kms delete-alias --alias-name alias/orders") == ""
