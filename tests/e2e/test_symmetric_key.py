@@ -4,6 +4,9 @@ from typing import Any
 
 import pytest
 
+from strongroom.audit.record import shown_time
+from strongroom.testing.server import Server
+from tests.audit_log import record_of
 from tests.e2e.calls import refusal
 
 CONTEXT = {"purpose": "test", "tenant": "a"}
@@ -38,6 +41,18 @@ def test_metadata_of_a_new_key(kms: Any, key: dict[str, Any]) -> None:
     assert key == expected
     assert kms.describe_key(KeyId=key["KeyId"])["KeyMetadata"] == expected
     assert kms.describe_key(KeyId=key["Arn"])["KeyMetadata"] == expected
+
+
+def test_the_record_of_a_new_key_shows_its_metadata(kms: Any, server: Server) -> None:
+    made = kms.create_key(Description="recorded")
+    metadata = made["KeyMetadata"]
+    shown = {name[0].lower() + name[1:]: value for name, value in metadata.items() if name != "AWSAccountId"}
+    shown |= {
+        "AWSAccountId": metadata["AWSAccountId"],
+        "creationDate": shown_time(metadata["CreationDate"].timestamp()),
+    }
+
+    assert record_of(server.data, made)["responseElements"] == {"keyMetadata": shown}
 
 
 @pytest.mark.parametrize("form", ["KeyId", "Arn"])

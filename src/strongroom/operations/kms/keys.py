@@ -186,6 +186,7 @@ def logged_created_key(response: Struct, _keys: Sequence[AuthorizedKey]) -> dict
     made = response.key_metadata
     assert made is not None, "create_key sets it"
     shown = {lower_camel(name): value for name in made.__struct_fields__ if (value := getattr(made, name)) is not None}
+    shown["AWSAccountId"] = shown.pop(lower_camel("aws_account_id"))
     shown["creationDate"] = shown_time(made.creation_date or 0)
     return {"keyMetadata": shown}
 
