@@ -5,7 +5,6 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import boto3
@@ -14,6 +13,7 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from strongroom.testing.server import Server
+from tests.records import record_of_request
 
 OTHER = "222233334444"
 
@@ -141,10 +141,5 @@ def test_a_key_policy_lets_another_account_use_a_key_and_not_manage_it(server: S
 
     kms.disable_key(KeyId=key["KeyId"])
     assert code_of(other.encrypt, KeyId=key["Arn"], Plaintext=b"x")[0] == "DisabledException"
-    resources = [
-        {resource["ARN"] for resource in record["resources"]}
-        for path in Path(server.data / "audit").glob("*/*.log")
-        for line in path.read_bytes().splitlines()
-        if b'"eventName":"ReEncrypt"' in line and (record := json.loads(line.split(b" ", 3)[3]))
-    ]
-    assert resources == [{key["Arn"], own}]
+    recorded = record_of_request(server.data, again)
+    assert {resource["ARN"] for resource in recorded["resources"]} == {key["Arn"], own}

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from strongroom.testing.server import Server
-from tests.audit_log import record_of
 from tests.e2e.calls import Key, allow, denied, deny, make_key, new_name, policy, refusal, refused, violation
+from tests.records import record_of_request
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 PATTERN = "satisfy regular expression pattern: ^[a-zA-Z0-9:/_-]+$"
@@ -271,7 +271,7 @@ def test_what_is_recorded(kms: Any, server: Server, key: Key) -> None:
         "delete": {"aliasName": name},
     }
     for verb, (response, arns, changed) in keys_and_alias.items():
-        record = record_of(server.data, response)
+        record = record_of_request(server.data, response)
         assert record["eventName"] == f"{verb.capitalize()}Alias"
         assert record["requestParameters"] == parameters[verb]
         assert record["responseElements"] == {"keyId": changed}
@@ -279,10 +279,10 @@ def test_what_is_recorded(kms: Any, server: Server, key: Key) -> None:
         assert record["readOnly"] is False
         assert "errorCode" not in record
 
-    listed = record_of(server.data, kms.list_aliases(KeyId=key.key_id, Limit=5))
+    listed = record_of_request(server.data, kms.list_aliases(KeyId=key.key_id, Limit=5))
     assert listed["requestParameters"] == {"keyId": key.key_id, "limit": 5}
     assert (listed["responseElements"], listed["resources"], listed["readOnly"]) == (None, [], True)
-    refusing = record_of(server.data, refused(kms.create_alias, AliasName=key.alias, TargetKeyId=key.key_id))
+    refusing = record_of_request(server.data, refused(kms.create_alias, AliasName=key.alias, TargetKeyId=key.key_id))
     assert refusing["errorCode"] == "AlreadyExistsException"
     assert refusing["errorMessage"] == f"An alias with the name {key.alias_arn} already exists"
     assert refusing["requestParameters"] == {"aliasName": key.alias, "targetKeyId": key.key_id}

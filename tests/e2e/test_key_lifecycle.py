@@ -10,8 +10,8 @@ import pytest
 from strongroom.audit.record import shown_time
 from strongroom.testing.server import Server, running_server
 from strongroom.testing.signed_client import SignedClient
-from tests.audit_log import record_of
 from tests.e2e.calls import Key, allow, denied, deny, make_key, policy, refusal, refused, violation
+from tests.records import record_of_request
 
 SECONDS_PER_DAY = 86_400
 WAITING_PERIODS = ("ValidationException", "PendingWindowInDays must be between 7 and 30")
@@ -225,14 +225,14 @@ def test_what_is_recorded(kms: Any, server: Server, key: Key) -> None:
         (kms.disable_key(KeyId=key.key_id), "DisableKey", {"keyId": key.key_id}, changed),
     ]
     for response, name, parameters, elements in expected:
-        record = record_of(server.data, response)
+        record = record_of_request(server.data, response)
         assert (record["eventName"], record["requestParameters"]) == (name, parameters)
         assert record["responseElements"] == elements
         assert (record["resources"], record["readOnly"]) == (resources, False)
         assert record["recipientAccountId"] == key.account
         assert "errorCode" not in record
 
-    refusing = record_of(server.data, refused(kms.cancel_key_deletion, KeyId=key.key_id))
+    refusing = record_of_request(server.data, refused(kms.cancel_key_deletion, KeyId=key.key_id))
     assert refusing["errorCode"] == "KMSInvalidStateException"
     assert refusing["errorMessage"] == f"{key.arn} is not pending deletion."
     assert (refusing["requestParameters"], refusing["responseElements"]) == ({"keyId": key.key_id}, None)

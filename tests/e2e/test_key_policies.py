@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from strongroom.testing.server import Server
-from tests.audit_log import record_of
 from tests.e2e.calls import Key, Statement, allow, denied, deny, make_key, policy, refusal, refused, violation
+from tests.records import record_of_request
 
 NO_SUCH_POLICY = ("NotFoundException", "No such policy exists")
 LOCKED_OUT = (
@@ -199,7 +199,7 @@ def test_what_is_recorded(kms: Any, server: Server, key: Key) -> None:
     resources = [{"accountId": key.account, "type": "AWS::KMS::Key", "ARN": key.arn}]
     text = policy(allow(key.account))
     written = kms.put_key_policy(KeyId=key.key_id, Policy=text, BypassPolicyLockoutSafetyCheck=True)
-    record = record_of(server.data, written)
+    record = record_of_request(server.data, written)
     assert record["requestParameters"] == {
         "keyId": key.key_id,
         "policy": text,
@@ -209,17 +209,17 @@ def test_what_is_recorded(kms: Any, server: Server, key: Key) -> None:
     assert record["readOnly"] is False
 
     for response in (kms.get_key_policy(KeyId=key.arn), kms.list_key_policies(KeyId=key.arn)):
-        record = record_of(server.data, response)
+        record = record_of_request(server.data, response)
         assert record["requestParameters"] == {"keyId": key.arn}
         assert (record["responseElements"], record["resources"]) == (None, resources)
         assert record["readOnly"] is True
 
     locking = policy(allow(STRANGER))
-    record = record_of(server.data, refused(kms.put_key_policy, KeyId=key.key_id, Policy=locking))
+    record = record_of_request(server.data, refused(kms.put_key_policy, KeyId=key.key_id, Policy=locking))
     assert (record["errorCode"], record["errorMessage"]) == LOCKED_OUT
     assert record["requestParameters"] == {"keyId": key.key_id, "policy": locking}
     assert (record["responseElements"], record["resources"]) == (None, resources)
     put(kms, key, allow(key.account), deny(key.account, "kms:Encrypt"))
-    record = record_of(server.data, refused(kms.encrypt, KeyId=key.key_id, Plaintext=b"x"))
+    record = record_of_request(server.data, refused(kms.encrypt, KeyId=key.key_id, Plaintext=b"x"))
     assert record["errorCode"] == "AccessDenied"
     assert record["errorMessage"] == denied(key, "kms:Encrypt")[1]

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from strongroom.testing.server import Server
-from tests.audit_log import record_of
 from tests.e2e.calls import Key, allow, denied, deny, hidden, make_key, policy, refusal, refused, violation
+from tests.records import record_of_request
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 BEFORE, AFTER = {"for": "the source"}, {"for": "the destination", "ключ": ""}
@@ -176,7 +176,7 @@ def test_what_is_recorded(kms: Any, server: Server, source: Key, destination: Ke
         "DestinationKeyId": destination.alias,
         "DestinationEncryptionContext": AFTER,
     }
-    record = record_of(server.data, kms.re_encrypt(**parameters))
+    record = record_of_request(server.data, kms.re_encrypt(**parameters))
     assert record["eventName"] == "ReEncrypt"
     assert record["requestParameters"] == algorithms | {
         "sourceKeyId": source.arn,
@@ -190,18 +190,18 @@ def test_what_is_recorded(kms: Any, server: Server, source: Key, destination: Ke
     }
     assert (record["resources"], record["readOnly"]) == (resources, True)
 
-    again = record_of(server.data, kms.re_encrypt(CiphertextBlob=source.blob, DestinationKeyId=source.key_id))
+    again = record_of_request(server.data, kms.re_encrypt(CiphertextBlob=source.blob, DestinationKeyId=source.key_id))
     assert again["resources"] == resources[:1]
 
     response = refused(kms.re_encrypt, **parameters, SourceEncryptionContext=BEFORE)
-    record = record_of(server.data, response)
+    record = record_of_request(server.data, response)
     assert record["errorCode"] == "InvalidCiphertextException"
     assert "errorMessage" not in record
     assert record["requestParameters"]["sourceEncryptionContext"] == BEFORE
     assert "additionalEventData" not in record
     assert record["resources"] == resources
 
-    tried = record_of(server.data, refused(kms.re_encrypt, **parameters, DryRun=True))
+    tried = record_of_request(server.data, refused(kms.re_encrypt, **parameters, DryRun=True))
     assert tried["errorCode"] == "DryRunOperationException"
     assert tried["requestParameters"]["dryRun"] is True
     for blob_or_plaintext in (source.blob, b"secret"):

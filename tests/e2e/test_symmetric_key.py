@@ -6,8 +6,8 @@ import pytest
 
 from strongroom.audit.record import shown_time
 from strongroom.testing.server import Server
-from tests.audit_log import record_of
 from tests.e2e.calls import refusal
+from tests.records import record_of_request
 
 CONTEXT = {"purpose": "test", "tenant": "a"}
 
@@ -52,7 +52,7 @@ def test_the_record_of_a_new_key_shows_its_metadata(kms: Any, server: Server) ->
         "creationDate": shown_time(metadata["CreationDate"].timestamp()),
     }
 
-    assert record_of(server.data, made)["responseElements"] == {"keyMetadata": shown}
+    assert record_of_request(server.data, made)["responseElements"] == {"keyMetadata": shown}
 
 
 @pytest.mark.parametrize("form", ["KeyId", "Arn"])

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from strongroom.testing.server import Server
-from tests.audit_log import record_of
 from tests.e2e.calls import Key, allow, denied, deny, make_key, policy, refusal, refused, violation
+from tests.records import record_of_request
 
 TOO_MANY = ("TagException", "Too many tags")
 DUPLICATE = ("TagException", "Duplicate tag keys")
@@ -173,8 +173,8 @@ def test_markers_and_limits_that_are_refused(kms: Any, key: Key) -> None:
 
 def test_what_is_recorded(kms: Any, server: Server, key: Key) -> None:
     resources = [{"accountId": key.account, "type": "AWS::KMS::Key", "ARN": key.arn}]
-    tagged = record_of(server.data, kms.tag_resource(KeyId=key.key_id, Tags=[tag("a", "ключ"), tag("b")]))
-    untagged = record_of(server.data, kms.untag_resource(KeyId=key.key_id, TagKeys=["a", "none"]))
+    tagged = record_of_request(server.data, kms.tag_resource(KeyId=key.key_id, Tags=[tag("a", "ключ"), tag("b")]))
+    untagged = record_of_request(server.data, kms.untag_resource(KeyId=key.key_id, TagKeys=["a", "none"]))
     for record in (tagged, untagged):
         assert record["responseElements"] == {"keyId": key.arn}
         assert (record["resources"], record["readOnly"]) == (resources, False)
@@ -184,10 +184,10 @@ def test_what_is_recorded(kms: Any, server: Server, key: Key) -> None:
     }
     assert untagged["requestParameters"] == {"keyId": key.key_id, "tagKeys": ["a", "none"]}
 
-    listed = record_of(server.data, kms.list_resource_tags(KeyId=key.key_id))
+    listed = record_of_request(server.data, kms.list_resource_tags(KeyId=key.key_id))
     assert listed["requestParameters"] == {"keyId": key.key_id}
     assert (listed["responseElements"], listed["resources"], listed["readOnly"]) == (None, resources, True)
-    refusing = record_of(server.data, refused(kms.tag_resource, KeyId=key.key_id, Tags=[tag("aws:x")]))
+    refusing = record_of_request(server.data, refused(kms.tag_resource, KeyId=key.key_id, Tags=[tag("aws:x")]))
     assert (refusing["errorCode"], refusing["errorMessage"]) == RESERVED
     assert refusing["requestParameters"]["tags"] == [{"tagKey": "aws:x", "tagValue": ""}]
     assert refusing["responseElements"] is None

@@ -13,7 +13,7 @@ import pytest
 
 from strongroom.testing.server import Server, running_server
 from strongroom.testing.signed_client import SignedClient
-from tests.fault.records import recorded_by_chain
+from tests.records import recorded_by_chain
 from tests.sizes import Size
 
 pytestmark = pytest.mark.soak

@@ -15,7 +15,7 @@ import pytest
 from strongroom.jobs.deletion import SECONDS
 from strongroom.testing.server import Server, initialize, start_server
 from strongroom.testing.signed_client import SignedClient
-from tests.fault.records import recorded
+from tests.records import recorded
 
 DAY = 86_400
 PATIENCE = 3 * SECONDS + 10

@@ -13,7 +13,7 @@ import pytest
 from strongroom.testing.server import Server, initialize, start_server
 from strongroom.testing.signed_client import SignedClient
 from tests.fault.managed import Managed, manage
-from tests.fault.records import recorded
+from tests.records import recorded
 from tests.sizes import Size
 
 pytestmark = pytest.mark.soak

@@ -14,7 +14,7 @@ import pytest
 from strongroom.operations.registry import OPERATIONS
 from strongroom.testing.server import Server, running_server
 from strongroom.testing.signed_client import SignedClient
-from tests.audit_log import records
+from tests.records import recorded
 from tests.sizes import Size
 
 pytestmark = pytest.mark.soak
@@ -123,10 +123,10 @@ def test_bent_requests_are_answered_and_recorded(fuzzed: Server, size: Size) -> 
     early, late = (sum(kind == "success" for _, kind in part) for part in (kinds[:half], kinds[half:]))
     assert late > early / 2, "the requests reach less and less"
 
-    recorded = [record["requestID"] for record in records(fuzzed.data) if "requestID" in record]
+    recorded_ids = [record["requestID"] for record in recorded(fuzzed.data) if "requestID" in record]
     assert len(set(request_ids)) == size.fuzz_requests
-    assert sorted(set(request_ids) & set(recorded)) == sorted(request_ids)
-    assert len(recorded) == len(set(recorded))
+    assert sorted(set(request_ids) & set(recorded_ids)) == sorted(request_ids)
+    assert len(recorded_ids) == len(set(recorded_ids))
     print(
         f"{size.fuzz_requests} requests:", json.dumps({f"{op} {kind}": n for (op, kind), n in sorted(counts.items())})
     )

@@ -10,6 +10,13 @@ def recorded(data: Path) -> list[dict[str, Any]]:
     return [record for chain in recorded_by_chain(data).values() for record in chain]
 
 
+def record_of_request(data: Path, response: dict[str, Any]) -> dict[str, Any]:
+    """The one record of the request that boto3 got `response` for."""
+    request_id = response["ResponseMetadata"]["RequestId"]
+    (record,) = [record for record in recorded(data) if record.get("requestID") == request_id]
+    return record
+
+
 def recorded_by_chain(data: Path) -> dict[str, list[dict[str, Any]]]:
     """The records of each chain, in order."""
     chains: dict[str, list[dict[str, Any]]] = {}
