@@ -32,7 +32,8 @@ from strongroom.storage.contract import (
     Storage,
     Stored,
 )
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.database import DatabaseStorage
+from strongroom.storage.sqlite import create_storage, open_storage
 
 ACCOUNT = "111122223333"
 REGION = "us-east-1"
@@ -50,10 +51,10 @@ class OpenAgain(Protocol):
 def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenAgain]:
     assert request.param == "sqlite"
     path = tmp_path / "strongroom.db"
-    opened: list[SqliteStorage] = [SqliteStorage.create(path, ROW_KEY)]
+    opened: list[DatabaseStorage] = [create_storage(path, ROW_KEY)]
 
     def open_one() -> Storage:
-        opened.append(SqliteStorage.open(path, ROW_KEY))
+        opened.append(open_storage(path, ROW_KEY))
         return opened[-1]
 
     yield open_one
