@@ -14,7 +14,7 @@ serve: .venv/serve.stamp
 	@$(BIN)/strongroom init --if-missing --data "$(DATA)" --port $(PORT)
 	@exec $(BIN)/strongroom serve --config "$(DATA)/strongroom.yaml" --port $(PORT) --workers $(WORKERS)
 
-test: check .venv/awscli/bin/aws strace $(CLIENTS)
+test: check .venv/awscli/bin/aws strace postgresql $(CLIENTS)
 	$(BIN)/pytest -q
 
 soak: .venv/dev.stamp .venv/awscli/bin/aws strace
@@ -65,6 +65,10 @@ clean:
 	@rm -rf $(@D) && mkdir -p $(@D) && cp $< $(<D)/package.json $(@D)
 	npm ci --prefix $(@D) --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
+
+.PHONY: postgresql
+postgresql:
+	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $@; }
 
 .PHONY: strace wrk npm
 strace wrk npm:

@@ -8,6 +8,7 @@ import boto3
 import pytest
 from botocore.config import Config
 
+from strongroom.testing.postgresql import Postgresql, running_postgresql
 from strongroom.testing.server import Server, running_server
 from tests.e2e.commands import strongroom
 from tests.sizes import SMALL, SOAK, Size
@@ -20,6 +21,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 @pytest.fixture(scope="session")
 def size(pytestconfig: pytest.Config) -> Size:
     return SOAK if pytestconfig.getoption("--soak") else SMALL
+
+
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[Postgresql]:
+    """One PostgreSQL server for all tests; each makes a database of its own."""
+    with running_postgresql() as postgresql:
+        yield postgresql
 
 
 @pytest.fixture(scope="session")

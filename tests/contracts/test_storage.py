@@ -2,7 +2,8 @@
 
 import hashlib
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
@@ -17,7 +18,7 @@ from strongroom.model.erasure import PendingErasure
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import AccessKey, Account
-from strongroom.storage import feed
+from strongroom.storage import feed, postgresql, sqlite
 from strongroom.storage.contract import (
     AuditChain,
     Delete,
@@ -32,7 +33,7 @@ from strongroom.storage.contract import (
     Storage,
     Stored,
 )
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.database import DatabaseStorage
 
 ACCOUNT = "111122223333"
 REGION = "us-east-1"
@@ -46,14 +47,22 @@ class OpenAgain(Protocol):
         ...
 
 
-@pytest.fixture(params=["sqlite"])
-def open_again(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[OpenAgain]:
-    assert request.param == "sqlite"
-    path = tmp_path / "strongroom.db"
-    opened: list[SqliteStorage] = [SqliteStorage.create(path, ROW_KEY)]
+@pytest.fixture(params=["sqlite", "postgresql"])
+def open_again(request: pytest.FixtureRequest) -> Iterator[OpenAgain]:
+    opened: list[DatabaseStorage] = []
+    open_next: Callable[[], DatabaseStorage]
+    match request.param:
+        case "sqlite":
+            path: Path = request.getfixturevalue("tmp_path") / "strongroom.db"
+            opened.append(sqlite.create_storage(path, ROW_KEY))
+            open_next = partial(sqlite.open_storage, path, ROW_KEY)
+        case _:
+            url: str = request.getfixturevalue("postgresql").create_database()
+            opened.append(postgresql.create_storage(url, ROW_KEY))
+            open_next = partial(postgresql.open_storage, url, ROW_KEY)
 
     def open_one() -> Storage:
-        opened.append(SqliteStorage.open(path, ROW_KEY))
+        opened.append(open_next())
         return opened[-1]
 
     yield open_one

@@ -25,7 +25,7 @@ from strongroom.model.installation import Installation
 from strongroom.model.principal import AccessKey, Account
 from strongroom.model.regions import REGIONS
 from strongroom.storage.contract import Insert, Record, Storage
-from strongroom.storage.sqlite import SqliteStorage, read_domain_keys
+from strongroom.storage.sqlite import create_storage, open_storage, read_domain_keys
 
 CONFIGURATION = "strongroom.yaml"
 
@@ -103,7 +103,7 @@ def open_installation(config: Config) -> Opened:
         domain_keys = DomainKeys.open(root_key, installation_id, records)
     finally:
         root_key.close()
-    storage = SqliteStorage.open(config.database, domain_keys.row_authentication)
+    storage = open_storage(config.database, domain_keys.row_authentication)
     found = storage.find(Installation, (installation_id,))
     if found is None:
         raise DataDirectoryError(f"{config.database} does not name its installation")
@@ -145,7 +145,7 @@ def _build(data: Path, *, region: str, port: int, account: str, now: float) -> N
     root_key.close()
     config = Config(data=data)
     config.audit_directory.mkdir(mode=0o700)
-    storage = SqliteStorage.create(config.database, domain_keys.row_authentication)
+    storage = create_storage(config.database, domain_keys.row_authentication)
     installation = Installation(installation_id, now, chain_public_key, digest_public_key)
     access_key, secret = new_root_credential(domain_keys, account, now)
     clocks = read_clocks()

@@ -1,172 +1,122 @@
-"""Storage in one SQLite file: the contract of `contract.py`, for the server processes of one machine.
+"""Storage in one SQLite file, for the server processes of one machine.
 
 The file is in WAL mode with `synchronous=FULL`: an acknowledged change has been synced. Changes are serialized by
-SQLite's write lock; readers see the state as of their first read. docs/formats/storage.md specifies what is stored.
+SQLite's write lock; readers see the state as of their first read.
 """
 
-import hashlib
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import Connection, Engine, select
+from sqlalchemy import Connection, text
 
-from strongroom.errors import RollbackError, StorageError
-from strongroom.model.alias import Alias
+from strongroom.errors import StorageError
 from strongroom.model.domain_key import DomainKey
-from strongroom.model.key import KmsKey
-from strongroom.storage import audit_rows, feed, rows, sqlite_file
-from strongroom.storage.contract import (
-    AuditChain,
-    Changes,
-    Contents,
-    OutboxEntry,
-    PendingRecord,
-    Position,
-    R,
-    Stored,
-    Write,
-)
-from strongroom.storage.proof import (
-    Entry,
-    Numbers,
-    RowName,
-    altered,
-    decode_entries,
-    encode_entries,
-    faults,
-    follow,
-    refuse_older,
-    replay,
-    unauthentic,
-)
-from strongroom.storage.row_authentication import FeedHead, FeedRow, genesis, matches
+from strongroom.storage import database, sqlite_file
+from strongroom.storage.database import DatabaseStorage
 from strongroom.storage.sqlite_file import DatabaseFile
-from strongroom.storage.tables import DOMAIN_KEYS, INSTALLATION, RECORD_TABLES, REVISION, Key, from_row
 
 
-class SqliteStorage:
-    """One open database; `Storage` says what each method promises. Made by `create` and `open`."""
+def create_storage(path: Path, row_key: bytes) -> DatabaseStorage:
+    """Make a new database, which only its owner may read, and open it. `row_key` is 32 bytes.
 
-    def __init__(self, file: DatabaseFile, row_key: bytes, engine: Engine, versions: sqlite3.Connection) -> None:
+    Raises StorageError if there is a file already, or if it cannot be made; then nothing is left behind.
+    """
+    with sqlite_file.explained(path):
+        sqlite_file.create_file(path)
+        try:
+            return _fill(DatabaseFile.at(path), row_key)
+        except BaseException:
+            sqlite_file.remove_file(path)
+            raise
+
+
+def open_storage(path: Path, row_key: bytes) -> DatabaseStorage:
+    """Open a database and bring its schema up to date. It proves nothing yet: that is `load`.
+
+    Raises StorageError if there is none or it cannot be used, DataDirectoryError if others may access its files.
+    """
+    opened = _open_database(path)
+    try:
+        return DatabaseStorage.open(opened, row_key)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def read_domain_keys(path: Path) -> tuple[str, list[DomainKey]]:
+    """Read the installation's id and all domain keys, not verified; see `database.read_domain_keys`."""
+    opened = _open_database(path)
+    try:
+        return database.read_domain_keys(opened)
+    finally:
+        opened.close()
+
+
+def _fill(file: DatabaseFile, row_key: bytes) -> DatabaseStorage:
+    opened = SqliteDatabase(file)
+    try:
+        opened.use_write_ahead_log()
+        return DatabaseStorage.create(opened, row_key)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _open_database(path: Path) -> "SqliteDatabase":
+    with sqlite_file.explained(path):
+        sqlite_file.check_file(path)
+        return SqliteDatabase(DatabaseFile.at(path))
+
+
+class SqliteDatabase:
+    """An open SQLite file; `Database` says what each method promises. Raises RollbackError if the file was replaced."""
+
+    def __init__(self, file: DatabaseFile) -> None:
         self._file = file
-        self._row_key = row_key
-        self._engine = engine
-        self._write_lock = threading.Lock()  # threads wait in line here; SQLite would have them poll
-        self._versions = versions
-        self._newest = Position(0, genesis(row_key))  # that was made or seen here
-        self._newest_lock = threading.Lock()
+        self._versions = sqlite_file.connect(file)
+        self._engine = sqlite_file.make_engine(file)
 
-    @classmethod
-    def create(cls, path: Path, row_key: bytes) -> "SqliteStorage":
-        """Make a new database, which only its owner may read, and open it. `row_key` is 32 bytes.
+    @property
+    def name(self) -> str:
+        """The path of the file."""
+        return str(self._file.path)
 
-        Raises StorageError if there is a file already, or if it cannot be made; then nothing is left behind.
-        """
-        with sqlite_file.explained(path):
-            sqlite_file.create_file(path)
-            file = DatabaseFile.at(path)
-            engine = sqlite_file.make_engine(file)
-            try:
-                sqlite_file.use_write_ahead_log(engine)
-                with sqlite_file.writing(engine) as connection:
-                    sqlite_file.migrate(connection, path)
-                    feed.begin(connection, row_key)
-            except BaseException:
-                engine.dispose()
-                sqlite_file.remove_file(path)
-                raise
-            return cls(file, row_key, engine, sqlite_file.connect(file))
-
-    @classmethod
-    def open(cls, path: Path, row_key: bytes) -> "SqliteStorage":
-        """Open a database and bring its schema up to date. It proves nothing yet: that is `load`.
-
-        Raises StorageError if there is none or it cannot be used, DataDirectoryError if others may access its files.
-        """
-        with sqlite_file.explained(path):
-            file, engine = _open_engine(path)
-            try:
-                with engine.connect() as connection:
-                    current = sqlite_file.revision(connection)
-                if current != REVISION:
-                    with sqlite_file.writing(engine) as connection:
-                        sqlite_file.migrate(connection, path)
-                return cls(file, row_key, engine, sqlite_file.connect(file))
-            except BaseException:
-                engine.dispose()
-                raise
+    def use_write_ahead_log(self) -> None:
+        """Put a new database into WAL mode, which it keeps: readers and the writer do not wait for each other."""
+        self._versions.execute("PRAGMA journal_mode = WAL")
 
     @contextmanager
-    def _reading(self) -> Iterator[tuple[Connection, FeedHead]]:
-        """A transaction that sees one state, with its verified head, which is not behind what was seen before."""
-        with sqlite_file.explained(self._file.path):
-            self._file.refuse_another()
-            newest = self._newest  # as of now: the state that is read will not know what is seen meanwhile
-            with sqlite_file.reading(self._engine) as connection:
-                yield connection, self._read_head(connection, newest)
-
-    @contextmanager
-    def _reading_once(self) -> Iterator[Connection]:
-        # One SELECT sees one state by itself, and is quicker without a transaction around it.
+    def connecting(self) -> Iterator[Connection]:
+        """A connection for one SELECT. It does not look for another file in our file's place."""
         with sqlite_file.explained(self._file.path), self._engine.connect() as connection:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[tuple[Connection, FeedHead]]:
-        """As `_reading`, with the write lock. What is written is durable, and in the file at our path, when it ends."""
-        with sqlite_file.explained(self._file.path), self._write_lock:
+    def reading(self) -> Iterator[Connection]:
+        """A transaction that sees one state, as of its first read."""
+        with sqlite_file.explained(self._file.path):
             self._file.refuse_another()
-            newest = self._newest
-            with sqlite_file.writing(self._engine) as connection:
-                yield connection, self._read_head(connection, newest)
+            with self._engine.begin() as connection:
+                connection.connection.cursor().execute("BEGIN")
+                yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """A transaction that holds the write lock from its beginning.
+
+        What is written is durable, and in the file at our path, when it has ended.
+        """
+        with sqlite_file.explained(self._file.path):
+            self._file.refuse_another()
+            with self._engine.begin() as connection:
+                connection.connection.cursor().execute("BEGIN IMMEDIATE")
+                yield connection
             self._file.refuse_another()  # it was lost if the file was replaced meanwhile
 
-    def _read_head(self, connection: Connection, newest: Position) -> FeedHead:
-        head = feed.read_head(connection, self._row_key)
-        position = Position(head.number, head.chain)
-        refuse_older(position, newest)
-        if position.number == newest.number and position != newest:
-            raise RollbackError(f"change {position.number} of the database is not the one that was made before")
-        self._note(position)
-        return head
-
-    def _note(self, position: Position) -> None:
-        with self._newest_lock:
-            self._newest = max(self._newest, position, key=lambda one: one.number)
-
-    def load(self) -> Contents:
-        """Read everything and prove it; see `Storage`. Names up to five faults in its IntegrityError."""
-        proved, records, _ = self._prove()
-        with self._reading() as (connection, _):
-            sqlite_file.check_structure(connection, self._file.path)
-        return Contents(Position(proved.head.number, proved.head.chain), records)
-
-    def checkpoint(self) -> None:
-        """Write a checkpoint and trim the feed when it is due; see `Storage`."""
-        with self._reading() as (connection, _):
-            due = feed.checkpoint_is_due(connection)
-        if due:
-            proved, _, numbers = self._prove()  # others may write meanwhile: it takes a while
-            with self._writing() as (connection, head):
-                feed.write_checkpoint(connection, self._row_key, head, proved=proved, numbers=numbers)
-
-    def _prove(self) -> tuple[feed.Feed, list[Stored], Numbers]:
-        """Prove the state: the feed, all records, and the numbers of the changes that wrote them."""
-        with self._reading() as (connection, head):
-            proved = feed.read_feed(connection, self._row_key, head)
-            records, numbers, edited = rows.read_all(connection, self._row_key)
-        later = [row for row in proved.rows if row.number > proved.checkpoint.number]
-        expected, removed, found = replay(proved.checkpoint, later)
-        found = [*map(unauthentic, edited), *found, *faults(expected, removed, numbers, edited)]
-        if found:
-            raise altered(*found)
-        return proved, records, numbers
-
     def version(self) -> int:
-        """A number that differs after any other connection committed; see `Storage`."""
+        """SQLite's count of what others committed, as this connection, which does nothing else, sees it."""
         try:
             row: tuple[int] = self._versions.execute("PRAGMA data_version").fetchone()
         except sqlite3.Error:
@@ -174,123 +124,19 @@ class SqliteStorage:
                 raise
         return row[0]
 
-    def position(self) -> Position:
-        """The newest change; see `Storage`."""
-        with self._reading() as (_, head):
-            return Position(head.number, head.chain)
+    def check_structure(self, connection: Connection) -> None:
+        """Raise StorageError unless SQLite finds the file sound, its indexes included."""
+        found = connection.execute(text("PRAGMA integrity_check(1)")).scalar_one()
+        if found != "ok":
+            raise StorageError(f"{self.name}: the database is damaged: {' '.join(str(found).split())}")
 
-    def changes_since(self, position: Position) -> Changes | None:
-        """What changed after `position`; see `Storage`."""
-        with self._reading() as (connection, head):
-            refuse_older(Position(head.number, head.chain), position)
-            feed_rows = feed.read_after(connection, position.number)
-            if feed_rows and feed_rows[0].previous != position.number:
-                return None
-            follow(self._row_key, position, feed_rows)
-            if not feed_rows and not matches(position.chain, head.chain):
-                raise altered(f"change {position.number} is not the one that was made before")
-            if len(feed_rows) != head.number - position.number:
-                return None  # the numbers jump where a rollback was accepted
-            newest: dict[RowName, Entry] = {entry.name: entry for row in feed_rows for entry in decode_entries(row)}
-            written, removed = rows.current(connection, self._row_key, newest.values())
-        return Changes(Position(head.number, head.chain), written, removed)
-
-    def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None, *, beyond: int = 0) -> Position:
-        """Make one change durable, with a number greater than `beyond`; see `Storage`."""
-        with self._writing() as (connection, head):
-            number = max(head.number, beyond) + 1
-            entries = encode_entries(rows.write(connection, self._row_key, writes, number))
-            record_hash: bytes | None = None
-            if outbox is not None:
-                audit_rows.put(connection, self._row_key, number, outbox)
-                record_hash = hashlib.sha256(outbox.record).digest()
-            change = FeedRow(number, head.number, entries, record_hash, chain=b"")
-            position = feed.append(connection, self._row_key, head, change)
-        self._note(position)  # only now: before it is durable, others cannot see it
-        return position
-
-    def find(self, kind: type[R], key: Key) -> tuple[R, int] | None:
-        """Read one record by primary key; see `Storage`."""
-        with self._reading_once() as connection:
-            return rows.find(connection, self._row_key, kind, key)
-
-    def find_all(self, kind: type[R]) -> list[tuple[R, int]]:
-        """Read every record of one type; see `Storage`."""
-        with self._reading_once() as connection:
-            return rows.find_all(connection, self._row_key, kind)
-
-    def list_keys(self, account: str, region: str, *, after: str, limit: int) -> list[KmsKey]:
-        """KMS keys in order of key id; see `Storage`."""
-        with self._reading_once() as connection:
-            return rows.list_keys(connection, self._row_key, account, region, after=after, limit=limit)
-
-    def count_keys(self, account: str, region: str) -> int:
-        """How many KMS keys an account has in a Region; see `Storage`."""
-        with self._reading_once() as connection:
-            return rows.count_keys(connection, account, region)
-
-    def list_aliases(
-        self, account: str, region: str, *, after: str, limit: int, key_id: str | None = None
-    ) -> list[Alias]:
-        """Aliases in order of name; see `Storage`."""
-        with self._reading_once() as connection:
-            return rows.list_aliases(
-                connection, self._row_key, account, region, after=after, limit=limit, key_id=key_id
-            )
-
-    def erase(self) -> None:
-        """Write the database anew without what was deleted; see `Storage`."""
-        with sqlite_file.explained(self._file.path), self._write_lock:
+    def write_anew(self) -> None:
+        """Copy what is stored over the file and empty the write-ahead log."""
+        with sqlite_file.explained(self._file.path):
             self._file.refuse_another()
             sqlite_file.write_anew(self._file)
-
-    def register_chain(self, chain: AuditChain, *, chained: Sequence[int] = ()) -> None:
-        """Insert or update a chain, and drop records from the outbox; see `Storage`."""
-        with self._writing() as (connection, head):
-            audit_rows.register_chain(connection, self._row_key, head, chain=chain, chained=chained)
-
-    def chains(self) -> list[AuditChain]:
-        """All registered chains, oldest first; see `Storage`."""
-        with self._reading() as (connection, head):
-            return audit_rows.read_chains(connection, self._row_key, head)
-
-    def outbox(self) -> list[PendingRecord]:
-        """Audit records not yet dropped, in order of change; see `Storage`."""
-        with self._reading() as (connection, head):
-            return audit_rows.read_outbox(connection, self._row_key, head)
-
-    def change_records(self) -> Iterator[tuple[int, bytes]]:
-        """The hashes of the audit records of the changes in the feed; see `Storage`."""
-        with self._reading() as (connection, head):
-            feed_rows = feed.read_feed(connection, self._row_key, head).rows
-        return ((row.number, row.record_hash) for row in feed_rows if row.record_hash is not None)
 
     def close(self) -> None:
         """Release every connection."""
         self._versions.close()
         self._engine.dispose()
-
-
-def _open_engine(path: Path) -> tuple[DatabaseFile, Engine]:
-    sqlite_file.check_file(path)
-    file = DatabaseFile.at(path)
-    return file, sqlite_file.make_engine(file)
-
-
-def read_domain_keys(path: Path) -> tuple[str, list[DomainKey]]:
-    """Read what is needed to get at the row-authentication key: the installation's id and all domain keys.
-
-    Nothing is verified: a wrapped domain key authenticates itself, and `SqliteStorage.load` verifies the rest later.
-    """
-    with sqlite_file.explained(path):
-        _, engine = _open_engine(path)
-        try:
-            with sqlite_file.reading(engine) as connection:
-                installations = connection.execute(select(INSTALLATION.c.installation_id)).scalars().all()
-                domain_keys = connection.execute(select(DOMAIN_KEYS)).all()
-        finally:
-            engine.dispose()
-    if len(installations) != 1:
-        raise StorageError(f"{path}: the database belongs to no installation; was `strongroom init` interrupted?")
-    table = RECORD_TABLES[DomainKey]
-    return installations[0], [from_row(DomainKey, table.row(cells)) for cells in domain_keys]

@@ -1,4 +1,4 @@
-"""The SQLite file itself: who may read it, how connections are set up, its schema, and plain reasons for failures."""
+"""The SQLite file itself: who may read it, how connections are set up, and plain reasons for failures."""
 
 import os
 import sqlite3
@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine, text
+from sqlalchemy import Engine, QueuePool, create_engine
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from strongroom.errors import DataDirectoryError, RollbackError, StorageError
-from strongroom.storage.tables import REVISION
 
 _BUSY_SECONDS = 5.0
 """How long a statement waits for another process's lock."""
@@ -49,13 +48,6 @@ def explained(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: {_reason(error)}") from error
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
-
-
-def check_structure(connection: Connection, path: Path) -> None:
-    """Raise StorageError unless SQLite finds the file sound, its indexes included: reads go through them."""
-    found = connection.execute(text("PRAGMA integrity_check(1)")).scalar_one()
-    if found != "ok":
-        raise StorageError(f"{path}: the database is damaged: {' '.join(str(found).split())}")
 
 
 def _reason(error: BaseException | None) -> str:
@@ -123,28 +115,6 @@ def make_engine(file: DatabaseFile) -> Engine:
     )
 
 
-def use_write_ahead_log(engine: Engine) -> None:
-    """Put a new database into WAL mode, which it keeps: readers and the writer do not wait for each other."""
-    with engine.connect() as connection:
-        connection.exec_driver_sql("PRAGMA journal_mode = WAL")
-
-
-@contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """A transaction that sees one state, as of its first read."""
-    with engine.begin() as connection:
-        connection.connection.cursor().execute("BEGIN")
-        yield connection
-
-
-@contextmanager
-def writing(engine: Engine) -> Iterator[Connection]:
-    """A transaction that holds the write lock from its beginning."""
-    with engine.begin() as connection:
-        connection.connection.cursor().execute("BEGIN IMMEDIATE")
-        yield connection
-
-
 def write_anew(file: DatabaseFile) -> None:
     """Copy what is stored over the file and empty the write-ahead log, so that nothing deleted is left in either.
 
@@ -193,23 +163,3 @@ def check_file(path: Path) -> None:
     for name in files(path):
         if name.exists() and stat.S_IMODE(name.stat().st_mode) & 0o077:
             raise DataDirectoryError(f"{name}: other users may access it; its mode must be 0600")
-
-
-def revision(connection: Connection) -> str:
-    """The schema's revision."""
-    return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
-
-
-def migrate(connection: Connection, path: Path) -> None:
-    """Bring the schema to REVISION, within the transaction that the connection is in."""
-    from alembic import command
-    from alembic.config import Config
-    from alembic.util import CommandError
-
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
-    config.attributes["connection"] = connection
-    try:
-        command.upgrade(config, REVISION)
-    except CommandError as error:
-        raise StorageError(f"{path}: the database was made by another version of Strongroom") from error

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table
 
 from strongroom.model.alias import Alias
 from strongroom.model.clock_reading import ClockReading
@@ -17,6 +17,7 @@ from strongroom.model.erasure import PendingErasure
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import AccessKey, Account
+from strongroom.storage.column_types import ANY_TEXT
 from strongroom.storage.contract import R, Record
 
 Cell = str | int | float | bytes | bool | None
@@ -30,7 +31,7 @@ METADATA: Final = MetaData()
 
 
 def _text(name: str, *, key: bool = False) -> Column[str]:
-    return Column(name, Text, primary_key=key, nullable=False)
+    return Column(name, ANY_TEXT, primary_key=key, nullable=False)
 
 
 def _number(name: str, *, key: bool = False) -> Column[int]:

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from strongroom.audit.writer import AuditLog, AuditWriter
 from strongroom.crypto.sealing import public_key_of
 from strongroom.model.installation import Installation
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.sqlite import create_storage, open_storage
 
 ROW_KEY = bytes(range(32))
 CHAIN_PRIVATE_KEY = secrets.token_bytes(32)
@@ -42,7 +42,7 @@ def installation(digest_key: RSAPrivateKey) -> Installation:
 @pytest.fixture(scope="session")
 def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("template") / "strongroom.db"
-    SqliteStorage.create(path, ROW_KEY).close()
+    create_storage(path, ROW_KEY).close()
     return path
 
 
@@ -53,7 +53,7 @@ def log(
     path = tmp_path / "strongroom.db"
     shutil.copyfile(empty_database, path)
     path.chmod(0o600)
-    storage = SqliteStorage.open(path, ROW_KEY)
+    storage = open_storage(path, ROW_KEY)
     yield AuditLog(tmp_path / "audit", installation, digest_key, storage, "node1")
     storage.close()
 

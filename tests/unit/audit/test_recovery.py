@@ -412,10 +412,10 @@ from time import time
 from cryptography.hazmat.primitives.serialization import load_der_private_key
 from strongroom.audit.writer import AuditLog, AuditWriter
 from strongroom.storage.contract import OutboxEntry
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.sqlite import open_storage
 
 directory, installation, digest_key, row_key, database = pickle.loads(Path(sys.argv[1]).read_bytes())
-storage = SqliteStorage.open(database, row_key)
+storage = open_storage(database, row_key)
 log = AuditLog(directory, installation, load_der_private_key(digest_key, None), storage, "node1")
 
 async def requests(writer, client, executor):

@@ -18,7 +18,7 @@ from strongroom.audit.segments import log_path
 from strongroom.audit.verify import Report, verify, verify_offline
 from strongroom.audit.writer import SEGMENT_SECONDS, AuditLog, AuditWriter
 from strongroom.storage.contract import AuditChain, OutboxEntry, Position
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.sqlite import create_storage, open_storage
 from tests.unit.audit.chains import forge_chain, write_chain
 
 Open = Callable[..., AuditWriter]
@@ -65,7 +65,7 @@ def kinds(report: Report) -> set[str]:
 @pytest.fixture
 def other(log: AuditLog, tmp_path: Path) -> Iterator[AuditLog]:
     """The same log over another database."""
-    storage = SqliteStorage.create(tmp_path / "other.db", bytes(range(32)))
+    storage = create_storage(tmp_path / "other.db", bytes(range(32)))
     yield log._replace(storage=storage)
     storage.close()
 
@@ -499,7 +499,7 @@ def test_an_event_that_cannot_be_read_is_named(log: AuditLog, full: Callable[[],
 def test_verification_needs_nothing_but_an_open_database(
     chain_directory: Path, log: AuditLog, chain_private_key: bytes, tmp_path: Path
 ) -> None:
-    storage = SqliteStorage.open(tmp_path / "strongroom.db", bytes(range(32)))
+    storage = open_storage(tmp_path / "strongroom.db", bytes(range(32)))
     try:
         report = verify(log.directory, log.installation, chain_private_key=chain_private_key, storage=storage)
     finally:

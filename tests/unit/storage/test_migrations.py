@@ -9,7 +9,7 @@ from msgspec.structs import replace
 
 from strongroom.model.key import KmsKey
 from strongroom.storage.contract import Replace
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.sqlite import open_storage
 
 VECTORS = Path(__file__).parents[2] / "vectors" / "storage"
 KEY = ("111122223333", "us-east-1", "1234abcd-12ab-34cd-56ef-1234567890ab")
@@ -22,7 +22,7 @@ def test_an_earlier_schema_is_brought_up_to_date(tmp_path: Path, dump: Path) -> 
         connection.executescript(dump.read_text())
         connection.execute("PRAGMA journal_mode = WAL")
     path.chmod(0o600)
-    storage = SqliteStorage.open(path, bytes(range(32)))
+    storage = open_storage(path, bytes(range(32)))
     contents = storage.load()
     assert len(contents.records) == 6
     found = storage.find(KmsKey, KEY)

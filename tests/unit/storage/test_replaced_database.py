@@ -12,8 +12,9 @@ from strongroom.errors import RollbackError, StorageError
 from strongroom.model.principal import Account
 from strongroom.storage import feed, sqlite_file
 from strongroom.storage.contract import AuditChain, Insert, Position
+from strongroom.storage.database import DatabaseStorage
 from strongroom.storage.row_authentication import FeedHead, FeedRow
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.sqlite import create_storage, open_storage
 from strongroom.storage.sqlite_file import DatabaseFile
 
 ROW_KEY = bytes(range(32))
@@ -27,16 +28,16 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def storage(path: Path) -> Iterator[SqliteStorage]:
+def storage(path: Path) -> Iterator[DatabaseStorage]:
     """It has made change 1."""
-    storage = SqliteStorage.create(path, ROW_KEY)
+    storage = create_storage(path, ROW_KEY)
     storage.commit([account(1)], None)
     yield storage
     storage.close()
 
 
 @pytest.fixture
-def copy(storage: SqliteStorage, path: Path, tmp_path: Path) -> Path:
+def copy(storage: DatabaseStorage, path: Path, tmp_path: Path) -> Path:
     """A complete second database, of now."""
     return copied(path, tmp_path / "copy.db")
 
@@ -55,7 +56,7 @@ def copied(source: Path, target: Path) -> Path:
     return target
 
 
-def calls(storage: SqliteStorage, position: Position) -> list[Callable[[], object]]:
+def calls(storage: DatabaseStorage, position: Position) -> list[Callable[[], object]]:
     return [
         lambda: storage.commit([account(77)], None),
         lambda: storage.register_chain(CHAIN),
@@ -69,13 +70,13 @@ def calls(storage: SqliteStorage, position: Position) -> list[Callable[[], objec
     ]
 
 
-def refused(storage: SqliteStorage, position: Position, reason: str) -> None:
+def refused(storage: DatabaseStorage, position: Position, reason: str) -> None:
     for call in calls(storage, position):
         with pytest.raises(RollbackError, match=reason):
             call()
 
 
-def test_a_file_moved_into_place_takes_no_change(storage: SqliteStorage, path: Path, copy: Path) -> None:
+def test_a_file_moved_into_place_takes_no_change(storage: DatabaseStorage, path: Path, copy: Path) -> None:
     position = storage.position()
     content = copy.read_bytes()
     copy.replace(path)
@@ -83,7 +84,7 @@ def test_a_file_moved_into_place_takes_no_change(storage: SqliteStorage, path: P
     assert path.read_bytes() == content
 
 
-def test_threads_that_commit_while_the_file_is_replaced(storage: SqliteStorage, path: Path, copy: Path) -> None:
+def test_threads_that_commit_while_the_file_is_replaced(storage: DatabaseStorage, path: Path, copy: Path) -> None:
     """Some read meanwhile, which makes them open new connections."""
     content = copy.read_bytes()
     replaced = threading.Event()
@@ -122,7 +123,7 @@ def test_threads_that_commit_while_the_file_is_replaced(storage: SqliteStorage, 
 
 
 def test_a_change_is_not_acknowledged_if_the_file_was_replaced_meanwhile(
-    storage: SqliteStorage, path: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
+    storage: DatabaseStorage, path: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     append = feed.append
 
@@ -135,7 +136,7 @@ def test_a_change_is_not_acknowledged_if_the_file_was_replaced_meanwhile(
         storage.commit([account(2)], None)
 
 
-def test_no_connection_is_made_to_another_file(storage: SqliteStorage, path: Path, copy: Path) -> None:
+def test_no_connection_is_made_to_another_file(storage: DatabaseStorage, path: Path, copy: Path) -> None:
     file = DatabaseFile.at(path)
     content = copy.read_bytes()
     before = sorted(Path("/proc/self/fd").iterdir())
@@ -146,7 +147,7 @@ def test_no_connection_is_made_to_another_file(storage: SqliteStorage, path: Pat
     assert sorted(Path("/proc/self/fd").iterdir()) == before
 
 
-def test_a_file_that_was_moved_away_takes_no_change_until_it_is_back(storage: SqliteStorage, path: Path) -> None:
+def test_a_file_that_was_moved_away_takes_no_change_until_it_is_back(storage: DatabaseStorage, path: Path) -> None:
     elsewhere = path.replace(path.with_suffix(".away"))
     with pytest.raises(StorageError, match="No such file or directory"):
         storage.commit([account(2)], None)
@@ -154,7 +155,7 @@ def test_a_file_that_was_moved_away_takes_no_change_until_it_is_back(storage: Sq
     assert storage.commit([account(2)], None).number == 2
 
 
-def test_an_older_copy_put_back_in_place(storage: SqliteStorage, path: Path, copy: Path) -> None:
+def test_an_older_copy_put_back_in_place(storage: DatabaseStorage, path: Path, copy: Path) -> None:
     """The file is the same, its contents are not."""
     before = storage.position()
     storage.commit([account(2)], None)
@@ -163,10 +164,10 @@ def test_an_older_copy_put_back_in_place(storage: SqliteStorage, path: Path, cop
 
 
 def test_what_another_process_made_is_remembered_once_it_was_seen(
-    storage: SqliteStorage, path: Path, copy: Path
+    storage: DatabaseStorage, path: Path, copy: Path
 ) -> None:
     before = storage.position()
-    other = SqliteStorage.open(path, ROW_KEY)
+    other = open_storage(path, ROW_KEY)
     other.commit([account(2)], None)
     other.close()
     assert storage.position().number == 2
@@ -174,17 +175,17 @@ def test_what_another_process_made_is_remembered_once_it_was_seen(
     refused(storage, before, "the database stands at change 1, but change 2 was made already")
 
 
-def test_another_change_in_the_place_of_the_newest(storage: SqliteStorage, path: Path, copy: Path) -> None:
+def test_another_change_in_the_place_of_the_newest(storage: DatabaseStorage, path: Path, copy: Path) -> None:
     before = storage.position()
     storage.commit([account(2)], None)
     copied(copy, path)
-    other = SqliteStorage.open(path, ROW_KEY)
+    other = open_storage(path, ROW_KEY)
     other.commit([account(3)], None)
     other.close()
     refused(storage, before, "change 2 of the database is not the one that was made before")
 
 
-def test_a_change_that_fails_is_not_taken_for_made(storage: SqliteStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_change_that_fails_is_not_taken_for_made(storage: DatabaseStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as failing:
         failing.setattr(feed, "append", lambda *_: 1 / 0)
         with pytest.raises(ZeroDivisionError):

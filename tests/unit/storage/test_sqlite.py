@@ -17,7 +17,8 @@ from strongroom.model.installation import Installation
 from strongroom.model.principal import Account
 from strongroom.storage import sqlite_file
 from strongroom.storage.contract import Delete, Insert, OutboxEntry, Replace, Stored
-from strongroom.storage.sqlite import SqliteStorage, read_domain_keys
+from strongroom.storage.database import DatabaseStorage
+from strongroom.storage.sqlite import create_storage, open_storage, read_domain_keys
 from strongroom.storage.sqlite_file import DatabaseFile
 
 ROW_KEY = bytes(range(32))
@@ -30,8 +31,8 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def storage(path: Path) -> Iterator[SqliteStorage]:
-    storage = SqliteStorage.create(path, ROW_KEY)
+def storage(path: Path) -> Iterator[DatabaseStorage]:
+    storage = create_storage(path, ROW_KEY)
     yield storage
     storage.close()
 
@@ -43,42 +44,42 @@ def fails(call: Callable[[], object], reason: str) -> None:
     assert "\n" not in str(failure.value)
 
 
-def test_nobody_else_may_read_any_of_the_files(storage: SqliteStorage, path: Path) -> None:
+def test_nobody_else_may_read_any_of_the_files(storage: DatabaseStorage, path: Path) -> None:
     storage.commit([Insert(ACCOUNT)], None)
     found = {name.name: stat.S_IMODE(name.stat().st_mode) for name in path.parent.iterdir()}
     assert found == {path.name: 0o600, f"{path.name}-wal": 0o600, f"{path.name}-shm": 0o600}
 
 
 @pytest.mark.parametrize("suffix", ["", "-wal", "-shm"])
-def test_files_that_others_may_read_are_refused(storage: SqliteStorage, path: Path, suffix: str) -> None:
+def test_files_that_others_may_read_are_refused(storage: DatabaseStorage, path: Path, suffix: str) -> None:
     Path(f"{path}{suffix}").chmod(0o640)
     with pytest.raises(DataDirectoryError, match=r"its mode must be 0600"):
-        SqliteStorage.open(path, ROW_KEY)
+        open_storage(path, ROW_KEY)
 
 
-def test_create_refuses_a_file_that_is_there_and_leaves_it_alone(storage: SqliteStorage, path: Path) -> None:
+def test_create_refuses_a_file_that_is_there_and_leaves_it_alone(storage: DatabaseStorage, path: Path) -> None:
     storage.commit([Insert(ACCOUNT)], None)
-    fails(lambda: SqliteStorage.create(path, ROW_KEY), "there is a database already")
+    fails(lambda: create_storage(path, ROW_KEY), "there is a database already")
     assert storage.load().records == [Stored(ACCOUNT, 1)]
 
 
 def test_a_creation_that_fails_leaves_nothing_behind(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as limited:
         limit_connections(limited, "PRAGMA max_page_count = 3")
-        fails(lambda: SqliteStorage.create(path, ROW_KEY), "the disk is full")
+        fails(lambda: create_storage(path, ROW_KEY), "the disk is full")
     assert list(path.parent.iterdir()) == []
-    SqliteStorage.create(path, ROW_KEY).close()
-    fails(lambda: SqliteStorage.create(path.parent / "missing" / "x.db", ROW_KEY), "No such file or directory")
+    create_storage(path, ROW_KEY).close()
+    fails(lambda: create_storage(path.parent / "missing" / "x.db", ROW_KEY), "No such file or directory")
 
 
 def test_open_makes_no_database(path: Path) -> None:
-    fails(lambda: SqliteStorage.open(path, ROW_KEY), "there is no database")
+    fails(lambda: open_storage(path, ROW_KEY), "there is no database")
     fails(lambda: read_domain_keys(path), "there is no database")
     assert not path.exists()
 
 
-def test_connections_are_durable_and_erase_what_is_deleted(storage: SqliteStorage) -> None:
-    with storage._engine.connect() as connection:
+def test_connections_are_durable_and_erase_what_is_deleted(storage: DatabaseStorage) -> None:
+    with storage._database.connecting() as connection:
         settings = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("journal_mode", "synchronous", "secure_delete", "busy_timeout")
@@ -86,7 +87,7 @@ def test_connections_are_durable_and_erase_what_is_deleted(storage: SqliteStorag
     assert settings == {"journal_mode": "wal", "synchronous": 2, "secure_delete": 1, "busy_timeout": 5000}
 
 
-def test_deleted_bytes_leave_the_database_file(storage: SqliteStorage, path: Path) -> None:
+def test_deleted_bytes_leave_the_database_file(storage: DatabaseStorage, path: Path) -> None:
     secret = b"wrapped-material-that-must-go"
     storage.commit([Insert(DomainKey("rows", 1, 1.0, secret))], None)
     checkpoint(path)
@@ -96,7 +97,7 @@ def test_deleted_bytes_leave_the_database_file(storage: SqliteStorage, path: Pat
     assert secret not in path.read_bytes()
 
 
-def test_erasing_leaves_no_copy_of_deleted_rows_in_any_file(storage: SqliteStorage, path: Path) -> None:
+def test_erasing_leaves_no_copy_of_deleted_rows_in_any_file(storage: DatabaseStorage, path: Path) -> None:
     """Rows move between pages when their neighbors go: their old copies must go too."""
     keys = [DomainKey(f"{number * 7919 % 1000:04}", 1, 1.0, secret_of(number)) for number in range(300)]
     for key in keys:
@@ -110,7 +111,9 @@ def test_erasing_leaves_no_copy_of_deleted_rows_in_any_file(storage: SqliteStora
     assert present == [(number + 1) % 10 == 0 for number in range(300)]
 
 
-def test_erasing_waits_for_those_who_read(storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_erasing_waits_for_those_who_read(
+    storage: DatabaseStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.1)
     storage.commit([Insert(DomainKey("rows", 1, 1.0, b"wrapped"))], None)
     with closing(sqlite3.connect(path, isolation_level=None)) as reader:
@@ -131,7 +134,7 @@ def checkpoint(path: Path) -> None:
     connection.close()
 
 
-def test_domain_keys_are_read_before_the_row_key_is_known(storage: SqliteStorage, path: Path) -> None:
+def test_domain_keys_are_read_before_the_row_key_is_known(storage: DatabaseStorage, path: Path) -> None:
     keys = [DomainKey("rows", 1, 1.0, b"one"), DomainKey("rows", 2, 2.0, b"two")]
     fails(lambda: read_domain_keys(path), "the database belongs to no installation; was `strongroom init` interrupted?")
     storage.commit([Insert(Installation("installation-1", 1.0, b"", b"")), *map(Insert, keys)], None)
@@ -142,19 +145,19 @@ def test_domain_keys_are_read_before_the_row_key_is_known(storage: SqliteStorage
 def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
     path.write_bytes(content)
     path.chmod(0o600)
-    for call in (lambda: SqliteStorage.open(path, ROW_KEY), lambda: read_domain_keys(path)):
+    for call in (lambda: open_storage(path, ROW_KEY), lambda: read_domain_keys(path)):
         with pytest.raises(StorageError, match=r"damaged( or not [^\n]*)?\Z"):
             call()
 
 
 @pytest.mark.parametrize("keep", [100, 4_096, 20_000, 60_000])
-def test_a_truncated_database(storage: SqliteStorage, path: Path, keep: int) -> None:
+def test_a_truncated_database(storage: DatabaseStorage, path: Path, keep: int) -> None:
     storage.commit([Insert(Account(f"{number:012d}", 1.0)) for number in range(1_000)], None)
     storage.close()
     path.write_bytes(path.read_bytes()[:keep])
 
     def open_and_load() -> None:
-        damaged = SqliteStorage.open(path, ROW_KEY)
+        damaged = open_storage(path, ROW_KEY)
         try:
             damaged.load()
         finally:
@@ -164,7 +167,7 @@ def test_a_truncated_database(storage: SqliteStorage, path: Path, keep: int) -> 
         open_and_load()
 
 
-def test_text_that_is_not_utf_8_is_damage(storage: SqliteStorage, path: Path) -> None:
+def test_text_that_is_not_utf_8_is_damage(storage: DatabaseStorage, path: Path) -> None:
     storage.commit([Insert(ACCOUNT)], None)
     connection = sqlite3.connect(path)
     connection.execute("UPDATE accounts SET account = CAST(X'736563726574ff' AS TEXT)")
@@ -173,12 +176,12 @@ def test_text_that_is_not_utf_8_is_damage(storage: SqliteStorage, path: Path) ->
     fails(storage.load, "the database is damaged")
 
 
-def test_a_database_of_another_version(storage: SqliteStorage, path: Path) -> None:
+def test_a_database_of_another_version(storage: DatabaseStorage, path: Path) -> None:
     connection = sqlite3.connect(path)
     connection.execute("UPDATE alembic_version SET version_num = '9999'")
     connection.commit()
     connection.close()
-    fails(lambda: SqliteStorage.open(path, ROW_KEY), "the database was made by another version of Strongroom")
+    fails(lambda: open_storage(path, ROW_KEY), "the database was made by another version of Strongroom")
 
 
 def limit_connections(monkeypatch: pytest.MonkeyPatch, pragma: str) -> None:
@@ -193,20 +196,20 @@ def limit_connections(monkeypatch: pytest.MonkeyPatch, pragma: str) -> None:
 
 
 def test_a_full_disk_refuses_the_change_and_keeps_the_state(
-    storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch
+    storage: DatabaseStorage, path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     before = storage.commit([Insert(ACCOUNT)], None)
     limit_connections(monkeypatch, "PRAGMA max_page_count = 1")
-    full = SqliteStorage.open(path, ROW_KEY)
+    full = open_storage(path, ROW_KEY)
     fails(lambda: full.commit([], OutboxEntry("chain-1", "event-1", bytes(100_000))), "the disk is full")
     assert full.load().position == before
     assert full.outbox() == []
     full.close()
 
 
-def test_a_locked_database(storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_locked_database(storage: DatabaseStorage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqlite_file, "_BUSY_SECONDS", 0.05)
-    waiting = SqliteStorage.open(path, ROW_KEY)
+    waiting = open_storage(path, ROW_KEY)
     blocker = sqlite3.connect(path, isolation_level=None)
     blocker.execute("BEGIN IMMEDIATE")
     fails(lambda: waiting.commit([Insert(ACCOUNT)], None), "the database is locked by another process")
@@ -217,15 +220,15 @@ def test_a_locked_database(storage: SqliteStorage, path: Path, monkeypatch: pyte
     waiting.close()
 
 
-def test_a_read_only_database(storage: SqliteStorage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_only_database(storage: DatabaseStorage, path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit_connections(monkeypatch, "PRAGMA query_only = ON")
-    readable = SqliteStorage.open(path, ROW_KEY)
+    readable = open_storage(path, ROW_KEY)
     fails(lambda: readable.commit([Insert(ACCOUNT)], None), "the database is read-only for this user")
     assert readable.load().records == []
     readable.close()
 
 
-def test_the_version_of_a_closed_storage(storage: SqliteStorage) -> None:
+def test_the_version_of_a_closed_storage(storage: DatabaseStorage) -> None:
     storage.close()
     fails(storage.version, "the database is closed")
 
@@ -235,14 +238,14 @@ import sys
 from pathlib import Path
 from strongroom.model.principal import Account
 from strongroom.storage.contract import Replace
-from strongroom.storage.sqlite import SqliteStorage
-storage = SqliteStorage.open(Path(sys.argv[1]), bytes(range(32)))
+from strongroom.storage.sqlite import open_storage
+storage = open_storage(Path(sys.argv[1]), bytes(range(32)))
 print(storage.commit([Replace(Account("111122223333", 2.0), 1)], None).number)
 storage.close()
 """
 
 
-def test_another_process_is_seen_and_conflicts(storage: SqliteStorage, path: Path) -> None:
+def test_another_process_is_seen_and_conflicts(storage: DatabaseStorage, path: Path) -> None:
     position = storage.commit([Insert(ACCOUNT)], None)
     version = storage.version()
     done = subprocess.run(
@@ -257,7 +260,7 @@ def test_another_process_is_seen_and_conflicts(storage: SqliteStorage, path: Pat
     assert changes.written == [Stored(Account("111122223333", 2.0), 2)]
 
 
-def test_a_process_killed_in_the_middle_of_a_change_leaves_nothing_of_it(storage: SqliteStorage, path: Path) -> None:
+def test_a_process_killed_in_the_middle_of_a_change_leaves_nothing_of_it(storage: DatabaseStorage, path: Path) -> None:
     before = storage.commit([Insert(ACCOUNT)], None)
     dies = "import os\nfrom strongroom.storage import feed\nfeed.append = lambda *_: os._exit(9)\n"
     script = dies + OTHER_PROCESS  # after the rows were written, before the feed is
@@ -267,7 +270,7 @@ def test_a_process_killed_in_the_middle_of_a_change_leaves_nothing_of_it(storage
     assert storage.commit([], None).number == 2
 
 
-def test_an_index_that_does_not_fit_its_table_is_found(path: Path, storage: SqliteStorage) -> None:
+def test_an_index_that_does_not_fit_its_table_is_found(path: Path, storage: DatabaseStorage) -> None:
     storage.commit([Insert(ACCOUNT)], None)
     storage.close()
     connection = sqlite3.connect(path)
@@ -280,7 +283,7 @@ def test_an_index_that_does_not_fit_its_table_is_found(path: Path, storage: Sqli
         altered = bytearray(content)
         altered[place] = ord("2")
         path.write_bytes(altered)
-        damaged = SqliteStorage.open(path, ROW_KEY)
+        damaged = open_storage(path, ROW_KEY)
         with pytest.raises((StorageError, IntegrityError)):
             damaged.load()
         damaged.close()

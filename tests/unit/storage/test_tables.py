@@ -11,7 +11,7 @@ from alembic.script import ScriptDirectory
 
 from strongroom.storage import tables
 from strongroom.storage.contract import Record
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.sqlite import create_storage
 from strongroom.storage.tables import METADATA, RECORD_TABLES, REVISION
 
 
@@ -25,8 +25,8 @@ def test_a_table_has_the_columns_of_its_struct(kind: type[Record]) -> None:
 
 
 def test_migrations_make_the_tables(tmp_path: Path) -> None:
-    storage = SqliteStorage.create(tmp_path / "strongroom.db", bytes(32))
-    with storage._engine.connect() as connection:
+    storage = create_storage(tmp_path / "strongroom.db", bytes(32))
+    with storage._database.connecting() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, METADATA) == []
     storage.close()

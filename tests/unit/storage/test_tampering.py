@@ -19,7 +19,8 @@ from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import AccessKey, Account
 from strongroom.storage import feed
 from strongroom.storage.contract import AuditChain, Delete, Insert, OutboxEntry, Record, Replace
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.database import DatabaseStorage
+from strongroom.storage.sqlite import create_storage, open_storage
 from strongroom.storage.tables import RECORD_TABLES, column_names
 
 ROW_KEY = bytes(range(32))
@@ -98,9 +99,9 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def storage(path: Path) -> Iterator[SqliteStorage]:
+def storage(path: Path) -> Iterator[DatabaseStorage]:
     """Change 1 inserted all records; change 2 has an audit record in the outbox."""
-    storage = SqliteStorage.create(path, ROW_KEY)
+    storage = create_storage(path, ROW_KEY)
     storage.commit([Insert(record) for record in records(1)], None)
     storage.commit([], OutboxEntry("chain-1", "event-2", b"record 2"))
     yield storage
@@ -108,7 +109,7 @@ def storage(path: Path) -> Iterator[SqliteStorage]:
 
 
 @pytest.fixture
-def intruder(storage: SqliteStorage, path: Path) -> Iterator[Intruder]:
+def intruder(storage: DatabaseStorage, path: Path) -> Iterator[Intruder]:
     intruder = Intruder(path)
     yield intruder
     intruder.connection.close()
@@ -134,7 +135,7 @@ def altered(cell: object) -> object:
 
 
 @pytest.mark.parametrize(("table", "column"), [pair for pair in COLUMNS if pair[1] not in KEYS[pair[0]]])
-def test_an_edited_cell(storage: SqliteStorage, intruder: Intruder, table: str, column: str) -> None:
+def test_an_edited_cell(storage: DatabaseStorage, intruder: Intruder, table: str, column: str) -> None:
     row = intruder.rows(table)[0]
     cell = 1 if column == "multi_region" else altered(row[column])
     intruder.put(table, row | {column: cell})
@@ -146,7 +147,7 @@ def test_an_edited_cell(storage: SqliteStorage, intruder: Intruder, table: str, 
 
 @pytest.mark.parametrize("value", [None, 5, 2.5, b"\xfe", "text", "two\nlines"])
 @pytest.mark.parametrize("table", TABLES)
-def test_a_cell_of_another_type(storage: SqliteStorage, intruder: Intruder, table: str, value: object) -> None:
+def test_a_cell_of_another_type(storage: DatabaseStorage, intruder: Intruder, table: str, value: object) -> None:
     """A damaged type is refused like any other edit, in whichever column; the schema may have been altered too."""
     intruder.run("PRAGMA writable_schema = ON")
     assert intruder.run("UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE type = 'table'") > 0
@@ -165,13 +166,13 @@ def test_a_cell_of_another_type(storage: SqliteStorage, intruder: Intruder, tabl
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_deleted_row(storage: SqliteStorage, intruder: Intruder, table: str) -> None:
+def test_a_deleted_row(storage: DatabaseStorage, intruder: Intruder, table: str) -> None:
     intruder.remove(table, intruder.rows(table)[0])
     refused(storage.load, f"{table} row {FIRST[table]}: change 1 wrote it, but it is missing")
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_row_put_back_from_before(storage: SqliteStorage, intruder: Intruder, table: str) -> None:
+def test_a_row_put_back_from_before(storage: DatabaseStorage, intruder: Intruder, table: str) -> None:
     row = intruder.rows(table)[0]
     storage.commit([Replace(record, 1) for record in records(2)], None)
     intruder.put(table, row)
@@ -180,7 +181,7 @@ def test_a_row_put_back_from_before(storage: SqliteStorage, intruder: Intruder, 
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_row_put_back_after_it_was_deleted(storage: SqliteStorage, intruder: Intruder, table: str) -> None:
+def test_a_row_put_back_after_it_was_deleted(storage: DatabaseStorage, intruder: Intruder, table: str) -> None:
     row = intruder.rows(table)[0]
     storage.commit([Delete(record, 1) for record in records(1)], None)
     storage.load()
@@ -189,7 +190,7 @@ def test_a_row_put_back_after_it_was_deleted(storage: SqliteStorage, intruder: I
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_a_row_copied_to_another_key(storage: SqliteStorage, intruder: Intruder, table: str) -> None:
+def test_a_row_copied_to_another_key(storage: DatabaseStorage, intruder: Intruder, table: str) -> None:
     column = KEYS[table][-1]
     row = intruder.rows(table)[0]
     copy = 77 if column == "version" else "copy"
@@ -199,7 +200,7 @@ def test_a_row_copied_to_another_key(storage: SqliteStorage, intruder: Intruder,
 
 
 @pytest.mark.parametrize("table", TABLES)
-def test_two_rows_swapped(storage: SqliteStorage, intruder: Intruder, table: str) -> None:
+def test_two_rows_swapped(storage: DatabaseStorage, intruder: Intruder, table: str) -> None:
     one, two = intruder.rows(table)
     for ours, theirs in ((one, two), (two, one)):
         intruder.put(table, theirs | {name: ours[name] for name in KEYS[table]})
@@ -208,7 +209,7 @@ def test_two_rows_swapped(storage: SqliteStorage, intruder: Intruder, table: str
         storage.load()
 
 
-def test_a_row_kept_when_the_rest_is_put_back(storage: SqliteStorage, intruder: Intruder, path: Path) -> None:
+def test_a_row_kept_when_the_rest_is_put_back(storage: DatabaseStorage, intruder: Intruder, path: Path) -> None:
     """The feed is cut back with its own genuine head, but one row of the lost change stays."""
     before = {table: intruder.rows(table) for table in ("feed", "feed_head", "accounts")}
     storage.commit([Replace(record, 1) for record in records(2) if isinstance(record, Account)], None)
@@ -218,12 +219,12 @@ def test_a_row_kept_when_the_rest_is_put_back(storage: SqliteStorage, intruder: 
     intruder.put("accounts", before["accounts"][1])
     with pytest.raises(RollbackError, match="stands at change 2, but change 3 was made already"):
         storage.load()
-    started = SqliteStorage.open(path, ROW_KEY)
+    started = open_storage(path, ROW_KEY)
     refused(started.load, "accounts row 000000000001: change 3 wrote it, which the change feed does not have")
     started.close()
 
 
-def test_a_change_made_on_a_row_put_back_from_before(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_a_change_made_on_a_row_put_back_from_before(storage: DatabaseStorage, intruder: Intruder) -> None:
     """While the service runs: the next change of the row would make the old contents look new."""
     old, new = (next(record for record in records(version) if isinstance(record, Account)) for version in (1, 2))
     row = intruder.rows("accounts")[0]
@@ -233,7 +234,7 @@ def test_a_change_made_on_a_row_put_back_from_before(storage: SqliteStorage, int
     refused(storage.load, "accounts row 000000000001: it was put back or removed before change 4 was made")
 
 
-def test_faults_beyond_the_fifth_are_counted(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_faults_beyond_the_fifth_are_counted(storage: DatabaseStorage, intruder: Intruder) -> None:
     for table in TABLES:
         intruder.run(f"UPDATE {table} SET number = 9")
     with pytest.raises(IntegrityError, match=r"; and 13 more\Z") as failure:
@@ -242,7 +243,7 @@ def test_faults_beyond_the_fifth_are_counted(storage: SqliteStorage, intruder: I
 
 
 def test_a_row_from_before_the_checkpoint_is_named_too(
-    storage: SqliteStorage, intruder: Intruder, monkeypatch: pytest.MonkeyPatch
+    storage: DatabaseStorage, intruder: Intruder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "CHECKPOINT_AFTER", 2)
     monkeypatch.setattr(feed, "FEED_KEPT", 1)
@@ -260,7 +261,7 @@ def test_a_row_from_before_the_checkpoint_is_named_too(
 
 
 @pytest.mark.parametrize("column", ["previous", "entries", "record_hash", "chain"])
-def test_an_edited_feed_row(storage: SqliteStorage, intruder: Intruder, column: str) -> None:
+def test_an_edited_feed_row(storage: DatabaseStorage, intruder: Intruder, column: str) -> None:
     storage.commit([], OutboxEntry("chain-1", "event-3", b"record 3"))
     row = intruder.rows("feed")[1]
     intruder.put("feed", row | {column: altered(row[column])})
@@ -274,7 +275,7 @@ def test_an_edited_feed_row(storage: SqliteStorage, intruder: Intruder, column: 
     refused(lambda: list(storage.change_records()), fault)
 
 
-def test_the_newest_feed_row_edited(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_the_newest_feed_row_edited(storage: DatabaseStorage, intruder: Intruder) -> None:
     row = intruder.rows("feed")[1]
     intruder.put("feed", row | {"chain": altered(row["chain"])})
     refused(storage.load, "feed row 2: its chain value is not the one that the feed head has")
@@ -283,13 +284,13 @@ def test_the_newest_feed_row_edited(storage: SqliteStorage, intruder: Intruder) 
     refused(storage.load, "feed row 2: its chain value does not match")
 
 
-def test_a_renumbered_feed_row(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_a_renumbered_feed_row(storage: DatabaseStorage, intruder: Intruder) -> None:
     storage.commit([], None, beyond=9)
     intruder.run("UPDATE feed SET number = 4 WHERE number = 2")
     refused(storage.load, "feed row 4: its chain value does not match")
 
 
-def test_a_feed_row_removed_from_the_middle(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_a_feed_row_removed_from_the_middle(storage: DatabaseStorage, intruder: Intruder) -> None:
     position = storage.load().position
     for _ in range(3):
         storage.commit([], None)
@@ -298,7 +299,7 @@ def test_a_feed_row_removed_from_the_middle(storage: SqliteStorage, intruder: In
     refused(lambda: storage.changes_since(position), "the change feed does not go on from change 3 to change 5")
 
 
-def test_the_newest_feed_row_removed(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_the_newest_feed_row_removed(storage: DatabaseStorage, intruder: Intruder) -> None:
     position = storage.load().position
     intruder.run("DELETE FROM feed WHERE number = 2")
     fault = "the feed head stands at change 2, but the change feed ends at change 1"
@@ -308,19 +309,19 @@ def test_the_newest_feed_row_removed(storage: SqliteStorage, intruder: Intruder)
     refused(lambda: storage.commit([], None), fault)
 
 
-def test_all_feed_rows_removed(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_all_feed_rows_removed(storage: DatabaseStorage, intruder: Intruder) -> None:
     intruder.run("DELETE FROM feed")
     refused(storage.load, "the feed head stands at change 2, but the change feed ends at change 0")
 
 
-def test_a_feed_row_put_twice(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_a_feed_row_put_twice(storage: DatabaseStorage, intruder: Intruder) -> None:
     intruder.put("feed", intruder.rows("feed")[1] | {"number": 3})
     refused(storage.load, "the feed head stands at change 2, but the change feed ends at change 3")
 
 
 @pytest.mark.parametrize("column", ["number", "chain", "pending", "audit_chains", "mac"])
 def test_an_edited_feed_head_is_neither_believed_nor_continued(
-    storage: SqliteStorage, intruder: Intruder, column: str
+    storage: DatabaseStorage, intruder: Intruder, column: str
 ) -> None:
     position = storage.load().position
     row = intruder.rows("feed_head")[0]
@@ -339,7 +340,7 @@ def test_an_edited_feed_head_is_neither_believed_nor_continued(
         refused(call, "feed head: its authentication code does not match")
 
 
-def test_a_feed_head_put_back_or_removed(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_a_feed_head_put_back_or_removed(storage: DatabaseStorage, intruder: Intruder) -> None:
     row = intruder.rows("feed_head")[0]
     storage.commit([], None)
     intruder.run("DELETE FROM feed_head")
@@ -349,14 +350,14 @@ def test_a_feed_head_put_back_or_removed(storage: SqliteStorage, intruder: Intru
 
 
 @pytest.mark.parametrize("column", ["number", "chain", "floor_number", "floor_chain", "listing", "mac"])
-def test_an_edited_checkpoint(storage: SqliteStorage, intruder: Intruder, column: str) -> None:
+def test_an_edited_checkpoint(storage: DatabaseStorage, intruder: Intruder, column: str) -> None:
     row = intruder.rows("checkpoint")[0]
     intruder.run(f"UPDATE checkpoint SET {column} = ?", altered(row[column]))
     refused(storage.load, "checkpoint: its authentication code does not match")
 
 
 def test_no_checkpoint_is_made_of_what_is_not_proved(
-    storage: SqliteStorage, intruder: Intruder, monkeypatch: pytest.MonkeyPatch
+    storage: DatabaseStorage, intruder: Intruder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(feed, "CHECKPOINT_AFTER", 2)
     monkeypatch.setattr(feed, "FEED_KEPT", 1)
@@ -366,29 +367,29 @@ def test_no_checkpoint_is_made_of_what_is_not_proved(
     assert {table: intruder.rows(table) for table in before} == before
 
 
-def test_a_second_feed_head(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_a_second_feed_head(storage: DatabaseStorage, intruder: Intruder) -> None:
     intruder.put("feed_head", intruder.rows("feed_head")[0])
     refused(storage.position, "feed_head has 2 rows and not one")
 
 
-def test_a_missing_checkpoint(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_a_missing_checkpoint(storage: DatabaseStorage, intruder: Intruder) -> None:
     intruder.run("DELETE FROM checkpoint")
     refused(storage.load, "checkpoint has 0 rows and not one")
 
 
 @pytest.mark.parametrize("column", ["chain_id", "event_id", "record", "mac"])
-def test_an_edited_outbox_record(storage: SqliteStorage, intruder: Intruder, column: str) -> None:
+def test_an_edited_outbox_record(storage: DatabaseStorage, intruder: Intruder, column: str) -> None:
     row = intruder.rows("audit_outbox")[0]
     intruder.put("audit_outbox", row | {column: altered(row[column])})
     refused(storage.outbox, "audit_outbox row 2: its authentication code does not match")
 
 
-def test_a_deleted_outbox_record(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_a_deleted_outbox_record(storage: DatabaseStorage, intruder: Intruder) -> None:
     intruder.run("DELETE FROM audit_outbox")
     refused(storage.outbox, "audit_outbox row 2: it is missing")
 
 
-def test_an_outbox_record_put_back_or_moved(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_an_outbox_record_put_back_or_moved(storage: DatabaseStorage, intruder: Intruder) -> None:
     row = intruder.rows("audit_outbox")[0]
     intruder.run("UPDATE audit_outbox SET number = 1")
     refused(
@@ -406,12 +407,12 @@ def test_an_outbox_record_of_another_history(path: Path, tmp_path: Path) -> None
     """The database was put back and continued: a record of the lost change 1 does not pass for the new one."""
     histories: list[Path] = [path, tmp_path / "other.db"]
     for number, where in enumerate(histories):
-        history = SqliteStorage.create(where, ROW_KEY)
+        history = create_storage(where, ROW_KEY)
         history.commit([], OutboxEntry("chain-1", "event-1", b"record of history %d" % number))
         history.close()
     intruders = [Intruder(where) for where in histories]
     intruders[0].put("audit_outbox", intruders[1].rows("audit_outbox")[0])
-    storage = SqliteStorage.open(path, ROW_KEY)
+    storage = open_storage(path, ROW_KEY)
     refused(storage.outbox, "audit_outbox row 1: it is not the record that the change feed names")
     storage.close()
     for intruder in intruders:
@@ -419,7 +420,7 @@ def test_an_outbox_record_of_another_history(path: Path, tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("column", ["chain_id", "serial", "opened", "sequence", "chain_mac", "ended", "mac"])
-def test_an_edited_audit_chain(storage: SqliteStorage, intruder: Intruder, column: str) -> None:
+def test_an_edited_audit_chain(storage: DatabaseStorage, intruder: Intruder, column: str) -> None:
     storage.register_chain(AuditChain("chain-1", 1.0, 7, bytes(32), ended=False))
     row = intruder.rows("audit_chains")[0]
     intruder.run(f"UPDATE audit_chains SET {column} = ?", altered(row[column]))
@@ -427,7 +428,7 @@ def test_an_edited_audit_chain(storage: SqliteStorage, intruder: Intruder, colum
     refused(storage.chains, f"audit_chains row {name}: its authentication code does not match")
 
 
-def test_an_audit_chain_removed_or_copied(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_an_audit_chain_removed_or_copied(storage: DatabaseStorage, intruder: Intruder) -> None:
     for name in ("chain-1", "chain-2"):
         storage.register_chain(AuditChain(name, 1.0, 7, bytes(32), ended=False))
     row = intruder.rows("audit_chains")[0]
@@ -437,7 +438,7 @@ def test_an_audit_chain_removed_or_copied(storage: SqliteStorage, intruder: Intr
     refused(storage.chains, "audit_chains row chain-3: its authentication code does not match")
 
 
-def test_an_older_copy_of_the_whole_database(storage: SqliteStorage, path: Path, tmp_path: Path) -> None:
+def test_an_older_copy_of_the_whole_database(storage: DatabaseStorage, path: Path, tmp_path: Path) -> None:
     copy = tmp_path / "copy.db"
     with closing(sqlite3.connect(path)) as source, closing(sqlite3.connect(copy)) as target:
         source.backup(target)
@@ -445,7 +446,7 @@ def test_an_older_copy_of_the_whole_database(storage: SqliteStorage, path: Path,
     target.close()
     copy.chmod(0o600)
     position = storage.commit([], None)
-    restored = SqliteStorage.open(copy, ROW_KEY)
+    restored = open_storage(copy, ROW_KEY)
     assert restored.load().position.number == 2, "by itself an old copy is as good as it was"
     with pytest.raises(RollbackError, match="stands at change 2, but change 3 was made already"):
         restored.changes_since(position)
@@ -455,7 +456,7 @@ def test_an_older_copy_of_the_whole_database(storage: SqliteStorage, path: Path,
 
 
 def test_a_running_process_refuses_a_row_that_is_not_as_the_feed_says(
-    storage: SqliteStorage, intruder: Intruder
+    storage: DatabaseStorage, intruder: Intruder
 ) -> None:
     position = storage.load().position
     row = intruder.rows("accounts")[0]
@@ -473,13 +474,13 @@ def test_a_running_process_refuses_a_row_that_is_not_as_the_feed_says(
     )
 
 
-def test_listing_refuses_an_edited_key(storage: SqliteStorage, intruder: Intruder) -> None:
+def test_listing_refuses_an_edited_key(storage: DatabaseStorage, intruder: Intruder) -> None:
     intruder.run("UPDATE kms_keys SET state = 'Disabled' WHERE key_id LIKE '00000001%'")
     with pytest.raises(IntegrityError, match=re.escape(FIRST["kms_keys"])):
         storage.list_keys(ACCOUNT, REGION, after="", limit=10)
 
 
-def test_another_row_key_proves_nothing(storage: SqliteStorage, path: Path) -> None:
-    other = SqliteStorage.open(path, bytes(32))
+def test_another_row_key_proves_nothing(storage: DatabaseStorage, path: Path) -> None:
+    other = open_storage(path, bytes(32))
     refused(other.load, "feed head: its authentication code does not match")
     other.close()

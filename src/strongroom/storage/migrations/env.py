@@ -1,4 +1,4 @@
-"""Run by Alembic inside the transaction that `sqlite.py` has begun; there is no other way to run it."""
+"""Run by Alembic inside the transaction that `database.py` has begun; there is no other way to run it."""
 
 from alembic import context
 

@@ -6,6 +6,8 @@ A migration spells its tables out, so that it means the same for ever.
 import sqlalchemy as sa
 from alembic import op
 
+from strongroom.storage.column_types import ANY_TEXT
+
 revision = "0001"
 down_revision = None
 branch_labels = None
@@ -13,7 +15,7 @@ depends_on = None
 
 
 def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False)
+    return sa.Column(name, ANY_TEXT, nullable=False)
 
 
 def _number(name: str) -> sa.Column[int]:

@@ -6,6 +6,8 @@ Rows of kms_keys that are there get NULL as their deletion date, which leaves th
 import sqlalchemy as sa
 from alembic import op
 
+from strongroom.storage.column_types import ANY_TEXT
+
 revision = "0002"
 down_revision = "0001"
 branch_labels = None
@@ -13,7 +15,7 @@ depends_on = None
 
 
 def _text(name: str) -> sa.Column[str]:
-    return sa.Column(name, sa.Text, nullable=False)
+    return sa.Column(name, ANY_TEXT, nullable=False)
 
 
 def _time(name: str) -> sa.Column[float]:

@@ -1,0 +1,111 @@
+"""A PostgreSQL server in a directory of its own, for tests of ours and of users.
+
+    with running_postgresql() as postgresql:
+        url = postgresql.create_database()
+
+It listens on a Unix socket in its own directory and nowhere else. PostgreSQL refuses to run as root: as root it is run
+as the user `postgres`, or `nobody` if there is none. What it holds is gone afterwards.
+"""
+
+import contextlib
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from urllib.parse import quote
+
+from msgspec import Struct
+
+START_SECONDS = 30
+"""How long the server may take until it answers."""
+
+_SUPERUSER = "strongroom"
+_SETTINGS = {"listen_addresses": "", "fsync": "off", "max_connections": "200"}
+
+
+class Postgresql(Struct):
+    """A running server. `folder` is its directory, `programs` where PostgreSQL's programs are."""
+
+    folder: Path
+    programs: Path
+    databases: int = 0
+
+    def create_database(self) -> str:
+        """Make an empty database; return its URL."""
+        self.databases += 1
+        name = f"database{self.databases}"
+        self.run("createdb", name)
+        return f"postgresql://{_SUPERUSER}@/{name}?host={quote(str(self.folder))}"
+
+    def run(self, program: str, *arguments: str) -> str:
+        """Run one of PostgreSQL's client programs; return what it printed."""
+        command = [str(self.programs / program), "-h", str(self.folder), "-U", _SUPERUSER, *arguments]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout  # noqa: S603 — PostgreSQL's own
+
+
+def find_programs() -> Path:
+    """Where PostgreSQL's programs are: the newest of Debian's, or those on the PATH. Raises RuntimeError."""
+    debian = sorted(Path("/usr/lib/postgresql").glob("*/bin/postgres"), key=lambda path: int(path.parts[-3]))
+    found = debian[-1] if debian else shutil.which("postgres")
+    if found is None:
+        raise RuntimeError("PostgreSQL is not installed: `make test` installs it")
+    return Path(found).parent
+
+
+@contextlib.contextmanager
+def running_postgresql() -> Iterator[Postgresql]:
+    """Make a server with nothing in it, run it, and stop it at the end."""
+    programs = find_programs()
+    folder = Path(tempfile.mkdtemp(prefix="strongroom-postgresql-"))
+    user = _unprivileged_user()
+    try:
+        if user is not None:
+            os.chown(folder, user, -1)
+        data = folder / "data"
+        _start(
+            [str(programs / "initdb"), "-D", str(data), "-U", _SUPERUSER, "-A", "trust", "--no-sync"], user, folder
+        ).wait()
+        settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+        server = _start([str(programs / "postgres"), "-D", str(data), "-k", str(folder), *settings], user, folder)
+        try:
+            _wait_until_ready(server, programs, folder)
+            yield Postgresql(folder, programs)
+        finally:
+            server.send_signal(signal.SIGINT)  # a fast stop: it does not wait for clients
+            server.wait(START_SECONDS)
+    finally:
+        shutil.rmtree(folder)
+
+
+def _unprivileged_user() -> int | None:
+    """The user to become, by number; None if we are one already."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name: entry.pw_uid for entry in pwd.getpwall()}
+    return names.get("postgres", names["nobody"])
+
+
+def _start(command: Sequence[str], user: int | None, folder: Path) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(  # noqa: S603 — PostgreSQL's own programs
+        command,
+        user=user,
+        extra_groups=None if user is None else [],
+        cwd=folder,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], programs: Path, folder: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    ready = [str(programs / "pg_isready"), "-q", "-h", str(folder), "-U", _SUPERUSER]
+    while subprocess.run(ready, check=False).returncode != 0:  # noqa: S603 — as above
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError("PostgreSQL does not answer")
+        time.sleep(0.05)
