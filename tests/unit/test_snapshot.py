@@ -16,7 +16,8 @@ from strongroom.model.key_reference import KeyReference
 from strongroom.model.principal import AccessKey, Account
 from strongroom.snapshot import LiveSnapshot, Snapshot
 from strongroom.storage.contract import Changes, Delete, Insert, Position, Record, Replace, Write
-from strongroom.storage.sqlite import SqliteStorage
+from strongroom.storage.database import DatabaseStorage
+from strongroom.storage.sqlite import create_storage, open_storage
 
 REGION, ACCOUNT = "us-east-1", "111122223333"
 ROW_KEY = bytes(range(32))
@@ -25,8 +26,8 @@ ROW_KEY = bytes(range(32))
 class Stores(NamedTuple):
     """Storage as this process has it and as another has it, the view, and what the key store was told to forget."""
 
-    own: SqliteStorage
-    others: SqliteStorage
+    own: DatabaseStorage
+    others: DatabaseStorage
     state: LiveSnapshot
     forgotten: list[str]
 
@@ -44,8 +45,8 @@ class Stores(NamedTuple):
 @pytest.fixture
 def stores(tmp_path: Path) -> Iterator[Stores]:
     path = tmp_path / "strongroom.db"
-    own = SqliteStorage.create(path, ROW_KEY)
-    others = SqliteStorage.open(path, ROW_KEY)
+    own = create_storage(path, ROW_KEY)
+    others = open_storage(path, ROW_KEY)
     others.commit([Insert(Account(ACCOUNT, 1.0))], None)
     forgotten: list[str] = []
     yield Stores(own, others, live(own, forgotten), forgotten)
@@ -65,7 +66,7 @@ def followed(stores: Stores, request: pytest.FixtureRequest, monkeypatch: pytest
     return stores
 
 
-def live(storage: SqliteStorage, forgotten: list[str]) -> LiveSnapshot:
+def live(storage: DatabaseStorage, forgotten: list[str]) -> LiveSnapshot:
     def open_secret(key: AccessKey) -> str:
         return f"secret of {key.access_key_id}"
 
