@@ -1,10 +1,11 @@
 """A PostgreSQL server in a directory of its own, for tests of ours and of users.
 
-    with running_postgresql() as postgresql:
-        url = postgresql.create_database()
+    with running_postgresql() as postgresql, postgresql.database() as url:
+        storage = create_storage(url, row_key)
 
 It listens on a Unix socket in its own directory and nowhere else. PostgreSQL refuses to run as root: as root it is run
-as the user `postgres`, or `nobody` if there is none. What it holds is gone afterwards.
+as the user `postgres`, or `nobody` if there is none. What it holds is gone afterwards. It ends with the block, or with
+the thread that started it if that is killed.
 """
 
 import contextlib
@@ -42,6 +43,16 @@ class Postgresql(Struct):
         self.run("createdb", name)
         return f"postgresql://{_SUPERUSER}@/{name}?host={quote(str(self.folder))}"
 
+    @contextlib.contextmanager
+    def database(self) -> Iterator[str]:
+        """A database for one block, empty at first; its URL. Connections that are left open are ended."""
+        url = self.create_database()
+        name = f"database{self.databases}"
+        try:
+            yield url
+        finally:
+            self.run("dropdb", "--force", name)
+
     def run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's client programs; return what it printed."""
         command = [str(self.programs / program), "-h", str(self.folder), "-U", _SUPERUSER, *arguments]
@@ -67,9 +78,9 @@ def running_postgresql() -> Iterator[Postgresql]:
         if user is not None:
             os.chown(folder, user, -1)
         data = folder / "data"
-        _start(
-            [str(programs / "initdb"), "-D", str(data), "-U", _SUPERUSER, "-A", "trust", "--no-sync"], user, folder
-        ).wait()
+        initdb = [str(programs / "initdb"), "-D", str(data), "-U", _SUPERUSER, "-A", "trust", "--no-sync"]
+        if _start(initdb, user, folder).wait() != 0:
+            raise RuntimeError("PostgreSQL's initdb failed")
         settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
         server = _start([str(programs / "postgres"), "-D", str(data), "-k", str(folder), *settings], user, folder)
         try:
@@ -77,7 +88,10 @@ def running_postgresql() -> Iterator[Postgresql]:
             yield Postgresql(folder, programs)
         finally:
             server.send_signal(signal.SIGINT)  # a fast stop: it does not wait for clients
-            server.wait(START_SECONDS)
+            try:
+                server.wait(START_SECONDS)
+            finally:
+                server.kill()
     finally:
         shutil.rmtree(folder)
 
@@ -92,7 +106,7 @@ def _unprivileged_user() -> int | None:
 
 def _start(command: Sequence[str], user: int | None, folder: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 — PostgreSQL's own programs
-        command,
+        ["/usr/bin/setpriv", "--pdeathsig", "INT", *command],  # it ends when we do, even if we are killed
         user=user,
         extra_groups=None if user is None else [],
         cwd=folder,
