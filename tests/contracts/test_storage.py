@@ -3,6 +3,7 @@
 import hashlib
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Protocol
@@ -49,25 +50,26 @@ class OpenAgain(Protocol):
 
 @pytest.fixture(params=["sqlite", "postgresql"])
 def open_again(request: pytest.FixtureRequest) -> Iterator[OpenAgain]:
-    opened: list[DatabaseStorage] = []
-    open_next: Callable[[], DatabaseStorage]
-    match request.param:
-        case "sqlite":
-            path: Path = request.getfixturevalue("tmp_path") / "strongroom.db"
-            opened.append(sqlite.create_storage(path, ROW_KEY))
-            open_next = partial(sqlite.open_storage, path, ROW_KEY)
-        case _:
-            url: str = request.getfixturevalue("postgresql").create_database()
-            opened.append(postgresql.create_storage(url, ROW_KEY))
-            open_next = partial(postgresql.open_storage, url, ROW_KEY)
+    with ExitStack() as at_the_end:
+        opened: list[DatabaseStorage] = []
+        open_next: Callable[[], DatabaseStorage]
+        match request.param:
+            case "sqlite":
+                path: Path = request.getfixturevalue("tmp_path") / "strongroom.db"
+                opened.append(sqlite.create_storage(path, ROW_KEY))
+                open_next = partial(sqlite.open_storage, path, ROW_KEY)
+            case _:
+                url: str = at_the_end.enter_context(request.getfixturevalue("postgresql").database())
+                opened.append(postgresql.create_storage(url, ROW_KEY))
+                open_next = partial(postgresql.open_storage, url, ROW_KEY)
 
-    def open_one() -> Storage:
-        opened.append(open_next())
-        return opened[-1]
+        def open_one() -> Storage:
+            opened.append(open_next())
+            return opened[-1]
 
-    yield open_one
-    for one in opened:
-        one.close()
+        yield open_one
+        for one in opened:
+            one.close()
 
 
 @pytest.fixture

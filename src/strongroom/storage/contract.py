@@ -137,7 +137,10 @@ class Storage(Protocol):
         ...
 
     def version(self) -> int:
-        """A number that differs after any other connection committed. A few microseconds; nothing is verified."""
+        """A number that differs after any other connection committed a change. Nothing is verified.
+
+        It may differ after other writes too. A few microseconds on SQLite, a round trip to a database server.
+        """
         ...
 
     def position(self) -> Position:
@@ -154,7 +157,8 @@ class Storage(Protocol):
     def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None, *, beyond: int = 0) -> Position:
         """Make one change durable, or none of it: ConflictError if an expectation of `writes` does not hold.
 
-        After a RollbackError the change may have been made in a database that is not the installation's any more.
+        After a RollbackError the change may have been made in a database that is not the installation's any more;
+        after a StorageError because the connection to a database server was lost, it may have been made.
         Its number is the next, or the first after `beyond`: the newest change that is known to be lost, where an
         operator accepts that an older database was put back.
         """
@@ -188,6 +192,7 @@ class Storage(Protocol):
     def erase(self) -> None:
         """Leave no byte of records that were deleted before this call in the files of the database.
 
+        What a database server keeps besides (its log, backups) is not reached: docs/formats/storage.md.
         Takes as long as it takes to copy the database, and holds up changes meanwhile. Raises StorageError if others
         use the database so that it could not be done: call again later.
         """

@@ -106,6 +106,8 @@ class DatabaseStorage:
     def create(cls, database: Database, row_key: bytes) -> "DatabaseStorage":
         """Make the tables in a database that has none. `row_key` is 32 bytes. Raises StorageError."""
         with database.writing() as connection:
+            if not schema.is_empty(connection):
+                raise StorageError(f"{database.name}: there are tables in the database already")
             schema.migrate(connection, database.name)
             feed.begin(connection, row_key)
         return cls(database, row_key)

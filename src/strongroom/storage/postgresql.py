@@ -5,22 +5,24 @@ READ). Nothing tells one PostgreSQL database from another but what is in it: a d
 that was opened is found by its change feed.
 """
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from sqlalchemy import URL, Connection, create_engine, inspect, make_url, select, text
+from sqlalchemy import URL, Connection, FromClause, Label, create_engine, func, literal, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from strongroom.errors import StorageError
 from strongroom.model.domain_key import DomainKey
 from strongroom.storage import database
 from strongroom.storage.database import DatabaseStorage
-from strongroom.storage.tables import FEED_HEAD, KEY_MATERIALS, KMS_KEYS
+from strongroom.storage.tables import FEED_HEAD, METADATA, RECORD_TABLES
 
 _CONNECT_SECONDS = 5
 _LOCK_SECONDS = 5
 _STATEMENT_SECONDS = 60
 _SETTINGS = (
+    "-c extra_float_digits=1 "  # times come back as exactly what they were
     "-c synchronous_commit=on -c default_transaction_isolation=read\\ committed "
     f"-c lock_timeout={_LOCK_SECONDS}s -c statement_timeout={_STATEMENT_SECONDS}s"
 )
@@ -44,7 +46,47 @@ _REASONS = {
 }
 """Class of an SQLSTATE (PostgreSQL: "Error Codes") -> what it means here."""
 
-_HEAD = select(FEED_HEAD.c.number)
+_HEAD = select(FEED_HEAD.c.chain)
+
+_ERASE_SECONDS = 5.0
+"""How long erasing waits for transactions that still see what was deleted."""
+_NEXT_TRANSACTION = text("SELECT pg_snapshot_xmax(pg_current_snapshot())::xid::text")
+_OLDER_VIEWS = text("""
+    SELECT count(*) FROM (
+        SELECT backend_xmin AS oldest FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+        UNION ALL SELECT backend_xid FROM pg_stat_activity WHERE pid <> pg_backend_pid()
+        UNION ALL SELECT transaction FROM pg_prepared_xacts
+        UNION ALL SELECT xmin FROM pg_replication_slots
+    ) AS held WHERE age(oldest) > age(CAST(:before AS text)::xid)
+""")
+"""How many see, or may yet see, rows that were deleted before a transaction: VACUUM keeps those rows for them."""
+
+_PLAN = text(
+    "SELECT set_config('enable_seqscan', :by_table, true), set_config('enable_bitmapscan', 'off', true),"
+    " set_config('enable_indexscan', :by_index, true), set_config('enable_indexonlyscan', :by_index, true),"
+    " set_config('enable_sort', :by_table, true), set_config('enable_incremental_sort', 'off', true)"
+)
+"""For the rest of a transaction: tables are read as they lie, or through the index of the order that is asked for."""
+_INDEXES = [
+    (table, columns)
+    for table in METADATA.sorted_tables
+    for columns in (list(table.primary_key), *(list(index.columns) for index in table.indexes))
+    if columns
+]
+
+
+def _count(rows: FromClause, label: str) -> Label[int]:
+    return select(func.count()).select_from(rows).scalar_subquery().label(label)
+
+
+_COUNT_ROWS = select(*(_count(table, f"rows_{at}") for at, (table, _) in enumerate(_INDEXES)))
+_COUNT_ENTRIES = select(
+    *(
+        _count(select(literal(1)).select_from(table).order_by(*columns).offset(0).subquery(), f"entries_{at}")
+        for at, (table, columns) in enumerate(_INDEXES)
+    )
+)
+"""PostgreSQL keeps to the order of a query within another if that has an OFFSET."""
 
 
 def create_storage(url: str, row_key: bytes) -> DatabaseStorage:
@@ -54,7 +96,6 @@ def create_storage(url: str, row_key: bytes) -> DatabaseStorage:
     """
     opened = PostgresqlDatabase(url)
     try:
-        opened.refuse_tables()
         return DatabaseStorage.create(opened, row_key)
     except BaseException:
         opened.close()
@@ -104,13 +145,6 @@ class PostgresqlDatabase:
         where = self._url.host or self._url.query.get("host", "localhost")
         return f"PostgreSQL database {self._url.database} at {where}"
 
-    def refuse_tables(self) -> None:
-        """Raise StorageError if the tables are there already."""
-        with self.connecting() as connection:
-            made = inspect(connection).has_table(str(FEED_HEAD.name))
-        if made:
-            raise StorageError(f"{self.name}: there is an installation in the database already")
-
     @contextmanager
     def connecting(self) -> Iterator[Connection]:
         """A connection for one SELECT."""
@@ -131,28 +165,50 @@ class PostgresqlDatabase:
             yield connection
 
     def version(self) -> int:
-        """The number of the newest change, on a connection that does nothing else."""
+        """The first 64 bits of the newest change's chain value: another change of the same number has others."""
         with self._explained():
             try:
                 if self._versions is None:
                     self._versions = self._single.connect()
-                return int(self._versions.execute(_HEAD).scalar_one())
+                chain = self._versions.execute(_HEAD).scalar_one_or_none()
             except SQLAlchemyError:
                 self._forget_versions()  # the next call connects anew
                 raise
+        return 0 if chain is None else int.from_bytes(chain[:8])
 
     def check_structure(self, connection: Connection) -> None:
-        """Nothing: PostgreSQL checks its pages itself as they are read, if it was set up with checksums."""
+        """Raise StorageError unless every index leads to as many rows as its table has.
+
+        PostgreSQL proves more with its module amcheck, which only a superuser may use.
+        """
+        connection.execute(_PLAN, {"by_table": "on", "by_index": "off"})
+        rows = connection.execute(_COUNT_ROWS).one()
+        connection.execute(_PLAN, {"by_table": "off", "by_index": "on"})
+        entries = connection.execute(_COUNT_ENTRIES).one()
+        for (table, _), one, other in zip(_INDEXES, rows, entries, strict=True):
+            if one != other:
+                raise StorageError(
+                    f"{self.name}: the database is damaged: an index of {table.name} does not fit its table"
+                )
 
     def write_anew(self) -> None:
-        """Write the tables anew that hold key material. Its write-ahead log keeps old pages until they are recycled."""
+        """Write the tables of records anew. PostgreSQL's write-ahead log keeps old pages until they are recycled."""
+        tables = ", ".join(entry.name for entry in RECORD_TABLES.values())
         with self.connecting() as connection:
+            self._await_older_views(connection)
             connection.execute(text("SET statement_timeout = 0"))
             try:
-                for table in (KEY_MATERIALS, KMS_KEYS):
-                    connection.execute(text(f"VACUUM (FULL) {table.name}"))
+                connection.execute(text(f"VACUUM (FULL) {tables}"))
             finally:
                 connection.invalidate()  # with its setting
+
+    def _await_older_views(self, connection: Connection) -> None:
+        deadline = time.monotonic() + _ERASE_SECONDS
+        before = connection.execute(_NEXT_TRANSACTION).scalar_one()
+        while connection.execute(_OLDER_VIEWS, {"before": before}).scalar_one():
+            if time.monotonic() > deadline:
+                raise StorageError(f"{self.name}: others still see what was deleted; it could not be erased")
+            time.sleep(0.05)
 
     def close(self) -> None:
         """Release every connection."""
@@ -177,9 +233,11 @@ class PostgresqlDatabase:
 
 
 def _checked(url: str) -> URL:
+    if url.count("@") > 1:  # part of the password would be taken for the host, and named in messages
+        raise StorageError("the URL of the database: an @ in its user or password is written %40")
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except (ArgumentError, ValueError):
         raise StorageError("the URL of the database cannot be read: postgresql://user:password@host/database") from None
     if parsed.get_backend_name() != "postgresql":
         raise StorageError("the URL of the database must begin with postgresql://")

@@ -5,10 +5,15 @@ Nothing here is particular to one database system.
 
 from pathlib import Path
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, inspect, text
 
 from strongroom.errors import StorageError
 from strongroom.storage.tables import REVISION
+
+
+def is_empty(connection: Connection) -> bool:
+    """Whether the database has no tables, of whomever."""
+    return not inspect(connection).get_table_names()
 
 
 def revision(connection: Connection) -> str:

@@ -11,8 +11,10 @@ from alembic.script import ScriptDirectory
 
 from strongroom.storage import tables
 from strongroom.storage.contract import Record
+from strongroom.storage.postgresql import create_storage as create_postgresql_storage
 from strongroom.storage.sqlite import create_storage
 from strongroom.storage.tables import METADATA, RECORD_TABLES, REVISION
+from strongroom.testing.postgresql import Postgresql
 
 
 def test_every_record_has_a_table() -> None:
@@ -24,12 +26,18 @@ def test_a_table_has_the_columns_of_its_struct(kind: type[Record]) -> None:
     assert RECORD_TABLES[kind].columns == (*kind.__struct_fields__, "number", "mac")
 
 
-def test_migrations_make_the_tables(tmp_path: Path) -> None:
-    storage = create_storage(tmp_path / "strongroom.db", bytes(32))
-    with storage._database.connecting() as connection:
-        context = MigrationContext.configure(connection, opts={"compare_type": True})
-        assert compare_metadata(context, METADATA) == []
-    storage.close()
+@pytest.mark.parametrize("system", ["sqlite", "postgresql"])
+def test_migrations_make_the_tables(system: str, tmp_path: Path, postgresql: Postgresql) -> None:
+    with postgresql.database() as url:
+        storage = (
+            create_storage(tmp_path / "strongroom.db", bytes(32))
+            if system == "sqlite"
+            else create_postgresql_storage(url, bytes(32))
+        )
+        with storage._database.connecting() as connection:
+            context = MigrationContext.configure(connection, opts={"compare_type": True})
+            assert compare_metadata(context, METADATA) == []
+        storage.close()
 
 
 def test_the_revision_is_the_newest_migration() -> None:
