@@ -27,11 +27,13 @@ ROOT = Path(__file__).resolve().parents[1]
 SERVICES = {"kms": "AWS KMS, API version 2014-11-01"}
 
 LIMITS = {
-    "CreateKey": "the key specs below; no `Origin` but `AWS_KMS`, no `MultiRegion`, no `CustomKeyStoreId`",
+    "CreateKey": "policies as in PutKeyPolicy; the key specs below; no `Origin` but `AWS_KMS`, no `MultiRegion`, no "
+    "`CustomKeyStoreId`",
     "Decrypt": "no `Recipient`",
     "GetKeyPolicy": "no policy `AWS_RAM`",
     "GenerateDataKey": "no `Recipient`",
     "GenerateRandom": "no `Recipient`, no `CustomKeyStoreId`",
+    "PutKeyPolicy": "no `Condition`, `NotPrincipal`, `NotAction`, `NotResource`: see below",
     "ListAliases": "AWS's own aliases (`alias/aws/…`) do not exist yet",
     "ListKeys": "`ResourceOwners` other than `SELF` own nothing",
 }
@@ -62,7 +64,9 @@ _FOR_ALL = """\
 For every operation that takes them: `GrantTokens` are accepted and have no effect, because there are no grants. An
 alias given where none is taken is refused with `InvalidArnException` if it is an ARN and with `NotFoundException` if it
 is a name: AWS has been seen to do both. A key policy decides by its principals, actions, resources and effects; a
-statement with anything else allows nothing if it is an Allow, and denies everything if it is a Deny.
+statement with anything else allows nothing if it is an Allow, and denies everything if it is a Deny, which the lockout
+check then finds. What another account does with a key is recorded in that account only, without a copy for the key's
+owner.
 """
 
 
@@ -97,7 +101,10 @@ def _key_specs() -> str:
 def _key_states() -> str:
     states = list(next(iter(KEY_STATES.values())))
     rows = ((f"`{operation}`", *(_outcome(operation, state) for state in states)) for operation in sorted(KEY_STATES))
-    intro = "What an operation on a key in each state gives: `yes`, or the error.\n\n"
+    intro = (
+        "What an operation on a key in each state gives: `yes`, or the error. No key comes into the last four yet.\n"
+        "UpdateAlias is asked of the key that gets the alias: one can be moved away from a key in any state.\n\n"
+    )
     return "## Key states\n\n" + intro + _table(("operation", *states), rows)
 
 

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
+from strongroom.authorization.decide import authorize_account
 from strongroom.errors import (
     ConflictError,
     DryRunOperation,
@@ -147,7 +148,7 @@ class Pipeline:
                 case targets.AliasTarget():
                     event.aliases += (targets.authorize_named_alias(target, call.principal, call.region),)
                 case targets.AccountTarget():
-                    targets.authorize_in_account(target, call.principal)
+                    authorize_account(call.principal, target.action)
 
     async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""

@@ -8,7 +8,7 @@ every server process agrees at once.
 import asyncio
 from collections.abc import Callable
 from functools import cached_property
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 from msgspec import Raw, Struct, structs
 
@@ -16,6 +16,8 @@ from strongroom.audit.record import root_identity
 from strongroom.authorization.policy import NO_POLICY, KeyPolicy, compile_policy
 from strongroom.errors import IntegrityError, MalformedPolicyDocument
 from strongroom.model.alias import Alias
+from strongroom.model.clock_reading import ClockReading
+from strongroom.model.erasure import PendingErasure
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
 from strongroom.model.principal import AccessKey, Principal, root_user
@@ -63,7 +65,7 @@ class Snapshot(Struct, frozen=True):
     """The state at one position.
 
     Key entries by (region, account, key id), aliases by (region, account, name), the keys of materials by
-    (region, material id), credentials by access key id.
+    (region, material id), credentials by access key id, clock readings by boot id, pending erasures as keys are.
     """
 
     position: Position
@@ -71,6 +73,8 @@ class Snapshot(Struct, frozen=True):
     aliases: dict[tuple[str, str, str], Numbered[Alias]]
     materials: dict[tuple[str, str], tuple[str, str, str]]
     credentials: dict[str, Credential]
+    clock_readings: dict[str, Numbered[ClockReading]]
+    erasures: dict[tuple[str, str, str], Numbered[PendingErasure]]
 
     def find_key(self, reference: KeyReference) -> KeyEntry | None:
         """The key that a reference means, by its id or through an alias, or None."""
@@ -138,7 +142,7 @@ class LiveSnapshot:
             self._snapshot = self._with_changes(changes)
 
     def _from_contents(self, contents: Contents) -> Snapshot:
-        empty = Snapshot(contents.position, {}, {}, {}, {})
+        empty = Snapshot(contents.position, {}, {}, {}, {}, {}, {})
         return self._applied(empty, contents.position, contents.records, [])
 
     def _with_changes(self, changes: Changes) -> Snapshot:
@@ -148,6 +152,8 @@ class LiveSnapshot:
             aliases=dict(self._snapshot.aliases),
             materials=dict(self._snapshot.materials),
             credentials=dict(self._snapshot.credentials),
+            clock_readings=dict(self._snapshot.clock_readings),
+            erasures=dict(self._snapshot.erasures),
         )
         return self._applied(copy, changes.position, changes.written, changes.removed)
 
@@ -168,7 +174,12 @@ class LiveSnapshot:
                     principal = root_user(stored.record.account, stored.record.access_key_id)
                     credential = Credential(principal, root_identity(principal), self._open_secret(stored.record))
                     snapshot.credentials[stored.record.access_key_id] = credential
-                case _:  # no request asks for the others
+                case ClockReading() as reading:
+                    snapshot.clock_readings[reading.boot_id] = Numbered(reading, stored.number)
+                case PendingErasure() as erased:
+                    identity = (erased.region, erased.account, erased.key_id)
+                    snapshot.erasures[identity] = Numbered(erased, stored.number)
+                case _:  # nobody asks for the others
                     pass
         for gone in removed:
             self._remove(snapshot, gone)
@@ -182,9 +193,12 @@ class LiveSnapshot:
             alias = snapshot.aliases.pop((region, account, name), None)
             if alias is not None:
                 _take_alias_from_key(snapshot, alias.record)
-        elif gone.kind is KmsKey:
+        elif gone.kind is ClockReading:
+            snapshot.clock_readings.pop(str(gone.key[0]), None)
+        elif gone.kind in (KmsKey, PendingErasure):
             account, region, key_id = map(str, gone.key)
-            snapshot.keys.pop((region, account, key_id), None)
+            held: dict[tuple[str, str, str], Any] = snapshot.keys if gone.kind is KmsKey else snapshot.erasures
+            held.pop((region, account, key_id), None)
         elif gone.kind is KeyMaterial:
             account, region, key_id, material_id = map(str, gone.key)
             snapshot.materials.pop((region, material_id), None)

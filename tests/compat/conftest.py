@@ -6,15 +6,8 @@ from typing import Any
 
 import pytest
 
-from strongroom.testing.server import Server, running_server
+from strongroom.testing.server import Server
 from tests.compat.clients import Driver, variables
-
-
-@pytest.fixture(scope="session")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """One server for all clients."""
-    with running_server(tmp_path_factory.mktemp("served") / "data") as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -106,7 +106,7 @@ EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
     (Account(ACCOUNT, 0.1), (ACCOUNT,)),
     (AccessKey("AKIAIOSFODNN7EXAMPLE", ACCOUNT, 2.0, b"sealed"), ("AKIAIOSFODNN7EXAMPLE",)),
     (kms_key(description='with "quotes",\x00 NUL, 🔑 and \r\n'), key_of(kms_key())),
-    (structs.replace(kms_key(), deletion_date=1_760_000_000.5), key_of(kms_key())),
+    (structs.replace(kms_key(), deletion_date=1_760_000_000.5, pending_window_in_days=7), key_of(kms_key())),
     (MATERIAL, (ACCOUNT, REGION, kms_key().key_id, "ab" * 32)),
     (Alias(ACCOUNT, REGION, "alias/a", kms_key().key_id, 1.5, 2.5), (ACCOUNT, REGION, "alias/a")),
     (PendingErasure(ACCOUNT, REGION, kms_key().key_id, 3.5), (ACCOUNT, REGION, kms_key().key_id)),

@@ -82,6 +82,20 @@ def test_an_account_that_cannot_be_made(server: Server, other: Any, account: str
     assert (server.data / "credentials").read_text() == before
 
 
+def test_a_credentials_file_stays_readable(server: Server, other: Any) -> None:
+    """Whatever an interrupted attempt or an editor left in it."""
+    path = server.data / "credentials"
+    before = path.read_text()
+    left = "[333344445555]\naws_access_key_id = AKIALEFTBEHIND\naws_secret_access_key = x\nregion = us-east-1"
+    path.write_text(before + left)
+    assert command(server, "account", "create", "--account", "333344445555").returncode == 0
+    after = path.read_text()
+    assert "AKIALEFTBEHIND" not in after
+    assert after.startswith(before)
+    assert client_of(server, "333344445555").list_keys()["Keys"] == []
+    assert client_of(server, OTHER).list_keys()["Truncated"] is False
+
+
 def test_each_account_and_region_has_its_own_names(kms: Any, kms_elsewhere: Any, other: Any) -> None:
     keys = [client.create_key()["KeyMetadata"] for client in (kms, kms_elsewhere, other)]
     for client, key in zip((kms, kms_elsewhere, other), keys, strict=True):
@@ -143,3 +157,21 @@ def test_a_key_policy_lets_another_account_use_a_key_and_not_manage_it(server: S
     assert code_of(other.encrypt, KeyId=key["Arn"], Plaintext=b"x")[0] == "DisabledException"
     recorded = record_of_request(server.data, again)
     assert {resource["ARN"] for resource in recorded["resources"]} == {key["Arn"], own}
+
+
+def test_another_accounts_ciphertext_is_opened_by_the_short_id_of_its_key(kms: Any, other: Any) -> None:
+    shared, hidden_key = (kms.create_key()["KeyMetadata"] for _ in range(2))
+    policy = json.loads(kms.get_key_policy(KeyId=shared["KeyId"])["Policy"])
+    policy["Statement"].append({"Effect": "Allow", "Principal": {"AWS": OTHER}, "Action": "kms:*", "Resource": "*"})
+    kms.put_key_policy(KeyId=shared["KeyId"], Policy=json.dumps(policy))
+    blob = kms.encrypt(KeyId=shared["KeyId"], Plaintext=b"shared")["CiphertextBlob"]
+    own = other.create_key()["KeyMetadata"]["KeyId"]
+
+    assert other.decrypt(CiphertextBlob=blob, KeyId=shared["KeyId"])["KeyId"] == shared["Arn"]
+    again = other.re_encrypt(CiphertextBlob=blob, SourceKeyId=shared["KeyId"], DestinationKeyId=own)
+    assert again["SourceKeyId"] == shared["Arn"]
+    missing = f"Key 'arn:aws:kms:us-east-1:{OTHER}:key/{hidden_key['KeyId']}' does not exist"
+    assert code_of(other.decrypt, CiphertextBlob=blob, KeyId=hidden_key["KeyId"]) == ("NotFoundException", missing)
+    unusable = kms.encrypt(KeyId=hidden_key["KeyId"], Plaintext=b"x")["CiphertextBlob"]
+    assert code_of(other.decrypt, CiphertextBlob=unusable, KeyId=hidden_key["KeyId"])[0] == "AccessDeniedException"
+    assert code_of(other.encrypt, KeyId=shared["KeyId"], Plaintext=b"x")[0] == "NotFoundException"

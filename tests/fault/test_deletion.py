@@ -87,7 +87,7 @@ def test_a_clock_that_jumped_deletes_nothing(clock: ShiftedClock, server: Server
         time.sleep(SECONDS / 2)
         assert client.call("DescribeKey", KeyId=key_id)["KeyMetadata"]["KeyState"] == "PendingDeletion"
         told = command("doctor", data)
-        assert "ahead of what the boot clock says: deletions wait for `strongroom confirm-time`" in told.stdout
+        assert "ahead of what the boot clock says: deletions wait for `strongroom confirm-time" in told.stdout
 
         clock.shift(0, 0)
         client.call("CancelKeyDeletion", KeyId=key_id)
@@ -95,6 +95,28 @@ def test_a_clock_that_jumped_deletes_nothing(clock: ShiftedClock, server: Server
         assert client.call("Decrypt", CiphertextBlob=blob)["Plaintext"] == "QUJD"
         assert server.stop() == 0
     assert "DeleteKey" not in {record["eventName"] for record in recorded(data)}
+
+
+def test_a_clock_that_was_behind_shortens_no_waiting_period(clock: ShiftedClock, server: Server, data: Path) -> None:
+    """A date told by such a clock would be over as soon as the clock is right: no period begins before it is."""
+    with clock.client(server) as client:
+        clock.shift(-30 * DAY, 0)
+        key_id = client.call("CreateKey")["KeyMetadata"]["KeyId"]
+        scheduled = client.call("ScheduleKeyDeletion", KeyId=key_id, PendingWindowInDays=7)
+        assert "DeletionDate" not in scheduled
+        assert scheduled["PendingWindowInDays"] == 7
+        metadata = client.call("DescribeKey", KeyId=key_id)["KeyMetadata"]
+        assert (metadata["KeyState"], metadata["PendingDeletionWindowInDays"]) == ("PendingDeletion", 7)
+        assert "DeletionDate" not in metadata
+
+        clock.shift(0, 0)
+        wait_until(lambda: "DeletionDate" in client.call("DescribeKey", KeyId=key_id)["KeyMetadata"])
+        metadata = client.call("DescribeKey", KeyId=key_id)["KeyMetadata"]
+        assert 0 <= time.time() + 7 * DAY - metadata["DeletionDate"] < PATIENCE
+        assert "PendingDeletionWindowInDays" not in metadata
+        assert server.stop() == 0
+    names = {record["eventName"] for record in recorded(data)}
+    assert ("BeginKeyDeletionWindow" in names, "DeleteKey" in names) == (True, False)
 
 
 def test_what_is_due_is_deleted_with_every_byte(clock: ShiftedClock, server: Server, data: Path) -> None:
@@ -155,7 +177,7 @@ def test_a_person_confirms_the_time(clock: ShiftedClock, server: Server, data: P
         today = time.strftime("%Y-%m-%d", time.gmtime(time.time()))
         refused = command("confirm-time", "--date", today, data)
         assert refused.returncode == 2
-        assert f"not {today}: set it right first" in refused.stderr
+        assert f"not {today}: one of the two is wrong" in refused.stderr
 
         then = time.strftime("%Y-%m-%d", time.gmtime(time.time() + clock.wall))
         assert command("confirm-time", "--date", then, data).returncode == 0

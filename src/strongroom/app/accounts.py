@@ -1,6 +1,7 @@
 """The accounts of an installation, each with a root user, and each a namespace of its own in every Region."""
 
 import uuid
+from collections.abc import Sequence
 
 from strongroom.app.client_files import added_profile
 from strongroom.app.installing import account_number, audit_log, new_root_credential, open_installation
@@ -9,7 +10,7 @@ from strongroom.audit.record import service_event
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError
 from strongroom.model.principal import Account
-from strongroom.storage.contract import Insert
+from strongroom.storage.contract import Insert, OutboxEntry, Position, Write
 
 
 def create_account(config: Config, *, account: str | None, now: float) -> str:
@@ -32,10 +33,13 @@ def create_account(config: Config, *, account: str | None, now: float) -> str:
             details={"account": account, "accessKeyId": access_key.access_key_id},
         )
         writes = [Insert(Account(account, now)), Insert(access_key)]
-        with added_profile(
-            config.data, account, access_key_id=access_key.access_key_id, secret=secret, region=config.region
-        ):
-            commit_recorded(audit_log(opened), event, writes, opened.storage.commit)
+
+        def commit(writes: Sequence[Write], outbox: OutboxEntry) -> Position:
+            names = {"access_key_id": access_key.access_key_id, "secret": secret, "region": config.region}
+            with added_profile(config.data, account, **names):
+                return opened.storage.commit(writes, outbox)
+
+        commit_recorded(audit_log(opened), event, writes, commit)
     finally:
         opened.storage.close()
     return account

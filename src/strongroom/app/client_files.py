@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+import re
 import shlex
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,19 +20,30 @@ def write_credentials(data: Path, *, access_key_id: str, secret: str, region: st
 
 @contextmanager
 def added_profile(data: Path, profile: str, *, access_key_id: str, secret: str, region: str) -> Iterator[None]:
-    """Add a profile to `credentials`, durably, and take it away again if the block raises."""
-    descriptor = os.open(data / "credentials", os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_NOFOLLOW, 0o600)
-    with os.fdopen(descriptor, "a") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        length = os.fstat(descriptor).st_size
+    """Have a profile in `credentials`, durably, and take it away again if the block fails.
+
+    One of the same name that an earlier attempt left is replaced: nobody can sign with it.
+    """
+    path = data / "credentials"
+    directory = os.open(data, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        before = _without(profile, path.read_text() if path.exists() else "")
+        write_private(path, before + _profile(profile, access_key_id=access_key_id, secret=secret, region=region))
         try:
-            file.write(_profile(profile, access_key_id=access_key_id, secret=secret, region=region))
-            file.flush()
-            os.fsync(descriptor)
             yield
-        except BaseException:
-            file.truncate(length)
+        except Exception:  # an interrupt may come after the block has done its work: then the profile is needed
+            write_private(path, before)
             raise
+    finally:
+        os.close(directory)
+
+
+def _without(profile: str, text: str) -> str:
+    """The text of a credentials file without a profile; its last line ends."""
+    sections = re.split(r"(?m)^(?=\[)", text)
+    kept = "".join(section for section in sections if not section.startswith(f"[{profile}]"))
+    return kept if not kept or kept.endswith("\n") else f"{kept}\n"
 
 
 def _profile(name: str, *, access_key_id: str, secret: str, region: str) -> str:

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, open_installation
+from strongroom.clock import doubt, read_clocks
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, OperatorError
-from strongroom.jobs.clock import doubt, read_clocks
 from strongroom.model.clock_reading import ClockReading
 from strongroom.wire.server import bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
@@ -101,10 +101,13 @@ def _log(opened: Opened) -> Finding:
 
 
 def _clock(opened: Opened) -> Finding:
-    doubtful = doubt(read_clocks(), opened.storage.find_all(ClockReading))
+    try:
+        doubtful = doubt(read_clocks(), opened.storage.find_all(ClockReading))
+    except OperatorError as error:
+        return Finding(WRONG, str(error))
     if doubtful is None:
         return Finding(WELL, "the clock can be trusted with deletions")
-    return Finding(NOTE, f"{doubtful}: deletions wait for `strongroom confirm-time`")
+    return Finding(NOTE, f"{doubtful}: deletions wait for `strongroom confirm-time --config FILE --date D`")
 
 
 def _tried(text: str, check: Callable[[], object]) -> Finding:

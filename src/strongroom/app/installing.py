@@ -14,10 +14,10 @@ from strongroom.app.client_files import write_credentials, write_private
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.audit.writer import AuditLog
+from strongroom.clock import read_clocks
 from strongroom.config import Config, read_config
 from strongroom.crypto.public_keys import public_key_to_pem
 from strongroom.errors import ConfigurationError, DataDirectoryError
-from strongroom.jobs.clock import read_clocks
 from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
 from strongroom.keystores.root_key import create_root_key, read_root_key
 from strongroom.model.clock_reading import ClockReading

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from strongroom.audit.record import CloudTrailRecord, encode
 from strongroom.audit.writer import AuditLog, AuditWriter
-from strongroom.errors import RequestError, StorageError
+from strongroom.errors import ConflictError, RequestError, StorageError
 from strongroom.storage.contract import OutboxEntry, Position, Write
 
 Commit = Callable[[Sequence[Write], OutboxEntry], Position]
@@ -25,13 +25,20 @@ def commit_recorded(log: AuditLog, record: CloudTrailRecord, writes: Sequence[Wr
             writer = AuditWriter.open(log, now=time.time, executor=executor, on_fatal=_report)
             encoded = encode(record)
             try:
-                position = commit(writes, OutboxEntry(writer.chain_id, record.event_id, encoded))
+                position = _commit(commit, writes, OutboxEntry(writer.chain_id, record.event_id, encoded))
                 await _chain(writer, encoded, position.number)
             finally:
                 await writer.close()
         return position
 
     return asyncio.run(run())
+
+
+def _commit(commit: Commit, writes: Sequence[Write], outbox: OutboxEntry) -> Position:
+    try:
+        return commit(writes, outbox)
+    except ConflictError as error:
+        raise StorageError("the installation was changed meanwhile: nothing was done, try again") from error
 
 
 async def _chain(writer: AuditWriter, encoded: bytes, number: int) -> None:

@@ -1,14 +1,15 @@
 """Confirm the time, so that what waits for a clock that can be trusted goes on."""
 
+import re
 import time
 import uuid
 
 from strongroom.app.installing import audit_log, open_installation
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
+from strongroom.clock import Clocks, read_clocks
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError
-from strongroom.jobs.clock import Clocks, read_clocks
 from strongroom.model.clock_reading import ClockReading
 from strongroom.storage.contract import Delete, Insert, Replace, Write
 
@@ -18,10 +19,12 @@ def confirm_time(config: Config, *, date: str) -> str:
 
     `date` (`2026-01-31`, in UTC) is what a person says: ConfigurationError if the clock says otherwise.
     """
+    if re.fullmatch("[0-9]{4}-[0-9]{2}-[0-9]{2}", date) is None:
+        raise ConfigurationError(f"{date!r} is not a date: write it as 2026-01-31")
     now = read_clocks()
     told = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now.wall))
     if not told.startswith(f"{date} "):
-        raise ConfigurationError(f"the clock says {told} UTC, not {date}: set it right first")
+        raise ConfigurationError(f"the clock says {told} UTC, not {date}: one of the two is wrong")
     opened = open_installation(config)
     try:
         opened.storage.load()

@@ -24,6 +24,8 @@ _KNOWN = _UNDERSTOOD | {"Condition", "NotPrincipal", "NotAction", "NotResource"}
 _ACCOUNT = re.compile(r"([0-9]{12})|arn:aws:iam::([0-9]{12}):root")
 _NOBODY = {"Service": "nobody.invalid"}
 """The principals of a statement that has NotPrincipal instead, which is not understood."""
+_SHORT = 1_024
+"""Characters of a policy whose compiled form is kept for others that are the same."""
 _BRACKETS = re.compile(r"[\[\]{}]")
 _MAX_DEPTH = 20
 _ALLOWED_CHARACTERS = re.compile("[\t\n\r\x20-\xff]*")
@@ -94,12 +96,21 @@ def check_policy_size(text: str) -> None:
         raise LimitExceeded(f"The key policy exceeds the limit of {MAX_POLICY_BYTES} bytes.")
 
 
-@lru_cache(maxsize=10_000)
 def compile_policy(text: str) -> KeyPolicy:
     """Parse and compile a key policy. Raises MalformedPolicyDocument.
 
-    Policies repeat (the default one is the same for every key of an account), so the newest 10,000 are kept.
+    Policies repeat (the default one is the same for every key of an account), so short ones are kept; a long one, which
+    can compile to a hundred times its length, is not.
     """
+    return _compile_short(text) if len(text) <= _SHORT else _compile(text)
+
+
+@lru_cache(maxsize=1_000)
+def _compile_short(text: str) -> KeyPolicy:
+    return _compile(text)
+
+
+def _compile(text: str) -> KeyPolicy:
     if not _ALLOWED_CHARACTERS.fullmatch(text):
         raise MalformedPolicyDocument("The policy contains characters that are not allowed.")
     if _too_deep(text):

@@ -23,7 +23,8 @@ def run_create(arguments: argparse.Namespace) -> int:
     """Make an account; a server that runs knows it at once."""
     config = config_of(arguments)
     account = app.create_account(config, account=arguments.account, now=time.time())
-    print(f"Made account {account}: its root credential is the profile {account} in {config.data}/credentials")
+    print(f"Made account {account}: its root credential is a profile in {config.data}/credentials")
+    print(f"To use it, after client.env:  export AWS_PROFILE={account}")
     return 0
 
 

@@ -17,5 +17,5 @@ def add_to(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Confirm the time; the audit log keeps this decision."""
     told = app.confirm_time(config_of(arguments), date=arguments.date)
-    print(f"Confirmed: it is {told} UTC. KMS keys that are due are deleted within a minute, if the server runs.")
+    print(f"Confirmed: it is {told} UTC. KMS keys that are due are deleted within seconds, if the server runs.")
     return 0

@@ -10,8 +10,8 @@ from strongroom.model import arn, key_states
 class KmsKey(Struct, frozen=True, dict=True):
     """A KMS key as stored. Times are seconds since the epoch; `tags` are (key, value) pairs in order of arrival.
 
-    `policy` and `description` are kept exactly as they came. `deletion_date` is there in state PendingDeletion only:
-    from then on the key may be deleted.
+    `policy` and `description` are kept exactly as they came. In state PendingDeletion either `deletion_date` is there,
+    from which on the key may be deleted, or `pending_window_in_days`: the waiting period that has not begun yet.
     """
 
     account: str
@@ -29,6 +29,7 @@ class KmsKey(Struct, frozen=True, dict=True):
     key_manager: str = "CUSTOMER"
     multi_region: bool = False
     deletion_date: float | None = None
+    pending_window_in_days: int | None = None
 
     @cached_property
     def arn(self) -> str:

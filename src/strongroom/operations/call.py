@@ -6,7 +6,7 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from strongroom.authorization.decide import AuthorizedKey
-from strongroom.errors import IntegrityError, KeyUnavailable, NotFound
+from strongroom.errors import ConflictError, IntegrityError, KeyUnavailable, NotFound
 from strongroom.keystores.contract import KeyStore, SymmetricKey
 from strongroom.model.key import KmsKey
 from strongroom.model.principal import Principal
@@ -45,7 +45,8 @@ class Call(Struct, frozen=True):
     def read(self, authorized: AuthorizedKey) -> KmsKey:
         """The key as storage has it now: what is told of it is what anyone wrote. Blocks on the disk.
 
-        Raises NotFound if it was deleted meanwhile, IntegrityError if its row was put back from before.
+        Raises NotFound if it was deleted meanwhile, ConflictError if it was changed (the caller may not be allowed to
+        see it as it is now), IntegrityError if its row was put back from before.
         """
         key = authorized.key
         found = self.storage.find(KmsKey, (key.account, key.region, key.key_id))
@@ -53,6 +54,8 @@ class Call(Struct, frozen=True):
             raise NotFound(f"Key '{key.arn}' does not exist")
         if found[1] < self._number(key):
             raise IntegrityError(f"the row of {key.arn} was put back from before")
+        if found[1] > self._number(key):
+            raise ConflictError(f"{key.arn} was changed meanwhile")
         return found[0]
 
     def replace(self, authorized: AuthorizedKey, **members: object) -> Replace:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from strongroom.authorization.decide import AuthorizedKey, authorize_account, authorize_alias, authorize_key, hidden
+from strongroom.authorization.decide import AuthorizedKey, authorize_alias, authorize_key, hidden
 from strongroom.crypto.ciphertext_blob import CiphertextBlob, parse
 from strongroom.errors import IncorrectKey, InvalidArn, InvalidKeyUsage, NotFound
 from strongroom.model.arn import alias_arn, key_arn
@@ -81,9 +81,25 @@ def find(target: KeyTarget, snapshot: Snapshot, principal: Principal, region: st
     if not target.foreign and reference.account != principal.account:
         raise hidden(principal, target.action)
     entry = snapshot.find_key(reference)
+    if entry is None and target.ciphertext is not None:
+        return _foreign_by_short_id(target, target.ciphertext, reference, snapshot, principal)
     if entry is None:
         raise _not_found(reference, principal, target.action)
     return FoundKey(entry, None)
+
+
+def _foreign_by_short_id(
+    target: KeyTarget, ciphertext: bytes, reference: KeyReference, snapshot: Snapshot, principal: Principal
+) -> FoundKey:
+    """Find the key of a ciphertext, of whatever account, by its key id alone (AWS: Decrypt, the KeyId parameter).
+
+    Raises as `find` does.
+    """
+    blob = parse(ciphertext)
+    entry = snapshot.find_key_of_material(reference.region, blob.material_id)
+    if entry is None or entry.key.key_id != reference.name or reference.account != principal.account:
+        raise _not_found(reference, principal, target.action)
+    return FoundKey(entry, blob)
 
 
 def authorize(target: KeyTarget, found: FoundKey, principal: Principal, operation: str) -> AuthorizedKey:
@@ -101,11 +117,6 @@ def authorize(target: KeyTarget, found: FoundKey, principal: Principal, operatio
     if target.usage is not None and key.key_usage != target.usage:
         raise InvalidKeyUsage(f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.")
     return authorized
-
-
-def authorize_in_account(target: AccountTarget, principal: Principal) -> None:
-    """Step 9 for what concerns no key. Raises AccessDenied."""
-    authorize_account(principal, target.action)
 
 
 def authorize_named_alias(target: AliasTarget, principal: Principal, region: str) -> str:

@@ -1,6 +1,7 @@
 """The SQLite file itself: who may read it, how connections are set up, and plain reasons for failures."""
 
 import os
+import shutil
 import sqlite3
 import stat
 from collections.abc import Iterator
@@ -16,6 +17,10 @@ from strongroom.errors import DataDirectoryError, RollbackError, StorageError
 
 _BUSY_SECONDS = 5.0
 """How long a statement waits for another process's lock."""
+_ERASE_WAITS_MILLISECONDS = 1_000
+"""How long an erasure waits for others, who wait for it meanwhile."""
+_SPACE_KEPT = 64 << 20
+"""Bytes of disk that an erasure leaves free, for the audit log above all."""
 _POOL_SIZE = 8
 """Connections kept open; more are made while more threads read at once."""
 
@@ -123,12 +128,23 @@ def write_anew(file: DatabaseFile) -> None:
     """
     connection = connect(file)
     try:
+        connection.execute(f"PRAGMA busy_timeout = {_ERASE_WAITS_MILLISECONDS}")  # it holds up all who write
         _empty_log(connection, file)  # first, so that nothing is copied in vain
+        _require_space(file)
         connection.execute("PRAGMA temp_store = MEMORY")  # VACUUM's copy is written to no other file
-        connection.execute("VACUUM")
-        _empty_log(connection, file)
+        try:
+            connection.execute("VACUUM")
+        finally:
+            _empty_log(connection, file)  # also of what a copy left that could not be completed
     finally:
         connection.close()
+
+
+def _require_space(file: DatabaseFile) -> None:
+    """Raise StorageError if a copy in the write-ahead log would leave too little room for the audit log."""
+    needed = 2 * file.path.stat().st_size + _SPACE_KEPT
+    if shutil.disk_usage(file.path.parent).free < needed:
+        raise StorageError(f"{file.path}: to write it anew, {needed >> 20:,} MiB of disk must be free")
 
 
 def _empty_log(connection: sqlite3.Connection, file: DatabaseFile) -> None:

@@ -106,6 +106,7 @@ KMS_KEYS: Final = Table(
     _text("key_manager"),
     Column("multi_region", Boolean, nullable=False),
     _time("deletion_date", nullable=True),
+    Column("pending_window_in_days", Integer, nullable=True),
     _number("number"),
     _blob("mac"),
 )

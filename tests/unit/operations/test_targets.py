@@ -60,6 +60,8 @@ SNAPSHOT = Snapshot(
     },
     materials={(REGION, entry.key.current_material_id): (REGION, ACCOUNT, key_id) for key_id, entry in ENTRIES.items()},
     credentials={},
+    clock_readings={},
+    erasures={},
 )
 
 

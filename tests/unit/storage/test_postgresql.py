@@ -36,7 +36,7 @@ ROW_KEY = bytes(range(32))
 ACCOUNT = Account("111122223333", 1.0)
 KEY = KmsKey(
     ACCOUNT.account, "us-east-1", "key-1", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
-    "tëxt\x00", "{}", (("a", "b"),), 1.1, "ab" * 32, deletion_date=2.2,
+    "tëxt\x00", "{}", (("a", "b"),), 1.1, "ab" * 32, deletion_date=2.2, pending_window_in_days=7,
 )  # fmt: skip
 RECORDS: list[Record] = [
     ACCOUNT,

@@ -43,6 +43,7 @@ def records(version: int) -> list[Record]:
             KmsKey(
                 ACCOUNT, REGION, key_id, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
                 f"number {number}", "{}", (("a", "b"),), time, "ab" * 32, deletion_date=time,
+                pending_window_in_days=version,
             ),
             KeyMaterial(ACCOUNT, REGION, key_id, "ab" * 32, number, "software", 1, b"wrapped %d" % number, time),
             Alias(ACCOUNT, REGION, f"alias/{number}", key_id, 1.0, time),

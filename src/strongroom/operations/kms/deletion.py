@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from strongroom import clock
 from strongroom.audit.record import shown_time
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.errors import Validation
@@ -30,26 +31,40 @@ def schedule_key_deletion_targets(request: ScheduleKeyDeletionRequest) -> list[K
 
 
 def schedule_key_deletion(call: Call, request: ScheduleKeyDeletionRequest, keys: Sequence[AuthorizedKey]) -> Change:
-    """AWS: ScheduleKeyDeletion. From now on the key can only be described, and saved by CancelKeyDeletion."""
+    """AWS: ScheduleKeyDeletion. From now on nothing is encrypted or decrypted with the key; CancelKeyDeletion saves it.
+
+    While the clock cannot be trusted the waiting period does not begin, and no date is told, as AWS does where a
+    primary key waits for its replicas: `jobs/deletion.py` dates it.
+    """
     (key,) = keys
     days = request.pending_window_in_days or _DAYS[-1]
-    deletion_date = round(call.now, 3) + days * _SECONDS_PER_DAY
+    clocks = clock.read_clocks()
+    trusted = clock.doubt(clocks, call.snapshot.clock_readings.values()) is None
+    deletion_date = end_of_waiting(clocks.wall, days) if trusted else None
     response = ScheduleKeyDeletionResponse(
         key_id=key.key.arn, deletion_date=deletion_date, key_state=PENDING_DELETION, pending_window_in_days=days
     )
-    return Change(response, [call.replace(key, state=PENDING_DELETION, deletion_date=deletion_date)])
+    waiting = None if trusted else days
+    scheduled = call.replace(key, state=PENDING_DELETION, deletion_date=deletion_date, pending_window_in_days=waiting)
+    return Change(response, [scheduled])
+
+
+def end_of_waiting(now: float, days: int) -> float:
+    """When a waiting period ends that begins now, in seconds since the epoch: whole milliseconds, as AWS tells them."""
+    return round(now, 3) + days * _SECONDS_PER_DAY
 
 
 def logged_scheduled_deletion(response: Struct, _keys: Sequence[AuthorizedKey]) -> dict[str, object]:
     """CloudTrail shows when the key will be deleted."""
     assert isinstance(response, ScheduleKeyDeletionResponse)
-    assert response.deletion_date is not None, "schedule_key_deletion sets it"
-    return {
+    logged: dict[str, object] = {
         "keyId": response.key_id,
         "keyState": response.key_state,
-        "deletionDate": shown_time(response.deletion_date),
         "pendingWindowInDays": response.pending_window_in_days,
     }
+    if response.deletion_date is not None:
+        logged["deletionDate"] = shown_time(response.deletion_date)
+    return logged
 
 
 def cancel_key_deletion_targets(request: CancelKeyDeletionRequest) -> list[KeyTarget]:
@@ -61,4 +76,4 @@ def cancel_key_deletion(call: Call, _request: CancelKeyDeletionRequest, keys: Se
     """AWS: CancelKeyDeletion. The key is disabled afterwards, whatever it was before."""
     (key,) = keys
     response = CancelKeyDeletionResponse(key_id=key.key.arn)
-    return Change(response, [call.replace(key, state=DISABLED, deletion_date=None)])
+    return Change(response, [call.replace(key, state=DISABLED, deletion_date=None, pending_window_in_days=None)])

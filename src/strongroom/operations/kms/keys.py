@@ -157,6 +157,7 @@ def metadata(key: KmsKey) -> KeyMetadata:
         multi_region=key.multi_region,
         current_key_material_id=key.current_material_id,
         deletion_date=key.deletion_date,
+        pending_deletion_window_in_days=key.pending_window_in_days,
     )
 
 

@@ -1,5 +1,6 @@
 """TagResource, UntagResource, ListResourceTags."""
 
+import hashlib
 from collections.abc import Iterable, Sequence
 
 from msgspec import Struct
@@ -86,6 +87,11 @@ def list_resource_tags_targets(request: ListResourceTagsRequest) -> list[KeyTarg
     return [KeyTarget("kms:ListResourceTags", request.key_id)]
 
 
+def _mark(tag: tuple[str, str]) -> str:
+    """What stands for a tag in a marker: its key may be longer than a marker can be."""
+    return hashlib.sha256(tag[0].encode()).hexdigest()
+
+
 def list_resource_tags(
     call: Call, request: ListResourceTagsRequest, keys: Sequence[AuthorizedKey]
 ) -> ListResourceTagsResponse:
@@ -94,11 +100,12 @@ def list_resource_tags(
     tags = call.read(key).tags
 
     def after(last: str, limit: int) -> Tags:
-        names = [tag_key for tag_key, _ in tags]
-        begin = names.index(last) + 1 if last in names else 0
+        # Whoever removes the tags of each page as they go on goes on from the start.
+        marks = [_mark(tag) for tag in tags]
+        begin = marks.index(last) + 1 if last in marks else 0
         return tags[begin : begin + limit]
 
-    page = _TAGS.page(after, lambda tag: tag[0], limit=request.limit, marker=request.marker, of=key.key.arn)
+    page = _TAGS.page(after, _mark, limit=request.limit, marker=request.marker, of=key.key.arn)
     return ListResourceTagsResponse(
         tags=tuple(Tag(tag_key=tag_key, tag_value=tag_value) for tag_key, tag_value in page.items),
         truncated=page.truncated,

@@ -1,6 +1,6 @@
 """Aliases, deletion, and the clock.
 
-Rows of kms_keys that are there get NULL as their deletion date, which leaves their codes valid.
+Rows of kms_keys that are there get NULL in the new columns, which leaves their codes valid.
 """
 
 import sqlalchemy as sa
@@ -30,8 +30,9 @@ def _written() -> tuple[sa.Column[int], sa.Column[bytes]]:
 
 
 def upgrade() -> None:
-    """Add a column and three tables."""
+    """Add two columns and three tables."""
     op.add_column("kms_keys", sa.Column("deletion_date", sa.Double, nullable=True))
+    op.add_column("kms_keys", sa.Column("pending_window_in_days", sa.Integer, nullable=True))
     op.create_table(
         "aliases",
         _text("account"),

@@ -6,18 +6,19 @@ A clock can lie: it jumps, or a machine comes up in another year. It is trusted
    that was trusted on this boot (up to a minute, and a thousandth for the drift of both);
 2. after the machine was started anew, if it is not before the newest time that was trusted, nor over an hour past it.
 
-Otherwise what cannot be undone waits for a person (`strongroom confirm-time`).
+Otherwise what cannot be undone waits for a person (`strongroom confirm-time`), and no waiting period begins: one that
+was dated by a clock that is behind would be over as soon as the clock is right.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Collection
 from pathlib import Path
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
 from strongroom.model.clock_reading import ClockReading
-from strongroom.storage.contract import Insert, Replace, Write
+from strongroom.storage.contract import Delete, Insert, Replace, Write
 
 _TOLERANCE = 60.0
 """Seconds that the clock may be apart from what it should be, where it is set by hand or by NTP."""
@@ -39,7 +40,7 @@ class Clocks(NamedTuple):
     boot: float
 
 
-Readings = Sequence[tuple[ClockReading, int]]
+Readings = Collection[tuple[ClockReading, int]]
 """Stored readings with the numbers of the changes that wrote them."""
 
 
@@ -56,7 +57,7 @@ def doubt(now: Clocks, readings: Readings) -> str | None:
         ahead = now.wall - same_boot[0].wall - passed
         if abs(ahead) <= _TOLERANCE + passed * _DRIFT:
             return None
-        return f"the clock is {abs(ahead):,.0f} s {'ahead of' if ahead > 0 else 'behind'} what the boot clock says"
+        return f"the clock is {_told(ahead)} {'ahead of' if ahead > 0 else 'behind'} what the boot clock says"
     newest = max((reading.latest for reading, _ in readings), default=None)
     if newest is None:
         return "nobody has confirmed the time yet"
@@ -64,20 +65,27 @@ def doubt(now: Clocks, readings: Readings) -> str | None:
     if -_TOLERANCE <= ahead <= _LONGEST_STOP:
         return None
     where = "past" if ahead > 0 else "before"
-    return (
-        f"the machine was started anew, and the clock is {abs(ahead):,.0f} s {where} the newest time that was trusted"
-    )
+    return f"the machine was started anew, and the clock is {_told(ahead)} {where} the newest time that was trusted"
 
 
 def note(now: Clocks, readings: Readings) -> list[Write]:
     """The writes that note a time which is trusted; none if one was noted lately."""
     same_boot = _of_boot(now.boot_id, readings)
     if same_boot is None:
-        return [Insert(ClockReading(now.boot_id, now.wall, now.boot, now.wall))]
+        earlier = [Delete(reading, number) for reading, number in readings]
+        return [*earlier, Insert(ClockReading(now.boot_id, now.wall, now.boot, now.wall))]
     reading, number = same_boot
     if now.wall - reading.latest < _NOTED_EVERY:
         return []
     return [Replace(replace(reading, latest=now.wall), number)]
+
+
+def _told(seconds: float) -> str:
+    """A length of time as people say it."""
+    for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
+        if abs(seconds) >= 2 * length:
+            return f"{abs(seconds) / length:,.0f} {unit}"
+    return f"{abs(seconds):,.0f} seconds"
 
 
 def _of_boot(boot_id: str, readings: Readings) -> tuple[ClockReading, int] | None:
