@@ -19,14 +19,16 @@ from strongroom.app.installing import Opened, audit_log, initialize, open_instal
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.config import read_config
-from strongroom.errors import ConflictError, IntegrityError, StorageError
+from strongroom.errors import AccessDenied, ConflictError, IntegrityError, LimitExceeded, StorageError
 from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations import registry
+from strongroom.operations.kms import keys
 from strongroom.pipeline import Pipeline
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import Credential, sign
 from strongroom.snapshot import LiveSnapshot
+from strongroom.storage.contract import Replace
 
 NOW = 1_790_000_000.0
 
@@ -259,5 +261,40 @@ def test_strangers_leave_nothing_in_the_chained_log(run: Run) -> None:
             answer = await parts.pipeline.answer(unsigned, "kms", name)
             assert answer.error is not None
         assert len(parts.records()) == before
+
+    run(test)
+
+
+def test_the_quota_of_keys_counts_those_of_the_account_and_region(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keys, "MAX_KEYS", 2)
+
+    async def test(parts: Composed) -> None:
+        answers = [await parts.call("CreateKey", {}) for _ in range(3)]
+        assert [answer.error for answer in answers[:2]] == [None, None]
+        error = answers[2].error
+        assert isinstance(error, LimitExceeded)
+        assert error.message == "The account has 2 KMS keys in us-east-1, the most that it can have."
+        assert len(parts.state.fresh().keys) == 2
+
+    run(test)
+
+
+def test_what_changed_since_a_caller_was_authorized_is_decided_again(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A policy that shuts the caller out is not read by them, however closely the two requests follow."""
+
+    async def test(parts: Composed) -> None:
+        key_id = await make_key(parts)
+        (entry,) = parts.state.fresh().keys.values()
+        shut = structs.replace(entry.key, policy=entry.key.policy.replace("kms:*", "kms:Decrypt"))
+        find = parts.opened.storage.find
+
+        def found_later(*asked: Any) -> Any:
+            monkeypatch.setattr(parts.opened.storage, "find", find)
+            parts.opened.storage.commit([Replace(shut, entry.number)], None)
+            return find(*asked)
+
+        monkeypatch.setattr(parts.opened.storage, "find", found_later)
+        answer = await parts.call("GetKeyPolicy", {"KeyId": key_id})
+        assert isinstance(answer.error, AccessDenied)
 
     run(test)
