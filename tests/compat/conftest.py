@@ -1,13 +1,26 @@
 """Fixtures of the clients' tests. A test's folder says which client it is about."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from strongroom.testing.server import Server
+from strongroom.testing.server import Server, running_server
 from tests.compat.clients import Driver, variables
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server for all clients, which nobody else calls: tests look at what it recorded last."""
+    with running_server(tmp_path_factory.mktemp("served") / "data") as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kms(server: Server, kms_client: Callable[..., Any]) -> Any:
+    """A boto3 client of that server."""
+    return kms_client(server)
 
 
 @pytest.fixture(scope="module")
