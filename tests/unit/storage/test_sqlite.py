@@ -124,6 +124,17 @@ def test_erasing_waits_for_those_who_read(
     assert not Path(f"{path}-wal").exists() or Path(f"{path}-wal").stat().st_size == 0
 
 
+def test_erasing_leaves_room_on_the_disk(storage: DatabaseStorage, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A full disk would stop the audit log, and with it every request."""
+    storage.commit([Insert(DomainKey("rows", 1, 1.0, b"wrapped"))], None)
+    monkeypatch.setattr(sqlite_file, "_SPACE_KEPT", 1 << 60)
+    with pytest.raises(StorageError, match=r"to write it anew, [0-9,]+ MiB of disk must be free\Z"):
+        storage.erase()
+    assert len(storage.load().records) == 1
+    monkeypatch.undo()
+    storage.erase()
+
+
 def secret_of(number: int) -> bytes:
     return hashlib.sha256(b"%d" % number).digest() * 2
 
