@@ -17,7 +17,7 @@ serve: .venv/serve.stamp
 test: check .venv/awscli/bin/aws strace postgresql $(CLIENTS)
 	$(BIN)/pytest -q
 
-soak: .venv/dev.stamp .venv/awscli/bin/aws strace
+soak: .venv/dev.stamp .venv/awscli/bin/aws strace .venv/compat/iam_simulate/stamp
 	$(BIN)/pytest -q -s --soak -m soak
 
 check: .venv/dev.stamp

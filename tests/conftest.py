@@ -7,11 +7,16 @@ from typing import Any
 import boto3
 import pytest
 from botocore.config import Config
+from hypothesis import HealthCheck, settings
 
 from strongroom.testing.postgresql import Postgresql, running_postgresql
 from strongroom.testing.server import Server, running_server
 from tests.e2e.commands import strongroom
 from tests.sizes import SMALL, SOAK, Size
+
+# A machine under load takes its time: nothing here is timed.
+settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

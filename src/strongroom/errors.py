@@ -123,9 +123,16 @@ class RequestEntityTooLarge(RequestError):
 
 
 class AccessDenied(RequestError):
-    """The caller may not do this, or the resource is not theirs to know of."""
+    """The caller may not do this, or the resource is not theirs to know of.
+
+    `decision` says why, for the audit record; it is None where the caller's account is not to know.
+    """
 
     code = "AccessDeniedException"
+
+    def __init__(self, message: str, decision: object | None = None) -> None:
+        super().__init__(message)
+        self.decision = decision
 
 
 class AlreadyExists(RequestError):
@@ -174,6 +181,18 @@ class InvalidCiphertext(RequestError):
     """The ciphertext is corrupt, or its encryption context is another one."""
 
     code = "InvalidCiphertextException"
+
+
+class InvalidGrantId(RequestError):
+    """The id of a grant does not have the form of one."""
+
+    code = "InvalidGrantIdException"
+
+
+class InvalidGrantToken(RequestError):
+    """A grant token is not one that was given out here."""
+
+    code = "InvalidGrantTokenException"
 
 
 class InvalidKeyUsage(RequestError):

@@ -21,7 +21,6 @@ from msgspec import Struct
 
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
-from strongroom.authorization.decide import authorize_account
 from strongroom.errors import (
     ConflictError,
     DryRunOperation,
@@ -34,12 +33,20 @@ from strongroom.errors import (
     UnsupportedOperation,
 )
 from strongroom.keystores.contract import KeyStore
+from strongroom.keystores.grant_tokens import GrantTokens
 from strongroom.messages import codec
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations import targets
+from strongroom.operations.authorizing import (
+    authorize_grant,
+    authorize_named_alias,
+    authorize_target,
+    authorize_without_key,
+)
 from strongroom.operations.call import Call, Change
 from strongroom.operations.event import Event, new_event, record_of_call, record_of_stranger
 from strongroom.operations.registry import Operation, find_operation
+from strongroom.operations.uses import Uses
 from strongroom.sigv4.authorization import read_authorization
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import derive_signing_key
@@ -68,8 +75,10 @@ class Pipeline:
         state: LiveSnapshot,
         storage: Storage,
         key_store: KeyStore,
+        grant_tokens: GrantTokens,
         audit: AuditWriter,
         strangers: StrangersLog,
+        uses: Uses,
         pool: Executor,
         regions: Container[str],
         clock: Callable[[], float],
@@ -79,8 +88,10 @@ class Pipeline:
         self._state = state
         self._storage = storage
         self._key_store = key_store
+        self._grant_tokens = grant_tokens
         self._audit = audit
         self._strangers = strangers
+        self._uses = uses
         self._pool = pool
         self._regions = regions
         self._clock = clock
@@ -124,6 +135,8 @@ class Pipeline:
         request = codec.decode(operation.messages.request, event.incoming.body)  # 4, 5, 6
         event.request = request
         declared = operation.targets(request)  # 7
+        for token in getattr(request, "grant_tokens", None) or ():
+            self._grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
         snapshot = caller.snapshot
         for _ in range(_ATTEMPTS):
             call = self._call(event, caller, snapshot)
@@ -137,18 +150,30 @@ class Pipeline:
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
 
     def _authorize(self, event: Event, operation: Operation, call: Call, declared: Sequence[targets.Target]) -> None:
-        """Steps 8 to 11. Leaves the keys found and authorized in the event."""
-        event.found, event.keys, event.aliases = (), (), ()
+        """Steps 8 to 11. Leaves in the event what was found and decided."""
+        event.found, event.keys, event.aliases, event.decisions = (), (), (), ()
         for target in declared:
             match target:
                 case targets.KeyTarget():  # first: it is what most requests have
                     found = targets.find(target, call.snapshot, call.principal, call.region)
                     event.found += (found.entry.key,)
-                    event.keys += (targets.authorize(target, found, call.principal, operation.name),)
+                    authorized = authorize_target(call, event.request, target, found, operation.name)
+                    event.keys += (authorized,)
+                    decision = authorized.decision
+                case targets.GrantTarget():
+                    found_grant = targets.find_grant(
+                        target, call.snapshot, call.principal, call.region, call.grant_tokens
+                    )
+                    event.found += (found_grant.entry.key,)
+                    authorized = authorize_grant(call, event.request, target, found_grant, operation.name)
+                    event.keys += (authorized,)
+                    decision = authorized.decision
                 case targets.AliasTarget():
-                    event.aliases += (targets.authorize_named_alias(target, call.principal, call.region),)
+                    arn, decision = authorize_named_alias(call, event.request, target)
+                    event.aliases += (arn,)
                 case targets.AccountTarget():
-                    authorize_account(call.principal, target.action)
+                    decision = authorize_without_key(call, event.request, target)
+            event.decisions += (decision,)
 
     async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""
@@ -160,6 +185,14 @@ class Pipeline:
             response = operation.run(call, event.request, event.keys)
         _end_dry_run(event)
         await self._audit.write(self._record(event, operation, caller, response))
+        if operation.uses_material:
+            self._uses.note(
+                event.found,
+                now=event.now,
+                operation=operation.name,
+                request_id=event.request_id,
+                event_id=event.event_id,
+            )
         return Answer(event.request_id, response)
 
     async def _change(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
@@ -192,19 +225,22 @@ class Pipeline:
         return Call(
             event.now,
             event.request_id,
-            caller.credential.principal,
+            event.incoming,
+            caller.credential.identity,
             caller.region,
             snapshot,
             self._key_store,
             self._storage,
+            self._uses,
+            self._grant_tokens,
         )
 
     def _record(
         self, event: Event, operation: Operation, caller: Caller, outcome: Struct | RequestError | None
     ) -> bytes:
         credential = caller.credential
-        account = credential.principal.account
-        return record_of_call(event, operation, credential.identity, account, caller.region, outcome)
+        account = credential.identity.principal.account
+        return record_of_call(event, operation, credential.user_identity, account, caller.region, outcome)
 
     async def _refuse_caller(self, event: Event, operation: Operation, caller: Caller, error: RequestError) -> Answer:
         try:

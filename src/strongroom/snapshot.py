@@ -6,6 +6,7 @@ every server process agrees at once.
 """
 
 import asyncio
+import math
 from collections.abc import Callable
 from functools import cached_property
 from typing import Any, Generic, NamedTuple, TypeVar
@@ -13,14 +14,21 @@ from typing import Any, Generic, NamedTuple, TypeVar
 from msgspec import Raw, Struct, structs
 
 from strongroom.audit.record import root_identity
-from strongroom.authorization.policy import NO_POLICY, KeyPolicy, compile_policy
+from strongroom.authorization.documents import compile_key_policy, repair_policy
+from strongroom.authorization.grants import NO_GRANTS, KeyGrants
+from strongroom.authorization.identity import Identity
+from strongroom.authorization.policy import Policy
 from strongroom.errors import IntegrityError, MalformedPolicyDocument
 from strongroom.model.alias import Alias
+from strongroom.model.arn import root_arn
 from strongroom.model.clock_reading import ClockReading
 from strongroom.model.erasure import PendingErasure
+from strongroom.model.grant import Grant
+from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
-from strongroom.model.principal import AccessKey, Principal, root_user
+from strongroom.model.key_usage import KeyUsage
+from strongroom.model.principal import AccessKey, Account, root_user
 from strongroom.storage.contract import Changes, Contents, Position, Removed, Storage, Stored
 
 T = TypeVar("T")
@@ -34,31 +42,36 @@ class Numbered(NamedTuple, Generic[T]):
 
 
 class KeyEntry(Struct, frozen=True, dict=True):
-    """A KMS key with the number of the change that wrote it, its key materials by material id, and its aliases."""
+    """A KMS key with the number of the change that wrote it, its key materials by id, aliases, grants and last use.
+
+    `usage` is the last use as it is stored; `operations/uses.py` knows of newer ones.
+    """
 
     key: KmsKey
     number: int
     materials: dict[str, Numbered[KeyMaterial]]
     aliases: frozenset[str] = frozenset()
+    grants: KeyGrants = NO_GRANTS
+    usage: Numbered[KeyUsage] | None = None
 
     @cached_property
-    def policy(self) -> KeyPolicy:
-        """The compiled key policy. It compiled when it was stored; one that does not any more lets nobody in."""
+    def policy(self) -> Policy:
+        """The compiled key policy. It compiled when it was stored; one that does not any more can only be replaced."""
         try:
-            return compile_policy(self.key.policy)
+            return compile_key_policy(self.key.policy)
         except MalformedPolicyDocument:
-            return NO_POLICY
+            return repair_policy(self.key.account)
 
 
 class Credential(Struct, frozen=True):
     """An access key that can sign: whose it is, its secret, and the userIdentity of its audit records."""
 
-    principal: Principal
-    identity: Raw
+    identity: Identity
+    user_identity: Raw
     secret: str
 
     def __repr__(self) -> str:
-        return f"Credential({self.principal.access_key_id})"
+        return f"Credential({self.identity.principal.access_key_id})"
 
 
 class Snapshot(Struct, frozen=True):
@@ -66,15 +79,18 @@ class Snapshot(Struct, frozen=True):
 
     Key entries by (region, account, key id), aliases by (region, account, name), the keys of materials by
     (region, material id), credentials by access key id, clock readings by boot id, pending erasures as keys are.
+    `usage_tracked_since` is when the uses of keys began to be noted (seconds since the epoch); infinite if not yet.
     """
 
     position: Position
     keys: dict[tuple[str, str, str], KeyEntry]
     aliases: dict[tuple[str, str, str], Numbered[Alias]]
     materials: dict[tuple[str, str], tuple[str, str, str]]
+    accounts: frozenset[str]
     credentials: dict[str, Credential]
     clock_readings: dict[str, Numbered[ClockReading]]
     erasures: dict[tuple[str, str, str], Numbered[PendingErasure]]
+    usage_tracked_since: float = math.inf
 
     def find_key(self, reference: KeyReference) -> KeyEntry | None:
         """The key that a reference means, by its id or through an alias, or None."""
@@ -88,6 +104,12 @@ class Snapshot(Struct, frozen=True):
         """The key in this Region that a ciphertext's key material belongs to, or None."""
         identity = self.materials.get((region, material_id))
         return None if identity is None else self.keys.get(identity)
+
+    def principal_exists(self, principal_arn: str) -> bool:
+        """Whether the principal of this ARN exists. There are only accounts so far, named by their root users' ARNs."""
+        _, _, rest = principal_arn.partition("::")
+        account, _, _ = rest.partition(":")
+        return account in self.accounts and principal_arn == root_arn(account)
 
     def __repr__(self) -> str:
         return f"Snapshot({self.position.number}, {len(self.keys)} keys)"
@@ -142,7 +164,7 @@ class LiveSnapshot:
             self._snapshot = self._with_changes(changes)
 
     def _from_contents(self, contents: Contents) -> Snapshot:
-        empty = Snapshot(contents.position, {}, {}, {}, {}, {}, {})
+        empty = Snapshot(contents.position, {}, {}, {}, frozenset(), {}, {}, {})
         return self._applied(empty, contents.position, contents.records, [])
 
     def _with_changes(self, changes: Changes) -> Snapshot:
@@ -172,7 +194,8 @@ class LiveSnapshot:
                     _put_alias(snapshot, stored.record, stored.number)
                 case AccessKey():
                     principal = root_user(stored.record.account, stored.record.access_key_id)
-                    credential = Credential(principal, root_identity(principal), self._open_secret(stored.record))
+                    secret = self._open_secret(stored.record)
+                    credential = Credential(Identity(principal), root_identity(principal), secret)
                     snapshot.credentials[stored.record.access_key_id] = credential
                 case ClockReading() as reading:
                     snapshot.clock_readings[reading.boot_id] = Numbered(reading, stored.number)
@@ -183,7 +206,15 @@ class LiveSnapshot:
                     pass
         for gone in removed:
             self._remove(snapshot, gone)
-        return structs.replace(snapshot, position=position)
+        _put_usages(snapshot, written)
+        _change_grants(snapshot, written, removed)
+        accounts = {stored.record.account for stored in written if isinstance(stored.record, Account)}
+        return structs.replace(
+            snapshot,
+            position=position,
+            accounts=snapshot.accounts | accounts,
+            usage_tracked_since=_tracked_since(written, snapshot.usage_tracked_since),
+        )
 
     def _remove(self, snapshot: Snapshot, gone: Removed) -> None:
         if gone.kind is AccessKey:
@@ -215,7 +246,7 @@ def _put_key(snapshot: Snapshot, key: KmsKey, number: int) -> None:
     if before is None:
         snapshot.keys[identity] = KeyEntry(key, number, {})
     else:
-        snapshot.keys[identity] = KeyEntry(key, number, before.materials, before.aliases)
+        snapshot.keys[identity] = structs.replace(before, key=key, number=number)
 
 
 def _put_material(snapshot: Snapshot, material: KeyMaterial, number: int) -> None:
@@ -245,3 +276,42 @@ def _take_alias_from_key(snapshot: Snapshot, alias: Alias) -> None:
     entry = snapshot.keys.get(identity)
     if entry is not None:
         snapshot.keys[identity] = structs.replace(entry, aliases=entry.aliases - {alias.name})
+
+
+def _put_usages(snapshot: Snapshot, written: list[Stored]) -> None:
+    """Take over the last uses that changed. A last use goes with its key alone."""
+    for usage, number in written:
+        if isinstance(usage, KeyUsage):
+            identity = (usage.region, usage.account, usage.key_id)
+            entry = snapshot.keys.get(identity)
+            if entry is not None:  # if not, it was stored while the key was deleted
+                snapshot.keys[identity] = structs.replace(entry, usage=Numbered(usage, number))
+
+
+def _tracked_since(written: list[Stored], before: float) -> float:
+    """Since when uses are noted; as `before` unless the installation was written with another time."""
+    for record, _ in written:
+        if isinstance(record, Installation) and record.usage_tracked_since is not None:
+            return record.usage_tracked_since
+    return before
+
+
+def _change_grants(snapshot: Snapshot, written: list[Stored], removed: list[Removed]) -> None:
+    """Take over the changed grants, those of each key at once. A key that is gone took its own along."""
+    put: dict[tuple[str, str, str], list[tuple[Grant, int]]] = {}
+    taken: dict[tuple[str, str, str], list[str]] = {}
+    for stored in written:
+        if isinstance(stored.record, Grant):
+            grant = stored.record
+            put.setdefault((grant.region, grant.account, grant.key_id), []).append((grant, stored.number))
+    for gone in removed:
+        if gone.kind is Grant:
+            account, region, key_id, grant_id = map(str, gone.key)
+            taken.setdefault((region, account, key_id), []).append(grant_id)
+    for identity in put.keys() | taken.keys():
+        entry = snapshot.keys.get(identity)
+        if entry is not None:
+            grants = entry.grants.with_changes(put.get(identity, ()), taken.get(identity, ()))
+            snapshot.keys[identity] = structs.replace(entry, grants=grants)
+        elif identity in put:
+            raise IntegrityError(f"grant {put[identity][0][0].grant_id} belongs to no key")

@@ -1,4 +1,4 @@
-"""The benchmark: signed calls per second, latency and CPU per call, beside the static answer and moto.
+"""The benchmark: signed calls per second, latency and CPU per call, beside the static answer and moto; the decision.
 
     make bench                  # or: .venv/bin/python tests/bench/run.py [--seconds N] [--without-moto]
 
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from strongroom.testing.server import Server, initialize, start_server  # noqa: E402
+from tests.bench.decision import measure_decisions, report_decisions  # noqa: E402
 from tests.bench.load import Load, Result, client, signed  # noqa: E402
 from tests.bench.machine import cores, facts, processor_ticks, stolen_since, sync_milliseconds  # noqa: E402
 
@@ -216,6 +217,7 @@ def main() -> None:
     moto = [] if arguments.without_moto else list(measure_moto(arguments.seconds))
     machine["CPU time stolen by the host"] = f"{stolen_since(began):.0%}"
     print("\n".join(report(machine, stages, moto)))
+    print("\n".join(report_decisions(list(measure_decisions()))))
 
 
 if __name__ == "__main__":

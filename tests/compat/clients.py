@@ -106,4 +106,6 @@ def recorded(server: Server) -> list[tuple[str, str | None]]:
         for path in sorted((server.data / "audit").glob("*/*.log"))
         for line in path.read_bytes().splitlines()
     ]
-    return [(record["eventName"], record.get("errorCode")) for record in records if "eventName" in record]
+    return [
+        (record["eventName"], record.get("errorCode")) for record in records if record.get("eventType") == "AwsApiCall"
+    ]

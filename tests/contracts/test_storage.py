@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import pytest
 from msgspec import structs
@@ -16,8 +16,10 @@ from strongroom.model.alias import Alias
 from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
+from strongroom.model.grant import Grant, GrantConstraints
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, Account
 from strongroom.storage import feed, postgresql, sqlite
 from strongroom.storage.contract import (
@@ -95,6 +97,11 @@ def kms_key(number: int = 1, *, region: str = REGION, description: str = "") -> 
     )
 
 
+def kms_grant(number: int = 1, **members: Any) -> Grant:
+    made = Grant(ACCOUNT, REGION, kms_key().key_id, f"{number:064x}", 1.5, ACCOUNT, ("Encrypt", "Decrypt"))
+    return structs.replace(made, **members)
+
+
 def key_of(key: KmsKey) -> tuple[str, str, str]:
     return key.account, key.region, key.key_id
 
@@ -102,6 +109,7 @@ def key_of(key: KmsKey) -> tuple[str, str, str]:
 MATERIAL = KeyMaterial(ACCOUNT, REGION, kms_key().key_id, "ab" * 32, 1, "software", 1, bytes(range(256)), 1.5)
 EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
     (Installation("installation-1", 1.25, b"chain", b"digest"), ("installation-1",)),
+    (Installation("installation-1", 1.25, b"chain", b"digest", 2.5), ("installation-1",)),
     (DomainKey("key-material", 2, 3.5, b"\x00wrapped"), ("key-material", 2)),
     (Account(ACCOUNT, 0.1), (ACCOUNT,)),
     (AccessKey("AKIAIOSFODNN7EXAMPLE", ACCOUNT, 2.0, b"sealed"), ("AKIAIOSFODNN7EXAMPLE",)),
@@ -109,6 +117,21 @@ EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
     (structs.replace(kms_key(), deletion_date=1_760_000_000.5, pending_window_in_days=7), key_of(kms_key())),
     (MATERIAL, (ACCOUNT, REGION, kms_key().key_id, "ab" * 32)),
     (Alias(ACCOUNT, REGION, "alias/a", kms_key().key_id, 1.5, 2.5), (ACCOUNT, REGION, "alias/a")),
+    (
+        KeyUsage(ACCOUNT, REGION, kms_key().key_id, 1_760_000_000.123456, "Decrypt", "request-1", "event-1"),
+        (ACCOUNT, REGION, kms_key().key_id),
+    ),
+    (kms_grant(grantee_principal="arn:1"), (ACCOUNT, REGION, kms_key().key_id, f"{1:064x}")),
+    (
+        kms_grant(
+            name="a name",
+            grantee_service="rds.amazonaws.com",
+            retiring_principal="arn:2",
+            retiring_service="x.amazonaws.com",
+            constraints=GrantConstraints({"a": "ä", "": ""}, {}, "arn:3"),
+        ),
+        (ACCOUNT, REGION, kms_key().key_id, f"{1:064x}"),
+    ),
     (PendingErasure(ACCOUNT, REGION, kms_key().key_id, 3.5), (ACCOUNT, REGION, kms_key().key_id)),
     (ClockReading("boot-1", 1_760_000_000.5, 12.25, 1_760_000_100.0), ("boot-1",)),
 ]
@@ -185,6 +208,26 @@ def test_a_record_can_be_deleted_and_inserted_again(storage: Storage) -> None:
     storage.commit([Delete(kms_key(), 1)], None)
     storage.commit([Insert(kms_key())], None)
     assert storage.load().records == [Stored(kms_key(), 3)]
+
+
+def test_many_records_are_removed_at_once(open_again: OpenAgain) -> None:
+    ours, theirs = open_again(), open_again()
+    grants = [kms_grant(number, grantee_principal="arn:a") for number in range(1_001)]
+    start = theirs.commit([Insert(kms_key()), *(Insert(grant) for grant in grants)], None)
+    changed = theirs.commit([Replace(kms_grant(7, grantee_principal="arn:b"), 1)], None)
+    removal = [Delete(grant, 1) for grant in grants[8:]]
+    with pytest.raises(ConflictError):
+        theirs.commit([*removal, Delete(grants[7], 1)], None)
+    assert theirs.position() == changed
+    end = theirs.commit([Delete(kms_key(), 1), *removal], None)
+
+    assert len(theirs.load().records) == 8
+    changes = ours.changes_since(start)
+    assert changes is not None
+    assert changes.position == end
+    assert changes.written == [Stored(kms_grant(7, grantee_principal="arn:b"), 2)]
+    gone = {Removed(Grant, (ACCOUNT, REGION, kms_key().key_id, grant.grant_id)) for grant in grants[8:]}
+    assert set(changes.removed) == gone | {Removed(KmsKey, key_of(kms_key()))}
 
 
 def test_changes_since_a_position(open_again: OpenAgain) -> None:
@@ -314,6 +357,56 @@ def test_aliases_are_listed_in_order_of_name(storage: Storage) -> None:
     assert listed("", 10, first) == ["alias/a", "alias/a/c", "alias/b"]
     assert listed("alias/a", 1, first) == ["alias/a/c"]
     assert listed("", 10, kms_key(3).key_id) == []
+
+
+def test_grants_of_a_key_are_listed_in_order_of_grant_id(storage: Storage) -> None:
+    key_id, other_key = kms_key(1).key_id, kms_key(2).key_id
+    grants = [
+        kms_grant(2, grantee_principal="arn:b"),
+        kms_grant(1, grantee_principal="arn:a"),
+        kms_grant(16, grantee_principal="arn:a"),
+        kms_grant(3, grantee_service="rds.amazonaws.com"),
+        kms_grant(0, grantee_principal="arn:a", key_id=other_key),
+        kms_grant(0, grantee_principal="arn:a", region="eu-west-1"),
+    ]
+    storage.commit([Insert(grant) for grant in grants], None)
+
+    def listed(after: int | None = None, limit: int = 10, **members: str) -> list[int]:
+        last = "" if after is None else f"{after:064x}"
+        found = storage.list_grants((ACCOUNT, REGION, key_id), after=last, limit=limit, **members)
+        return [int(grant.grant_id, 16) for grant in found]
+
+    assert listed() == [1, 2, 3, 16]
+    assert listed(1, 2) == [2, 3]
+    assert listed(grantee_principal="arn:a") == [1, 16]
+    assert listed(1, 1, grantee_principal="arn:a") == [16]
+    assert listed(grantee_service="rds.amazonaws.com") == [3]
+    assert listed(grant_id=f"{2:064x}") == [2]
+    assert listed(grant_id=f"{2:064x}", grantee_principal="arn:a") == []
+    assert storage.list_grants((ACCOUNT, REGION, kms_key(3).key_id), after="", limit=10) == []
+
+
+def test_grants_are_listed_by_who_may_retire_them(storage: Storage) -> None:
+    grants = [
+        kms_grant(1, retiring_principal="arn:a", account="999999999999"),
+        kms_grant(2, retiring_principal="arn:a", key_id=kms_key(2).key_id),
+        kms_grant(3, retiring_principal="arn:a"),
+        kms_grant(4, retiring_principal="arn:a"),
+        kms_grant(5, retiring_principal="arn:b"),
+        kms_grant(6, retiring_principal="arn:a", region="eu-west-1"),
+        kms_grant(7, grantee_principal="arn:a"),
+    ]
+    storage.commit([Insert(grant) for grant in grants], None)
+
+    def listed(after: tuple[str, str, str] = ("", "", ""), limit: int = 10) -> list[int]:
+        found = storage.list_retirable_grants(REGION, "arn:a", after=after, limit=limit)
+        return [int(grant.grant_id, 16) for grant in found]
+
+    assert listed() == [3, 4, 2, 1]
+    assert listed((ACCOUNT, kms_key(1).key_id, f"{3:064x}"), 2) == [4, 2]
+    assert listed((ACCOUNT, kms_key(2).key_id, f"{2:064x}")) == [1]
+    assert listed(("999999999999", kms_key(1).key_id, f"{1:064x}")) == []
+    assert storage.list_retirable_grants(REGION, "arn:c", after=("", "", ""), limit=10) == []
 
 
 def test_all_records_of_a_type(storage: Storage) -> None:

@@ -13,13 +13,14 @@ _numbers = itertools.count()
 
 
 class Key(NamedTuple):
-    """An enabled key, its one alias, and a ciphertext made under it."""
+    """An enabled key, its one alias, a ciphertext made under it, and its one grant."""
 
     key_id: str
     arn: str
     alias: str
     alias_arn: str
     blob: bytes
+    grant_id: str
 
     @property
     def account(self) -> str:
@@ -36,12 +37,20 @@ def make_key(kms: Any) -> Key:
     key_id, arn, alias = metadata["KeyId"], metadata["Arn"], new_name()
     kms.create_alias(AliasName=alias, TargetKeyId=key_id)
     blob = kms.encrypt(KeyId=key_id, Plaintext=b"secret")["CiphertextBlob"]
-    return Key(key_id, arn, alias, arn.replace(f"key/{key_id}", alias), blob)
+    grant = kms.create_grant(
+        KeyId=key_id, GranteePrincipal=f"arn:aws:iam::{metadata['AWSAccountId']}:root", Operations=["RetireGrant"]
+    )
+    return Key(key_id, arn, alias, arn.replace(f"key/{key_id}", alias), blob, grant["GrantId"])
 
 
 REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
     "CancelKeyDeletion": lambda _key, named, _other: {"KeyId": named},
     "CreateAlias": lambda _key, named, _other: {"AliasName": new_name(), "TargetKeyId": named},
+    "CreateGrant": lambda key, named, _other: {
+        "KeyId": named,
+        "GranteePrincipal": f"arn:aws:iam::{key.account}:root",
+        "Operations": ["Encrypt"],
+    },
     "Decrypt": lambda key, named, _other: {"CiphertextBlob": key.blob, "KeyId": named},
     "DescribeKey": lambda _key, named, _other: {"KeyId": named},
     "DisableKey": lambda _key, named, _other: {"KeyId": named},
@@ -51,6 +60,7 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
     "GenerateDataKeyWithoutPlaintext": lambda _key, named, _other: {"KeyId": named, "KeySpec": "AES_256"},
     "GetKeyPolicy": lambda _key, named, _other: {"KeyId": named},
     "ListAliases": lambda _key, named, _other: {"KeyId": named},
+    "ListGrants": lambda _key, named, _other: {"KeyId": named},
     "ListKeyPolicies": lambda _key, named, _other: {"KeyId": named},
     "ListResourceTags": lambda _key, named, _other: {"KeyId": named},
     "PutKeyPolicy": lambda key, named, _other: {"KeyId": named, "Policy": policy(allow(key.account))},
@@ -60,6 +70,8 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
         "DestinationKeyId": other.key_id,
     },
     "ReEncrypt to": lambda _key, named, other: {"CiphertextBlob": other.blob, "DestinationKeyId": named},
+    "RetireGrant": lambda key, named, _other: {"KeyId": named, "GrantId": key.grant_id},
+    "RevokeGrant": lambda key, named, _other: {"KeyId": named, "GrantId": key.grant_id},
     "ScheduleKeyDeletion": lambda _key, named, _other: {"KeyId": named},
     "TagResource": lambda _key, named, _other: {"KeyId": named, "Tags": [{"TagKey": "a", "TagValue": "b"}]},
     "UntagResource": lambda _key, named, _other: {"KeyId": named, "TagKeys": ["a"]},

@@ -13,7 +13,7 @@ LOCKED_OUT = (
     "MalformedPolicyDocumentException",
     "The new key policy will not allow you to update the key policy in the future.",
 )
-STRANGER = "999999999999"
+SERVICE = {"Service": "rds.amazonaws.com"}
 MAX_BYTES = 32_768
 
 
@@ -96,7 +96,7 @@ def test_who_may_not_touch_the_policy(kms: Any, key: Key, operation: str) -> Non
 def test_a_policy_that_locks_the_caller_out(kms: Any, key: Key) -> None:
     before = policy_of(kms, key)
     locking = [
-        policy(allow(STRANGER)),
+        policy(allow(key.account) | {"Principal": SERVICE}),
         policy(allow(key.account, "kms:GetKeyPolicy")),
         policy(allow(key.account), deny(key.account, "kms:PutKeyPolicy")),
         policy(allow(key.account) | {"Condition": {"Bool": {"aws:SecureTransport": "true"}}}),
@@ -124,7 +124,7 @@ def test_a_policy_that_locks_the_caller_out(kms: Any, key: Key) -> None:
         (policy(allow("nobody")), "Policy contains a statement with one or more invalid principals."),
         (
             policy({"Effect": "Allow", "Action": "kms:*", "Resource": "*"}),
-            "A policy statement must contain principals.",
+            "Policy contains a statement with no principal.",
         ),
     ],
 )
@@ -214,7 +214,7 @@ def test_what_is_recorded(kms: Any, server: Server, key: Key) -> None:
         assert (record["responseElements"], record["resources"]) == (None, resources)
         assert record["readOnly"] is True
 
-    locking = policy(allow(STRANGER))
+    locking = policy(allow(key.account) | {"Principal": SERVICE})
     record = record_of_request(server.data, refused(kms.put_key_policy, KeyId=key.key_id, Policy=locking))
     assert (record["errorCode"], record["errorMessage"]) == LOCKED_OUT
     assert record["requestParameters"] == {"keyId": key.key_id, "policy": locking}

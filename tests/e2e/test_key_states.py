@@ -28,6 +28,7 @@ UNLESS_PENDING_DELETION = (None, None, PENDING_DELETION)
 TABLE: dict[str, tuple[Refusal | None, ...]] = {
     "CancelKeyDeletion": (NOT_PENDING_DELETION, NOT_PENDING_DELETION, None),
     "CreateAlias": UNLESS_PENDING_DELETION,
+    "CreateGrant": USED,
     "Decrypt": USED,
     "Decrypt by ciphertext": USED,
     "DeleteAlias": ALWAYS,
@@ -39,12 +40,15 @@ TABLE: dict[str, tuple[Refusal | None, ...]] = {
     "GenerateDataKeyWithoutPlaintext": USED,
     "GetKeyPolicy": ALWAYS,
     "ListAliases": ALWAYS,
+    "ListGrants": ALWAYS,
     "ListKeyPolicies": ALWAYS,
     "ListResourceTags": ALWAYS,
     "PutKeyPolicy": ALWAYS,
     "ReEncrypt by ciphertext": USED,
     "ReEncrypt from": USED,
     "ReEncrypt to": USED,
+    "RetireGrant": ALWAYS,
+    "RevokeGrant": ALWAYS,
     "ScheduleKeyDeletion": UNLESS_PENDING_DELETION,
     "TagResource": UNLESS_PENDING_DELETION,
     "UntagResource": UNLESS_PENDING_DELETION,
@@ -54,7 +58,7 @@ TABLE: dict[str, tuple[Refusal | None, ...]] = {
 }
 """Operation (and the key's part in it) -> for each state the refusal, or None where it is allowed."""
 
-WITHOUT_KEY = {"CreateKey", "GenerateRandom", "ListKeys"}
+WITHOUT_KEY = {"CreateKey", "GenerateRandom", "ListKeys", "ListRetirableGrants"}
 
 
 @pytest.fixture(scope="module")

@@ -184,7 +184,9 @@ def test_what_is_recorded(kms: Any, server: Server, source: Key, destination: Ke
         "destinationEncryptionContext": AFTER,
     }
     assert record["responseElements"] is None
-    assert record["additionalEventData"] == {
+    used = record["additionalEventData"]
+    assert [decision["action"] for decision in used.pop("authorization")] == ["kms:ReEncryptFrom", "kms:ReEncryptTo"]
+    assert used == {
         "sourceKeyMaterialId": current_material(kms, source),
         "destinationKeyMaterialId": current_material(kms, destination),
     }
@@ -198,7 +200,7 @@ def test_what_is_recorded(kms: Any, server: Server, source: Key, destination: Ke
     assert record["errorCode"] == "InvalidCiphertextException"
     assert "errorMessage" not in record
     assert record["requestParameters"]["sourceEncryptionContext"] == BEFORE
-    assert "additionalEventData" not in record
+    assert record["additionalEventData"].keys() == {"authorization"}
     assert record["resources"] == resources
 
     tried = record_of_request(server.data, refused(kms.re_encrypt, **parameters, DryRun=True))

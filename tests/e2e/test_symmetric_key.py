@@ -197,7 +197,9 @@ def test_dry_runs_end_before_the_work(kms: Any, key: dict[str, Any]) -> None:
 
 
 def test_a_policy_that_locks_the_caller_out_is_refused(kms: Any) -> None:
-    policy = '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"AWS": "999999999999"}, '
+    policy = (
+        '{"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Principal": {"Service": "rds.amazonaws.com"}, '
+    )
     policy += '"Action": "kms:*", "Resource": "*"}]}'
     before = all_key_ids(kms)
 

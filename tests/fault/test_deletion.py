@@ -8,61 +8,16 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any, Self
 
 import pytest
 
 from strongroom.jobs.deletion import SECONDS
 from strongroom.testing.server import Server, initialize, start_server
-from strongroom.testing.signed_client import SignedClient
+from tests.fault.clocks import DAY, ShiftedClient, ShiftedClock
 from tests.records import recorded
 
-DAY = 86_400
 PATIENCE = 3 * SECONDS + 10
 """Seconds in which the job has looked at what is due at least twice, also on a busy machine."""
-
-
-class ShiftedClock:
-    """The clocks of the servers and commands that are started while it is there."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.wall = 0.0
-        self.shift(0, 0)
-
-    def shift(self, wall: float, boot: float) -> None:
-        """Shift both clocks, in seconds from now as it is."""
-        self.wall = wall
-        written = self.path.with_suffix(".new")
-        written.write_text(f"{wall} {boot}")
-        written.replace(self.path)
-
-    def client(self, server: Server) -> "ShiftedClient":
-        return ShiftedClient(server, self)
-
-
-class ShiftedClient:
-    """Signs at the shifted time."""
-
-    def __init__(self, server: Server, clock: ShiftedClock) -> None:
-        self.client = SignedClient(server)
-        self.clock = clock
-
-    def call(self, operation: str, **members: object) -> dict[str, Any]:
-        return self.client.call(operation, members, now=time.time() + self.clock.wall).json()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.client.close()
-
-
-@pytest.fixture
-def clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ShiftedClock:
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent / "shifted_clock"))
-    monkeypatch.setenv("SHIFTED_CLOCK", str(tmp_path / "clock"))
-    return ShiftedClock(tmp_path / "clock")
 
 
 @pytest.fixture
@@ -125,6 +80,7 @@ def test_what_is_due_is_deleted_with_every_byte(clock: ShiftedClock, server: Ser
         kept = client.call("CreateKey")["KeyMetadata"]["KeyId"]
         arn = client.call("DescribeKey", KeyId=key_id)["KeyMetadata"]["Arn"]
         wrapped = wrapped_material(data, key_id)
+        assert len(client.call("ListRetirableGrants", RetiringPrincipal=root_of(arn))["Grants"]) == 1
         assert pieces_found(data, wrapped) == len(pieces(wrapped))
 
         clock.shift(7 * DAY + 5, 7 * DAY + 5)  # time has really passed: the boot clock says so too
@@ -138,6 +94,7 @@ def test_what_is_due_is_deleted_with_every_byte(clock: ShiftedClock, server: Ser
         assert client.call("Decrypt", CiphertextBlob=blob)["__type"] == "AccessDeniedException"
         assert client.call("DescribeKey", KeyId="alias/doomed")["__type"] == "NotFoundException"
         assert client.call("ListAliases")["Aliases"] == []
+        assert client.call("ListRetirableGrants", RetiringPrincipal=root_of(arn))["Grants"] == []
         assert client.call("Encrypt", KeyId=kept, Plaintext="QUJD")["KeyId"].endswith(kept)
         assert server.stop() == 0
     assert pieces_found(data, wrapped) == 0
@@ -188,12 +145,21 @@ def test_a_person_confirms_the_time(clock: ShiftedClock, server: Server, data: P
 
 
 def scheduled_key(client: ShiftedClient) -> tuple[str, str]:
-    """A key with an alias, to be deleted in seven days, and a ciphertext made under it."""
-    key_id = client.call("CreateKey")["KeyMetadata"]["KeyId"]
+    """A key with an alias and a grant, to be deleted in seven days, and a ciphertext made under it."""
+    metadata = client.call("CreateKey")["KeyMetadata"]
+    key_id, root = metadata["KeyId"], root_of(metadata["Arn"])
     client.call("CreateAlias", AliasName="alias/doomed", TargetKeyId=key_id)
+    client.call(
+        "CreateGrant", KeyId=key_id, GranteePrincipal=root, RetiringPrincipal=root, Operations=["Encrypt"], Name="n"
+    )
     blob = client.call("Encrypt", KeyId="alias/doomed", Plaintext="QUJD")["CiphertextBlob"]
     client.call("ScheduleKeyDeletion", KeyId=key_id, PendingWindowInDays=7)
     return key_id, blob
+
+
+def root_of(key_arn: str) -> str:
+    """The root user of a key's account."""
+    return f"arn:aws:iam::{key_arn.split(':')[4]}:root"
 
 
 def wrapped_material(data: Path, key_id: str) -> bytes:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.soak
 
 MODEL = botocore.session.get_session().get_service_model("kms")
 BUILT = sorted(name for (_, name), operation in OPERATIONS.items() if operation.built)
-REQUIRED_TOO = ("CiphertextBlob", "NumberOfBytes")
+REQUIRED_TOO = ("CiphertextBlob", "GranteePrincipal", "GrantToken", "NumberOfBytes", "RetiringPrincipal")
 """Members that a request needs although the model does not say so."""
 KNOWN_FOR = 50
 """Requests until known values are made anew: the fuzzing disables, deletes and locks what it knows."""
@@ -65,7 +65,7 @@ class Bender:
         }
 
     def value(self, name: str, shape: Any) -> Any:
-        if self.known.get(name) and self.random.random() < 0.8:
+        if self.known.get(name) and self.random.random() < 0.9:
             return self.random.choice(self.known[name])
         match shape.type_name:
             case "structure":
@@ -162,18 +162,31 @@ def known_values(client: SignedClient) -> dict[str, list[Any]]:
     done(client, "TagResource", named | {"Tags": [{"TagKey": name, "TagValue": ""} for name in "ab"]})
     done(client, "ScheduleKeyDeletion", {"KeyId": doomed["KeyId"]})
     blob = done(client, "Encrypt", named | {"Plaintext": "QUJD"})["CiphertextBlob"]
+    root = f"arn:aws:iam::{key['AWSAccountId']}:root"
+    asked_for = named | {"GranteePrincipal": root, "RetiringPrincipal": root, "Operations": ["Encrypt"]}
+    grants = [done(client, "CreateGrant", asked_for) for _ in range(8)]
     listed: list[tuple[str, dict[str, Any]]] = [
         ("ListKeys", {}),
         ("ListAliases", {}),
         ("ListAliases", named),
         ("ListResourceTags", named),
+        ("ListGrants", named | {"GranteePrincipal": root}),
+        ("ListRetirableGrants", {"RetiringPrincipal": root}),
     ]
     return {
-        "KeyId": [key["KeyId"], key["KeyId"], key["Arn"], key["Arn"], aliases[0], doomed["KeyId"]],
+        "KeyId": [*[key["KeyId"], key["Arn"]] * 4, aliases[0], doomed["KeyId"]],
         "TargetKeyId": [key["KeyId"], key["KeyId"], key["Arn"], doomed["KeyId"]],
         "SourceKeyId": [key["KeyId"], aliases[0]],
         "DestinationKeyId": [key["KeyId"], key["Arn"], aliases[0]],
         "AliasName": aliases,
+        "GranteePrincipal": [root],
+        "RetiringPrincipal": [root],
+        "Operations": [["Encrypt"], ["Decrypt", "CreateGrant", "RetireGrant"]],
+        "SourceArn": ["arn:aws:rds:us-east-1:111122223333:db:x"],
+        "Name": ["n"],
+        "GrantId": [grant["GrantId"] for grant in grants],
+        "GrantToken": [grant["GrantToken"] for grant in grants],
+        "GrantTokens": [[grant["GrantToken"]] for grant in grants],
         "Marker": [done(client, operation, members | {"Limit": 1})["NextMarker"] for operation, members in listed],
         "PendingWindowInDays": [7, 30],
         "PolicyName": ["default"],

@@ -62,7 +62,7 @@ def test_every_client_is_told_of_with_its_pinned_version() -> None:
     pinning = [*COMPAT.glob("*/requirements.txt"), *COMPAT.glob("*/package.json")]
     pins = "".join(path.read_text(encoding="utf-8") for path in pinning)
 
-    assert len(rows) == len(pinning) == 8
+    assert len(rows) == len(pinning) == 9
     for name, version in rows:
         assert f"{name}=={version}\n" in pins or f'"{name}": "{version}"' in pins
 

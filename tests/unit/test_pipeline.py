@@ -1,6 +1,7 @@
 """The pipeline over real parts: one record per request whatever happens, and no answer without its record."""
 
 import asyncio
+import base64
 import errno
 import json
 import os
@@ -24,6 +25,7 @@ from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations import registry
 from strongroom.operations.kms import keys
+from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import Credential, sign
@@ -39,6 +41,7 @@ class Composed(NamedTuple):
     pipeline: Pipeline
     opened: Opened
     state: LiveSnapshot
+    uses: Uses
     fatal: list[str]
 
     async def call(self, name: str, members: dict[str, Any]) -> Answer:
@@ -46,7 +49,7 @@ class Composed(NamedTuple):
         body = json.dumps(members).encode()
         headers = [(b"host", b"localhost"), (b"x-amz-target", f"TrentService.{name}".encode())]
         signed = SignedRequest("POST", b"/", b"", headers)
-        key = Credential(credential.principal.access_key_id, credential.secret)
+        key = Credential(credential.identity.principal.access_key_id, credential.secret)
         headers += sign(signed, key, region="us-east-1", service="kms", now=NOW, body=body)
         return await self.pipeline.answer(Incoming("POST", b"/", b"", headers, body, "192.0.2.1"), "kms", name)
 
@@ -70,18 +73,21 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
         state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=fatal.append)
         strangers = StrangersLog(opened.config.strangers_directory)
+        uses = Uses()
         pipeline = Pipeline(
             state=state,
             storage=opened.storage,
             key_store=key_store,
+            grant_tokens=opened.domain_keys.grant_tokens,
             audit=audit,
             strangers=strangers,
+            uses=uses,
             pool=pool,
             regions=served_regions(opened.config),
             clock=lambda: NOW,
             on_fatal=fatal.append,
         )
-        yield Composed(pipeline, opened, state, fatal)
+        yield Composed(pipeline, opened, state, uses, fatal)
         await audit.close()
         strangers.close()
     opened.storage.close()
@@ -141,6 +147,51 @@ def test_every_request_of_a_caller_has_one_record(run: Run) -> None:
         assert records[0]["readOnly"] is True
 
     run(test)
+
+
+def test_a_use_of_a_key_is_noted_as_it_is_recorded(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        first, second = await make_key(parts), await make_key(parts)
+        encrypted: Any = await parts.call("Encrypt", {"KeyId": first, "Plaintext": "QUJD"})
+        blob = base64.b64encode(encrypted.response.ciphertext_blob).decode()
+        assert noted(parts) == {first: ("Encrypt", encrypted.request_id)}
+
+        decrypted = await parts.call("Decrypt", {"CiphertextBlob": blob})
+        assert noted(parts) == {first: ("Decrypt", decrypted.request_id)}
+        both = await parts.call("ReEncrypt", {"CiphertextBlob": blob, "DestinationKeyId": second})
+        assert noted(parts) == dict.fromkeys((first, second), ("ReEncrypt", both.request_id))
+        assert {usage.event_id for usage in parts.uses.noted()} == {parts.records()[-1]["eventID"]}
+        assert {usage.used for usage in parts.uses.noted()} == {NOW}
+
+    run(test)
+
+
+def test_what_uses_no_key_or_fails_is_no_use(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(parts: Composed) -> None:
+        key_id = await make_key(parts)
+        answers = [
+            await parts.call("DescribeKey", {"KeyId": key_id}),
+            await parts.call("GenerateRandom", {"NumberOfBytes": 1}),
+            await parts.call("Encrypt", {"KeyId": key_id, "Plaintext": "QUJD", "DryRun": True}),
+            await parts.call("Decrypt", {"KeyId": key_id, "CiphertextBlob": "QUJD"}),
+            await parts.call("DisableKey", {"KeyId": key_id}),
+            await parts.call("Encrypt", {"KeyId": key_id, "Plaintext": "QUJD"}),
+        ]
+        assert [outcome(answer) for answer in answers] == [
+            "success",
+            "success",
+            "DryRunOperationException",
+            "InvalidCiphertextException",
+            "success",
+            "DisabledException",
+        ]
+        assert parts.uses.noted() == []
+
+    run(test)
+
+
+def noted(parts: Composed) -> dict[str, tuple[str, str]]:
+    return {usage.key_id: (usage.operation, usage.request_id) for usage in parts.uses.noted()}
 
 
 def test_a_crash_is_recorded_and_tells_nothing(
@@ -234,7 +285,7 @@ def test_state_that_cannot_be_trusted_ends_the_process(
         credential = next(iter(parts.state.fresh().credentials.values()))
         body = b'{"NumberOfBytes":1}'
         headers = [(b"host", b"localhost")]
-        key = Credential(credential.principal.access_key_id, credential.secret)
+        key = Credential(credential.identity.principal.access_key_id, credential.secret)
         signed = SignedRequest("POST", b"/", b"", headers)
         headers += sign(signed, key, region="us-east-1", service="kms", now=NOW, body=body)
 

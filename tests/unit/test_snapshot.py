@@ -1,18 +1,23 @@
 """The view in memory follows what is stored: by each change, and by reading everything anew."""
 
 import asyncio
-from collections.abc import Callable, Iterator
+import json
+import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from msgspec import structs
 
-from strongroom.authorization.policy import NO_POLICY
+from strongroom.authorization.documents import compile_key_policy, repair_policy
 from strongroom.errors import IntegrityError
 from strongroom.model.alias import Alias
+from strongroom.model.grant import Grant
+from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
+from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, Account
 from strongroom.snapshot import LiveSnapshot, Snapshot
 from strongroom.storage.contract import Changes, Delete, Insert, Position, Record, Replace, Write
@@ -104,6 +109,28 @@ def alias(name: str, key: KmsKey) -> Alias:
     return Alias(ACCOUNT, REGION, f"alias/{name}", key.key_id, 1.0, 1.0)
 
 
+def usage(key: KmsKey, used: float) -> KeyUsage:
+    return KeyUsage(ACCOUNT, REGION, key.key_id, used, "Encrypt", "request", "event")
+
+
+def key_policy(effect: str) -> str:
+    statement = {"Effect": effect, "Principal": {"AWS": ACCOUNT}, "Action": "kms:*", "Resource": "*"}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
+def grant(number: int, key: KmsKey, *operations: str) -> Grant:
+    return Grant(
+        ACCOUNT, REGION, key.key_id, f"{number:064x}", 1.0, ACCOUNT, operations or ("Encrypt",),
+        grantee_principal="arn:grantee",
+    )  # fmt: skip
+
+
+def grants_of(snapshot: Snapshot, key: KmsKey) -> dict[int, int]:
+    """The grants of a key: their ids, and the numbers of the changes that wrote them."""
+    grants = snapshot.keys[REGION, ACCOUNT, key.key_id].grants
+    return {int(grant_id, 16): number for grant_id, (_, number) in grants.by_id.items()}
+
+
 def target_of(snapshot: Snapshot, name: str) -> str | None:
     """The id of the key that an alias stands for."""
     entry = snapshot.find_key(KeyReference(REGION, ACCOUNT, f"alias/{name}"))
@@ -136,20 +163,86 @@ def test_an_alias_moves_with_all_that_tells_of_it(followed: Stores) -> None:
     assert aliases_of(gone, second) == frozenset()
 
 
-def test_a_change_of_a_key_keeps_its_materials_and_aliases(followed: Stores) -> None:
+def test_grants_come_and_go_with_changes_of_their_key_in_between(followed: Stores) -> None:
+    key, other = kms_key(1), kms_key(2)
+    first = followed.commit(Insert(key), Insert(other), Insert(grant(1, key)), Insert(grant(2, key)))
+    before = followed.seen()
+    assert grants_of(before, key) == {1: first, 2: first}
+
+    second = followed.commit(
+        Delete(grant(1, key), first),
+        Insert(grant(3, key, "Decrypt")),
+        Insert(grant(1, other)),
+        Replace(structs.replace(key, description="new"), first),
+    )
+    after = followed.seen()
+    assert grants_of(after, key) == {2: first, 3: second}
+    assert grants_of(after, other) == {1: second}
+    found = after.keys[REGION, ACCOUNT, key.key_id].grants.candidates("arn:grantee", "Decrypt", None)
+    assert found == (grant(3, key, "Decrypt"),)
+    # Who read before goes on with what was there.
+    assert grants_of(before, key) == {1: first, 2: first}
+
+
+def test_a_change_of_a_key_keeps_all_else(followed: Stores) -> None:
     key = kms_key(1)
-    number = followed.commit(Insert(key), Insert(material(key, 1)), Insert(alias("a", key)))
+    number = followed.commit(
+        Insert(key), Insert(material(key, 1)), Insert(alias("a", key)), Insert(grant(1, key)), Insert(usage(key, 2.0))
+    )
+    followed.seen()
     changed = followed.commit(Replace(structs.replace(key, state="Disabled"), number))
 
     entry = followed.seen().keys[REGION, ACCOUNT, key.key_id]
     assert (entry.key.state, entry.number) == ("Disabled", changed)
     assert entry.materials.keys() == {material_id(1)}
     assert entry.aliases == {"alias/a"}
+    assert entry.grants.by_id.keys() == {f"{1:064x}"}
+    assert entry.usage == (usage(key, 2.0), number)
+
+
+def test_a_change_of_a_policy_is_followed(followed: Stores) -> None:
+    key = kms_key(1, policy=key_policy("Allow"))
+    number = followed.commit(Insert(key))
+    before = followed.seen().keys[REGION, ACCOUNT, key.key_id].policy
+    followed.commit(Replace(structs.replace(key, policy=key_policy("Deny")), number))
+    after = followed.seen().keys[REGION, ACCOUNT, key.key_id].policy
+    assert before != after
+    assert after == compile_key_policy(key_policy("Deny"))
+
+
+def test_a_newer_use_takes_the_place_of_the_last(followed: Stores) -> None:
+    key = kms_key(1)
+    number = followed.commit(Insert(key), Insert(usage(key, 2.0)))
+    followed.seen()
+    changed = followed.commit(Replace(usage(key, 3.0), number))
+    entry = followed.seen().keys[REGION, ACCOUNT, key.key_id]
+    assert (entry.number, entry.usage) == (number, (usage(key, 3.0), changed))
+
+
+def test_a_use_of_a_key_that_is_gone_tells_nothing(followed: Stores) -> None:
+    followed.commit(Insert(usage(kms_key(1), 2.0)))
+    assert followed.seen().keys == {}
+
+
+def test_uses_are_tracked_since_the_installation_says_so(followed: Stores) -> None:
+    installation = Installation("installation-1", 1.0, b"", b"")
+    number = followed.commit(Insert(installation))
+    assert followed.seen().usage_tracked_since == math.inf
+    followed.commit(Replace(structs.replace(installation, usage_tracked_since=7.0), number))
+    assert followed.seen().usage_tracked_since == 7.0
+    followed.commit(Insert(kms_key(1)))
+    assert followed.seen().usage_tracked_since == 7.0
 
 
 def test_a_key_that_is_deleted_takes_everything_along(followed: Stores) -> None:
     doomed, kept = kms_key(1), kms_key(2)
-    records: list[Record] = [material(doomed, 1), material(doomed, 3), alias("a", doomed)]
+    records: list[Record] = [
+        material(doomed, 1),
+        material(doomed, 3),
+        alias("a", doomed),
+        grant(1, doomed),
+        usage(doomed, 2.0),
+    ]
     number = followed.commit(
         Insert(doomed), Insert(kept), Insert(material(kept, 2)), *(Insert(record) for record in records)
     )
@@ -208,27 +301,30 @@ def test_credentials_come_and_go(followed: Stores) -> None:
     key = AccessKey("AKIA1", ACCOUNT, 1.0, b"sealed")
     number = followed.commit(Insert(key))
     credential = followed.seen().credentials["AKIA1"]
-    assert (credential.principal.account, credential.secret) == (ACCOUNT, "secret of AKIA1")
+    assert (credential.identity.principal.account, credential.secret) == (ACCOUNT, "secret of AKIA1")
     assert "secret of" not in repr(credential)
 
     followed.commit(Delete(key, number))
     assert followed.seen().credentials == {}
 
 
-@pytest.mark.parametrize("orphan", [material, alias], ids=["material", "alias"])
-def test_what_belongs_to_no_key_is_not_believed(followed: Stores, orphan: Callable[..., KeyMaterial | Alias]) -> None:
-    record = orphan(kms_key(1), 1) if orphan is material else orphan("a", kms_key(1))
-    followed.commit(Insert(record))
+@pytest.mark.parametrize(
+    "orphan",
+    [material(kms_key(1), 1), alias("a", kms_key(1)), grant(1, kms_key(1))],
+    ids=["material", "alias", "grant"],
+)
+def test_what_belongs_to_no_key_is_not_believed(followed: Stores, orphan: Record) -> None:
+    followed.commit(Insert(orphan))
 
     with pytest.raises(IntegrityError):
         fresh(followed.state)
 
 
-def test_a_policy_that_does_not_compile_any_more_lets_nobody_in(followed: Stores) -> None:
+def test_a_policy_that_does_not_compile_any_more_can_only_be_replaced(followed: Stores) -> None:
     followed.commit(Insert(kms_key(1, policy="not a policy")))
 
     (entry,) = followed.seen().keys.values()
-    assert entry.policy == NO_POLICY
+    assert entry.policy == repair_policy(ACCOUNT)
 
 
 def test_storage_is_asked_once_for_requests_that_are_read_together(

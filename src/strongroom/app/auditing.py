@@ -7,6 +7,7 @@ from pathlib import Path
 from strongroom.app.history import find_lost_changes
 from strongroom.app.installing import audit_log, open_installation
 from strongroom.app.recorded_change import commit_recorded
+from strongroom.app.usage_tracking import tracking_anew
 from strongroom.audit.record import service_event
 from strongroom.audit.rollback import ROLLBACK_EVENT, RollbackDetails, lost_chains
 from strongroom.audit.segments import chain_directories, segments
@@ -69,7 +70,8 @@ def accept_rollback(config: Config, *, to: int, now: float) -> int:
             now=now,
             details=RollbackDetails(to, lost.first, lost.newest, chains),
         )
-        commit_recorded(audit_log(opened), event, [], partial(opened.storage.commit, beyond=lost.newest))
+        writes = [tracking_anew(opened, now)]  # which keys were used in the lost changes is not known any more
+        commit_recorded(audit_log(opened), event, writes, partial(opened.storage.commit, beyond=lost.newest))
     except OSError as error:
         raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
     finally:

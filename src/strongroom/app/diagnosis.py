@@ -6,10 +6,12 @@ from typing import NamedTuple
 
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, open_installation
+from strongroom.authorization.documents import compile_key_policy
 from strongroom.clock import doubt, read_clocks
 from strongroom.config import Config
-from strongroom.errors import ConfigurationError, OperatorError
+from strongroom.errors import ConfigurationError, MalformedPolicyDocument, OperatorError
 from strongroom.model.clock_reading import ClockReading
+from strongroom.model.key import KmsKey
 from strongroom.wire.server import bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
 
@@ -45,6 +47,7 @@ def diagnose(config: Config) -> list[Finding]:
         findings.append(_tried("the database is proven: every row, the feed and the checkpoint", opened.storage.load))
         findings.append(_tried("the database is not behind the audit log", lambda: refuse_rollback(opened)))
         findings.append(_tried("no row of the outbox was altered", opened.storage.outbox))
+        findings += _policies(opened)
         findings.append(_log(opened))
         findings.append(_clock(opened))
     finally:
@@ -88,6 +91,22 @@ def _private_files(config: Config) -> list[Finding]:
         for path in paths
         if path.exists() and path.stat().st_mode & 0o077
     ]
+
+
+def _policies(opened: Opened) -> list[Finding]:
+    """The keys whose policies an older version took and this one does not."""
+    findings = []
+    try:
+        keys = opened.storage.find_all(KmsKey)
+    except OperatorError:
+        return []  # it was told of already
+    for key, _ in keys:
+        try:
+            compile_key_policy(key.policy)
+        except MalformedPolicyDocument as error:
+            reason = error.message or "it is not JSON"
+            findings.append(Finding(WRONG, f"the policy of {key.arn} cannot be read ({reason}): put another one"))
+    return findings
 
 
 def _log(opened: Opened) -> Finding:

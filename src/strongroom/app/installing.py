@@ -146,7 +146,7 @@ def _build(data: Path, *, region: str, port: int, account: str, now: float) -> N
     config = Config(data=data)
     config.audit_directory.mkdir(mode=0o700)
     storage = create_storage(config.database, domain_keys.row_authentication)
-    installation = Installation(installation_id, now, chain_public_key, digest_public_key)
+    installation = Installation(installation_id, now, chain_public_key, digest_public_key, usage_tracked_since=now)
     access_key, secret = new_root_credential(domain_keys, account, now)
     clocks = read_clocks()
     reading = ClockReading(clocks.boot_id, clocks.wall, clocks.boot, clocks.wall)

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from strongroom.app.client_files import write_client_environment
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
+from strongroom.app.usage_tracking import begin_tracking
 from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
@@ -25,8 +26,10 @@ from strongroom.config import Config, Listen
 from strongroom.errors import OperatorError
 from strongroom.jobs.audit_tick import tick_forever
 from strongroom.jobs.deletion import delete_forever
+from strongroom.jobs.key_usage import UsageJob, store_forever, store_last
 from strongroom.keystores.process import disable_core_dumps
 from strongroom.keystores.software import SoftwareKeyStore
+from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
 from strongroom.snapshot import LiveSnapshot
 from strongroom.wire.asgi import application
@@ -77,6 +80,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         key_store = SoftwareKeyStore(opened.domain_keys)
         state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
         refuse_rollback(opened)
+        begin_tracking(opened, time.time())
         for chain_id in missing_chains(opened):
             sys.stderr.write(f"strongroom: the log of audit chain {chain_id} is missing\n")
         certificate = None if config.tls is None else Certificate(config.tls.certificate, config.tls.key)
@@ -99,12 +103,19 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         closing.callback(ticking.cancel)
         deleting = asyncio.create_task(delete_forever(state, opened.storage, audit, pool, on_fatal=stop))
         closing.callback(deleting.cancel)
+        uses = Uses()
+        usage_job = UsageJob(state, opened.storage, uses, pool)
+        closing.push_async_callback(store_last, usage_job)
+        storing = asyncio.create_task(store_forever(usage_job, on_fatal=stop))
+        closing.callback(storing.cancel)
         pipeline = Pipeline(
             state=state,
             storage=opened.storage,
             key_store=key_store,
+            grant_tokens=opened.domain_keys.grant_tokens,
             audit=audit,
             strangers=strangers,
+            uses=uses,
             pool=pool,
             regions=served_regions(config),
             clock=time.time,

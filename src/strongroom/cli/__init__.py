@@ -6,6 +6,7 @@
     strongroom audit verify     prove that the audit log is whole
     strongroom account create   make an account and its root credential
     strongroom account list     list the accounts
+    strongroom explain          say which statement or grant decided a request
     strongroom confirm-time     say that the clock is right, so that deletions go on
     strongroom accept-rollback  go on with an older copy of the database, knowingly
 
@@ -16,7 +17,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from strongroom.cli import accept_rollback, account, audit, confirm_time, doctor, init, serve
+from strongroom.cli import accept_rollback, account, audit, confirm_time, doctor, explain, init, serve
 from strongroom.errors import OperatorError
 
 __all__ = ["run"]
@@ -26,7 +27,7 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code."""
     parser = argparse.ArgumentParser(prog="strongroom", description="A key management service with the AWS KMS API.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (init, serve, doctor, audit, account, confirm_time, accept_rollback):
+    for command in (init, serve, doctor, audit, account, explain, confirm_time, accept_rollback):
         command.add_to(commands)
     chosen = parser.parse_args(arguments)
     try:

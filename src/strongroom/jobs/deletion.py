@@ -3,8 +3,9 @@
 Steps, each of which a killed process leaves to the next:
 1. Only with a clock that can be trusted (`clock.py`). Waiting periods that were asked for while it could not be
    trusted begin now.
-2. One change deletes the key, all its key material and its aliases, and notes what is to be erased. Its record is the
-   event DeleteKey. A key that was saved meanwhile (CancelKeyDeletion) stays: the change conflicts.
+2. One change deletes the key, all its key material, its aliases, its grants and its last use, and notes what is to
+   be erased. Its
+   record is the event DeleteKey. A key that was saved meanwhile (CancelKeyDeletion) stays: the change conflicts.
 3. The deleted bytes are erased from the database's files. Only then the note is dropped.
 """
 
@@ -115,6 +116,9 @@ class DeletionJob:
         writes: list[Write] = [Delete(key, entry.number)]
         writes += [Delete(material, number) for material, number in entry.materials.values()]
         writes += [Delete(alias, number) for alias, number in aliases]
+        if entry.usage is not None:
+            writes.append(Delete(*entry.usage))
+        writes += [Delete(grant, number) for grant, number in entry.grants.by_id.values()]
         writes.append(Insert(PendingErasure(key.account, key.region, key.key_id, now)))
         await self._commit_event("DeleteKey", entry, writes, {"keyId": key.arn}, now)
 

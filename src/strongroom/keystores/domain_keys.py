@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from strongroom.crypto import sealing, wrapping
 from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, XaesKey
 from strongroom.errors import IntegrityError
+from strongroom.keystores.grant_tokens import GrantTokens
 from strongroom.keystores.root_key import RootKey
 from strongroom.model.domain_key import DomainKey
 
@@ -29,7 +30,7 @@ KEY_MATERIAL = "key-material"
 ROW_AUTHENTICATION = "row-authentication"
 """HMAC-SHA-256, 32 bytes: authenticates database rows and the change feed."""
 SEALED_SECRETS = "sealed-secrets"
-"""XAES-256-GCM: wraps secrets that must be read again, such as SigV4 secret access keys."""
+"""XAES-256-GCM: wraps secrets that must be read again, such as SigV4 secret access keys, and grant tokens."""
 AUDIT_DIGEST = "audit-digest"
 """RSA-2048, PKCS #8: signs audit digests, SHA256withRSA as CloudTrail's."""
 AUDIT_CHAIN = "audit-chain"
@@ -89,6 +90,8 @@ class DomainKeys:
         self.digest_signing_key = _parse_digest_key(_newest(opened[AUDIT_DIGEST]))
         """The RSA key that signs audit digests."""
         self._sealed_secrets = {version: XaesKey(key) for version, key in opened[SEALED_SECRETS].items()}
+        self.grant_tokens = GrantTokens(self._sealed_secrets)
+        """Makes and opens grant tokens."""
         self._chain_private_key: bytes | None = _newest(opened[AUDIT_CHAIN])
 
     def __repr__(self) -> str:

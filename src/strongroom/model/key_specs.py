@@ -21,5 +21,16 @@ KEY_SPECS = {
     SYMMETRIC_DEFAULT: KeySpec({ENCRYPT_DECRYPT: (SYMMETRIC_DEFAULT,)}),
 }
 
+GRANT_OPERATIONS = {
+    (SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT): frozenset(
+        {
+            "CreateGrant", "Decrypt", "DescribeKey", "Encrypt", "GenerateDataKey", "GenerateDataKeyPair",
+            "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "ReEncryptFrom", "ReEncryptTo",
+            "RetireGrant",
+        }
+    ),
+}  # fmt: skip
+"""Key spec and usage -> the operations that a grant on such a key can be for."""
+
 DATA_KEY_BYTES = {"AES_128": 16, "AES_256": 32}
 """DataKeySpec -> length of the data key in bytes."""

@@ -30,7 +30,11 @@ class AccessKey(Struct, frozen=True):
 class Principal(Struct, frozen=True):
     """An authenticated caller, by the names that policies and audit records use.
 
-    `principal_id` is unique for ever: a principal deleted and created again under its name has another.
+    `kind` is Root, IAMUser, AssumedRole, FederatedUser or AWSService. `arn` is the caller's own: a session's, for a
+    role. `principal_id` is unique for ever: a principal deleted and created again under its name has another.
+    `issuer_arn` is whom a session was made from: the role of an AssumedRole, the user of a FederatedUser.
+    `federated_provider` is the identity provider of a web identity or SAML session, `issued` when a session was made,
+    in seconds since the epoch.
     """
 
     kind: str
@@ -38,6 +42,9 @@ class Principal(Struct, frozen=True):
     account: str
     principal_id: str
     access_key_id: str
+    issuer_arn: str | None = None
+    federated_provider: str | None = None
+    issued: float | None = None
 
     @property
     def is_root_user(self) -> bool:

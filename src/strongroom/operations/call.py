@@ -6,10 +6,14 @@ from typing import NamedTuple
 from msgspec import Struct, structs
 
 from strongroom.authorization.decide import AuthorizedKey
+from strongroom.authorization.identity import Identity
 from strongroom.errors import ConflictError, IntegrityError, KeyUnavailable, NotFound
 from strongroom.keystores.contract import KeyStore, SymmetricKey
+from strongroom.keystores.grant_tokens import GrantTokens
+from strongroom.model.exchange import Incoming
 from strongroom.model.key import KmsKey
 from strongroom.model.principal import Principal
+from strongroom.operations.uses import Uses
 from strongroom.snapshot import Snapshot
 from strongroom.storage.contract import Keep, Replace, Storage, Write
 
@@ -19,16 +23,24 @@ class Call(Struct, frozen=True):
 
     now: float
     request_id: str
-    principal: Principal
+    incoming: Incoming
+    identity: Identity
     region: str
     snapshot: Snapshot
     key_store: KeyStore
     storage: Storage
+    uses: Uses
+    grant_tokens: GrantTokens
+
+    @property
+    def principal(self) -> Principal:
+        """The caller."""
+        return self.identity.principal
 
     @property
     def account(self) -> str:
         """The caller's account."""
-        return self.principal.account
+        return self.identity.principal.account
 
     def open_symmetric(self, authorized: AuthorizedKey) -> SymmetricKey:
         """The key material of a key that this caller may use.

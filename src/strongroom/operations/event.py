@@ -7,6 +7,7 @@ from msgspec import UNSET, Raw, Struct, UnsetType
 
 from strongroom.audit.record import CloudTrailRecord, Resource, encode, recorded_tls, unknown_identity, utc_time
 from strongroom.authorization.decide import AuthorizedKey
+from strongroom.authorization.ground import Decision
 from strongroom.errors import AccessDenied, RequestError
 from strongroom.model.exchange import Incoming
 from strongroom.model.key import KmsKey
@@ -27,7 +28,8 @@ _MAX_EVENT_NAME = 64
 class Event(Struct):
     """One request while it runs, and what its record will say. `now` is when it arrived, in seconds since the epoch.
 
-    `request` is set once the body was read, `found`, `keys` and `aliases` (ARNs) as they are found and authorized.
+    `request` is set once the body was read, `found`, `keys`, `aliases` (ARNs) and `decisions` as they are found and
+    authorized.
     """
 
     incoming: Incoming
@@ -38,6 +40,7 @@ class Event(Struct):
     found: tuple[KmsKey, ...] = ()
     keys: tuple[AuthorizedKey, ...] = ()
     aliases: tuple[str, ...] = ()
+    decisions: tuple[Decision, ...] = ()
 
 
 def new_event(incoming: Incoming, now: float) -> Event:
@@ -70,7 +73,7 @@ def record_of_call(
             error_message=UNSET if error is None or error.message is None else error.message,
             request_parameters=None if request is None else operation.logged(request, event.keys),
             response_elements=_response_elements(operation, event.keys, outcome),
-            additional_event_data=_additional(event.keys) if operation.uses_material and error is None else UNSET,
+            additional_event_data=_additional(event, operation, error),
             request_id=event.request_id,
             event_id=event.event_id,
             read_only=operation.read_only,
@@ -111,10 +114,22 @@ def _response_elements(
     return operation.logged_response(outcome, keys)
 
 
-def _additional(keys: Sequence[AuthorizedKey]) -> dict[str, object] | UnsetType:
-    if len(keys) == len(_RE_ENCRYPTED):
-        return {name: key.material_id for name, key in zip(_RE_ENCRYPTED, keys, strict=True)}
-    return {"keyMaterialId": keys[0].material_id} if keys else UNSET
+def _additional(event: Event, operation: Operation, error: RequestError | None) -> dict[str, object] | UnsetType:
+    """The key material used, and what was decided: that is Strongroom's own, as `strongroom explain` reads it."""
+    data: dict[str, object] = {}
+    keys, decisions = event.keys, event.decisions
+    if operation.uses_material and error is None and keys:
+        if len(keys) == len(_RE_ENCRYPTED):
+            data = {name: key.material_id for name, key in zip(_RE_ENCRYPTED, keys, strict=True)}
+        else:
+            data = {"keyMaterialId": keys[0].material_id}
+    if operation.names_grant and keys and keys[0].grant is not None:
+        data["grantId"] = keys[0].grant.grant_id
+    if isinstance(error, AccessDenied) and isinstance(error.decision, Decision):
+        decisions = (*decisions, error.decision)
+    if decisions:
+        data["authorization"] = decisions
+    return data or UNSET
 
 
 def _resources(event: Event, account: str) -> tuple[Resource, ...]:

@@ -12,7 +12,17 @@ from msgspec import Struct
 from strongroom.errors import UnknownOperation
 from strongroom.messages import kms
 from strongroom.messages.declaration import OperationMessages
-from strongroom.operations.kms import aliases, data_keys, deletion, encryption, keys, policies, random_bytes, tags
+from strongroom.operations.kms import (
+    aliases,
+    data_keys,
+    deletion,
+    encryption,
+    grants,
+    keys,
+    policies,
+    random_bytes,
+    tags,
+)
 from strongroom.operations.logged import Logged, key_arn, members
 from strongroom.operations.targets import Target
 
@@ -22,7 +32,8 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     `targets` is a pure function of the request (and checks its parameters: step 7). Exactly one of `run` (returns the
     response) and `change` (returns a Change to commit) is there, or neither if the operation is not built.
-    `reads_storage` and `change` keep it off the event loop. `uses_material`: the record names the key material.
+    `reads_storage` and `change` keep it off the event loop. `uses_material`: the record names the key material, and
+    a success counts as a use of the key (AWS: GetKeyLastUsage); `names_grant`: it names the grant of a GrantTarget.
     `logged` says which members of the request the audit record shows, `logged_response` which of the response (it is
     given the keys too).
     """
@@ -35,6 +46,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     change: Callable[..., object] | None = None
     reads_storage: bool = False
     uses_material: bool = False
+    names_grant: bool = False
     logged: Logged = members()
     logged_response: Callable[..., dict[str, object]] | None = None
 
@@ -68,6 +80,14 @@ _BUILT = (
         change=aliases.create_alias,
         logged=members("alias_name", "target_key_id"),
         logged_response=key_arn,
+    ),
+    Operation(
+        name="CreateGrant",
+        read_only=False,
+        targets=grants.create_grant_targets,
+        change=grants.create_grant,
+        logged=grants.logged_create_grant,
+        logged_response=grants.logged_created_grant,
     ),
     Operation(
         name="CreateKey",
@@ -157,6 +177,13 @@ _BUILT = (
         logged=members("key_id", "limit", "marker"),
     ),
     Operation(
+        name="ListGrants",
+        targets=grants.list_grants_targets,
+        run=grants.list_grants,
+        reads_storage=True,
+        logged=members("key_id", "grant_id", "grantee_principal", "grantee_service_principal", "limit", "marker"),
+    ),
+    Operation(
         name="ListKeyPolicies",
         targets=policies.list_key_policies_targets,
         run=policies.list_key_policies,
@@ -177,6 +204,13 @@ _BUILT = (
         logged=members("key_id", "limit", "marker"),
     ),
     Operation(
+        name="ListRetirableGrants",
+        targets=grants.list_retirable_grants_targets,
+        run=grants.list_retirable_grants,
+        reads_storage=True,
+        logged=members("retiring_principal", "retiring_service_principal", "limit", "marker"),
+    ),
+    Operation(
         name="PutKeyPolicy",
         read_only=False,
         targets=policies.put_key_policy_targets,
@@ -190,6 +224,23 @@ _BUILT = (
         run=encryption.re_encrypt,
         uses_material=True,
         logged=encryption.logged_re_encrypt,
+    ),
+    Operation(
+        name="RetireGrant",
+        read_only=False,
+        targets=grants.retire_grant_targets,
+        change=grants.retire_grant,
+        names_grant=True,
+        logged=members("key_id", "grant_id", "dry_run"),
+        logged_response=key_arn,
+    ),
+    Operation(
+        name="RevokeGrant",
+        read_only=False,
+        targets=grants.revoke_grant_targets,
+        change=grants.revoke_grant,
+        logged=members("key_id", "grant_id", "dry_run"),
+        logged_response=key_arn,
     ),
     Operation(
         name="ScheduleKeyDeletion",
@@ -237,7 +288,7 @@ _READ_ONLY_NOT_BUILT = frozenset(
     {
         "Decapsulate", "DeriveSharedSecret", "DescribeCustomKeyStores", "Encapsulate", "GenerateDataKeyPair",
         "GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "GetKeyLastUsage", "GetKeyRotationStatus",
-        "GetParametersForImport", "GetPublicKey", "ListGrants", "ListKeyRotations", "ListRetirableGrants", "Sign",
+        "GetParametersForImport", "GetPublicKey", "ListKeyRotations", "Sign",
         "Verify", "VerifyMac",
     }
 )  # fmt: skip

@@ -1,18 +1,19 @@
-"""What a request acts on, declared by its operation, and found and authorized by the pipeline.
+"""What a request acts on, declared by its operation, and how the key it means is found: step 8 of the order of checks.
 
-Steps 8 to 11 of the order of checks (docs/architecture.md): find the key, authorize, key state, key usage.
+`authorizing` goes on from there.
 """
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
-from msgspec import structs
-
-from strongroom.authorization.decide import AuthorizedKey, authorize_alias, authorize_key, hidden
+from strongroom.authorization.decide import hidden
 from strongroom.crypto.ciphertext_blob import CiphertextBlob, parse
-from strongroom.errors import IncorrectKey, InvalidArn, InvalidKeyUsage, NotFound
+from strongroom.errors import InvalidArn, InvalidGrantToken, NotFound
+from strongroom.keystores.grant_tokens import GrantTokens
 from strongroom.model.arn import alias_arn, key_arn
+from strongroom.model.grant import Grant, GrantConstraints
 from strongroom.model.key_reference import KeyReference, parse_key_reference
-from strongroom.model.key_states import refusal
+from strongroom.model.key_specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
 from strongroom.model.principal import Principal
 from strongroom.snapshot import KeyEntry, Snapshot
 
@@ -37,6 +38,8 @@ class KeyTarget(NamedTuple):
     it may be another account's key. `ciphertext` is a blob to open: it names the key if `key_id` is None, and must have
     been made under that key otherwise. `usage` is the key usage that the action needs. `states` is the operation whose
     row of the key-state table holds for this key, if it is not the operation's own.
+    A use of a symmetric key has an `encryption_context` (empty if the request has none) and an `algorithm`; `proposed`
+    is the grant that CreateGrant asks for: its operations and constraints.
     """
 
     action: str
@@ -46,14 +49,43 @@ class KeyTarget(NamedTuple):
     by_alias: bool = False
     foreign: bool = False
     states: str | None = None
+    encryption_context: Mapping[str, str] | None = None
+    algorithm: str | None = None
+    proposed: tuple[frozenset[str], GrantConstraints] | None = None
 
 
-def use_of_key(action: str, key_id: str | None, *, usage: str | None, ciphertext: bytes | None = None) -> KeyTarget:
+def use_of_key(action: str, key_id: str | None) -> KeyTarget:
     """A key to use and not to manage: it may be named in all four ways, and be another account's."""
-    return KeyTarget(action, key_id, ciphertext, usage, by_alias=True, foreign=True)
+    return KeyTarget(action, key_id, by_alias=True, foreign=True)
 
 
-Target = AccountTarget | AliasTarget | KeyTarget
+def use_of_encryption_key(
+    action: str,
+    key_id: str | None,
+    encryption_context: Mapping[str, str] | None,
+    algorithm: str | None = None,
+    *,
+    ciphertext: bytes | None = None,
+) -> KeyTarget:
+    """A key to encrypt or decrypt with."""
+    return use_of_key(action, key_id)._replace(
+        ciphertext=ciphertext,
+        usage=ENCRYPT_DECRYPT,
+        encryption_context=encryption_context or {},
+        algorithm=algorithm or SYMMETRIC_DEFAULT,
+    )
+
+
+class GrantTarget(NamedTuple):
+    """An action on one grant: by a grant token, or by its key's id and its own, as the caller gave them."""
+
+    action: str
+    grant_token: str | None
+    key_id: str | None
+    grant_id: str | None
+
+
+Target = AccountTarget | AliasTarget | GrantTarget | KeyTarget
 
 
 class FoundKey(NamedTuple):
@@ -61,6 +93,13 @@ class FoundKey(NamedTuple):
 
     entry: KeyEntry
     blob: CiphertextBlob | None
+
+
+class FoundGrant(NamedTuple):
+    """A grant that a target means, with its key, before anybody said that the caller may know of it."""
+
+    entry: KeyEntry
+    grant: Grant
 
 
 def find(target: KeyTarget, snapshot: Snapshot, principal: Principal, region: str) -> FoundKey:
@@ -88,6 +127,34 @@ def find(target: KeyTarget, snapshot: Snapshot, principal: Principal, region: st
     return FoundKey(entry, None)
 
 
+def find_grant(
+    target: GrantTarget, snapshot: Snapshot, principal: Principal, region: str, tokens: GrantTokens
+) -> FoundGrant:
+    """Step 8 for a grant.
+
+    Raises InvalidGrantToken, NotFound, InvalidArn, or, for what is not the caller's to know of, AccessDenied.
+    """
+    if target.grant_token is not None:
+        name = tokens.open(target.grant_token)
+        if name.region != region:
+            raise InvalidGrantToken
+        entry = snapshot.find_key(KeyReference(name.region, name.account, name.key_id))
+        owner, grant_id = name.account, name.grant_id
+    else:
+        assert target.grant_id is not None, "a target names a grant"
+        entry = find(KeyTarget(target.action, target.key_id, foreign=True), snapshot, principal, region).entry
+        owner, grant_id = entry.key.account, target.grant_id
+    grant = None if entry is None else entry.grants.get(grant_id)
+    if entry is None or grant is None:
+        raise grant_not_found(grant_id) if owner == principal.account else hidden(principal, target.action)
+    return FoundGrant(entry, grant)
+
+
+def grant_not_found(grant_id: str) -> NotFound:
+    """The refusal where a key has no grant of this id."""
+    return NotFound(f"Grant ID {grant_id} not found")
+
+
 def _foreign_by_short_id(
     target: KeyTarget, ciphertext: bytes, reference: KeyReference, snapshot: Snapshot, principal: Principal
 ) -> FoundKey:
@@ -100,30 +167,6 @@ def _foreign_by_short_id(
     if entry is None or entry.key.key_id != reference.name or reference.account != principal.account:
         raise _not_found(reference, principal, target.action)
     return FoundKey(entry, blob)
-
-
-def authorize(target: KeyTarget, found: FoundKey, principal: Principal, operation: str) -> AuthorizedKey:
-    """Steps 9 to 11. Raises AccessDenied, the key state's refusal, IncorrectKey or InvalidKeyUsage."""
-    key = found.entry.key
-    authorized = authorize_key(principal, target.action, key, found.entry.policy, found.blob)
-    state_refusal = refusal(target.states or operation, key.state, key.arn)
-    if state_refusal is not None:
-        raise state_refusal
-    if target.ciphertext is not None and found.blob is None:
-        blob = parse(target.ciphertext)
-        if blob.material_id not in found.entry.materials:
-            raise IncorrectKey("The key ID in the request does not identify a CMK that can perform this operation.")
-        authorized = structs.replace(authorized, ciphertext=blob)
-    if target.usage is not None and key.key_usage != target.usage:
-        raise InvalidKeyUsage(f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.")
-    return authorized
-
-
-def authorize_named_alias(target: AliasTarget, principal: Principal, region: str) -> str:
-    """Step 9 for an alias, whether or not it is there; return its ARN. Raises AccessDenied."""
-    arn = alias_arn(region, principal.account, target.name)
-    authorize_alias(principal, target.action, arn)
-    return arn
 
 
 def _no_alias_here(key_id: str) -> InvalidArn | NotFound:

@@ -19,11 +19,25 @@ from strongroom.model.alias import Alias
 from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
+from strongroom.model.grant import Grant
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, Account
 
-Record = Installation | DomainKey | Account | AccessKey | KmsKey | KeyMaterial | Alias | PendingErasure | ClockReading
+Record = (
+    Installation
+    | DomainKey
+    | Account
+    | AccessKey
+    | KmsKey
+    | KeyMaterial
+    | Alias
+    | Grant
+    | KeyUsage
+    | PendingErasure
+    | ClockReading
+)
 R = TypeVar("R", bound=Record)
 
 
@@ -187,6 +201,31 @@ class Storage(Protocol):
         self, account: str, region: str, *, after: str, limit: int, key_id: str | None = None
     ) -> list[Alias]:
         """Aliases (of one key, if it is named) in order of name, as `list_keys` lists keys."""
+        ...
+
+    def list_grants(
+        self,
+        key: tuple[str, str, str],
+        *,
+        after: str,
+        limit: int,
+        grant_id: str | None = None,
+        grantee_principal: str | None = None,
+        grantee_service: str | None = None,
+    ) -> list[Grant]:
+        """Grants of a key, by its primary key, in order of grant id, as `list_keys` lists keys.
+
+        Only those with these members, where they are given.
+        """
+        ...
+
+    def list_retirable_grants(
+        self, region: str, retiring_principal: str, *, after: tuple[str, str, str], limit: int
+    ) -> list[Grant]:
+        """Grants of any account's keys in a Region that a principal may retire, as `list_keys` lists keys.
+
+        In order of account, key id and grant id, beginning after those of `after` (three times empty: from the start).
+        """
         ...
 
     def erase(self) -> None:

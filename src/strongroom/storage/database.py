@@ -15,6 +15,7 @@ from sqlalchemy import Connection, select
 from strongroom.errors import RollbackError, StorageError
 from strongroom.model.alias import Alias
 from strongroom.model.domain_key import DomainKey
+from strongroom.model.grant import Grant
 from strongroom.model.key import KmsKey
 from strongroom.storage import audit_rows, feed, rows, schema
 from strongroom.storage.contract import (
@@ -244,6 +245,34 @@ class DatabaseStorage:
         with self._database.connecting() as connection:
             return rows.list_aliases(
                 connection, self._row_key, account, region, after=after, limit=limit, key_id=key_id
+            )
+
+    def list_grants(
+        self,
+        key: tuple[str, str, str],
+        *,
+        after: str,
+        limit: int,
+        grant_id: str | None = None,
+        grantee_principal: str | None = None,
+        grantee_service: str | None = None,
+    ) -> list[Grant]:
+        """Grants of a key in order of grant id; see `Storage`."""
+        members = {
+            "grant_id": grant_id,
+            "grantee_principal": grantee_principal,
+            "grantee_service": grantee_service,
+        }
+        with self._database.connecting() as connection:
+            return rows.list_grants(connection, self._row_key, key, after=after, limit=limit, members=members)
+
+    def list_retirable_grants(
+        self, region: str, retiring_principal: str, *, after: tuple[str, str, str], limit: int
+    ) -> list[Grant]:
+        """Grants that a principal may retire; see `Storage`."""
+        with self._database.connecting() as connection:
+            return rows.list_retirable_grants(
+                connection, self._row_key, region, retiring_principal, after=after, limit=limit
             )
 
     def erase(self) -> None:

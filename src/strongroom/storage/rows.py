@@ -3,22 +3,25 @@
 Nothing here is particular to one database system.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple, assert_never
 
-from sqlalchemy import Connection, Select, Update, bindparam, delete, func, insert, select, update
+from sqlalchemy import Connection, Select, Update, bindparam, delete, func, insert, select, tuple_, update
 from sqlalchemy import Delete as DeleteStatement
 from sqlalchemy import Insert as InsertStatement
 from sqlalchemy.exc import IntegrityError as ConstraintError
 
 from strongroom.errors import ConflictError
 from strongroom.model.alias import Alias
+from strongroom.model.grant import Grant
 from strongroom.model.key import KmsKey
-from strongroom.storage.contract import Delete, Insert, Keep, R, Removed, Replace, Stored, Write
+from strongroom.storage.column_types import ANY_TEXT
+from strongroom.storage.contract import Delete, Insert, Keep, R, Record, Removed, Replace, Stored, Write
 from strongroom.storage.proof import Entry, Numbers, RowName, altered, unauthentic
 from strongroom.storage.row_authentication import matches, row_mac
 from strongroom.storage.tables import (
     ALIASES,
+    GRANTS,
     KMS_KEYS,
     RECORD_TABLES,
     TABLES_BY_NAME,
@@ -29,6 +32,9 @@ from strongroom.storage.tables import (
     from_row,
     to_row,
 )
+
+_AT_ONCE = 1_000
+"""Rows that one statement asks for."""
 
 
 class _Statements(NamedTuple):
@@ -83,6 +89,30 @@ _LIST_ALIASES = (
     .limit(bindparam("at_most"))
 )
 _LIST_ALIASES_OF_KEY = _LIST_ALIASES.where(ALIASES.c.target_key_id == bindparam("key_id"))
+_LIST_GRANTS = (
+    select(GRANTS)
+    .where(
+        GRANTS.c.account == bindparam("account"),
+        GRANTS.c.region == bindparam("region"),
+        GRANTS.c.key_id == bindparam("key_id"),
+        GRANTS.c.grant_id > bindparam("after"),
+    )
+    .order_by(GRANTS.c.grant_id)
+    .limit(bindparam("at_most"))
+)
+_GRANT_OF_REGION = ("account", "key_id", "grant_id")
+_PLACE = tuple_(*(GRANTS.c[name] for name in _GRANT_OF_REGION))
+_AFTER = tuple_(*(bindparam(f"after_{name}", type_=ANY_TEXT) for name in _GRANT_OF_REGION))
+_LIST_RETIRABLE_GRANTS = (
+    select(GRANTS)
+    .where(
+        GRANTS.c.region == bindparam("region"),
+        GRANTS.c.retiring_principal == bindparam("retiring_principal"),
+        _PLACE > _AFTER,
+    )
+    .order_by(*_PLACE)
+    .limit(bindparam("at_most"))
+)
 
 
 def _bound(entry: RecordTable, key: Key) -> dict[str, str | int]:
@@ -139,6 +169,51 @@ def list_aliases(
     return [_verified(row_key, Alias, row)[0] for row in connection.execute(statement, bound)]
 
 
+def list_grants(
+    connection: Connection,
+    row_key: bytes,
+    key: tuple[str, str, str],
+    *,
+    after: str,
+    limit: int,
+    members: Mapping[str, str | None],
+) -> list[Grant]:
+    """Read up to `limit` grants of a key, in order of grant id. Raises IntegrityError.
+
+    Only those with these members; one that is None is not looked at.
+    """
+    account, region, key_id = key
+    bound: dict[str, str | int] = {"account": account, "region": region, "key_id": key_id}
+    bound |= {"after": after, "at_most": limit}
+    statement = _LIST_GRANTS
+    for name, value in members.items():
+        if value is not None:
+            bound[name] = value
+            statement = statement.where(GRANTS.c[name] == bindparam(name))
+    return [_verified(row_key, Grant, row)[0] for row in connection.execute(statement, bound)]
+
+
+def list_retirable_grants(
+    connection: Connection,
+    row_key: bytes,
+    region: str,
+    retiring_principal: str,
+    *,
+    after: tuple[str, str, str],
+    limit: int,
+) -> list[Grant]:
+    """Read up to `limit` grants that a principal may retire, in order of key and grant id. Raises IntegrityError."""
+    bound = {
+        "region": region,
+        "retiring_principal": retiring_principal,
+        "after_account": after[0],
+        "after_key_id": after[1],
+        "after_grant_id": after[2],
+        "at_most": limit,
+    }
+    return [_verified(row_key, Grant, row)[0] for row in connection.execute(_LIST_RETIRABLE_GRANTS, bound)]
+
+
 def find_all(connection: Connection, row_key: bytes, kind: type[R]) -> list[tuple[R, int]]:
     """Read every record of one type, with their numbers. Raises IntegrityError."""
     return [_verified(row_key, kind, row) for row in connection.execute(_STATEMENTS[kind].read_all)]
@@ -167,12 +242,30 @@ def read_all(connection: Connection, row_key: bytes) -> tuple[list[Stored], Numb
 def write(connection: Connection, row_key: bytes, writes: Sequence[Write], number: int) -> list[Entry]:
     """Carry out the writes of change `number`. Returns its feed entries; raises ConflictError."""
     entries: list[Entry] = []
+    deletes = [one for one in writes if isinstance(one, Delete)]
+    for kind in dict.fromkeys(type(one.record) for one in deletes):
+        entries += _delete(connection, kind, [one for one in deletes if type(one.record) is kind])
     for one in writes:
-        if isinstance(one, Keep):
-            _check_kept(connection, one)
-        else:
-            entries.append(_write_one(connection, row_key, one, number))
+        match one:
+            case Insert() | Replace():
+                entries.append(_write_one(connection, row_key, one, number))
+            case Keep():
+                _check_kept(connection, one)
+            case Delete():
+                pass
+            case _:
+                assert_never(one)
     return entries
+
+
+def _delete(connection: Connection, kind: type[Record], deletes: Sequence[Delete]) -> list[Entry]:
+    """Remove records of one type at once: a key takes up to 50,000 grants along."""
+    entry = RECORD_TABLES[kind]
+    keys = [tuple(getattr(one.record, name) for name in entry.key) for one in deletes]
+    bound = [_bound(entry, key) | {"decided_on": one.number} for key, one in zip(keys, deletes, strict=True)]
+    if connection.execute(_STATEMENTS[kind].delete, bound).rowcount != len(deletes):
+        raise ConflictError(f"a row of {entry.name} is not as it was when it was to be removed")
+    return [Entry(entry.name, key, one.number, None) for key, one in zip(keys, deletes, strict=True)]
 
 
 def _check_kept(connection: Connection, one: Keep) -> None:
@@ -183,7 +276,7 @@ def _check_kept(connection: Connection, one: Keep) -> None:
         raise ConflictError(f"{RowName(entry.name, key)} is not as change {one.number} wrote it")
 
 
-def _write_one(connection: Connection, row_key: bytes, one: Insert | Replace | Delete, number: int) -> Entry:
+def _write_one(connection: Connection, row_key: bytes, one: Insert | Replace, number: int) -> Entry:
     kind = type(one.record)
     entry = RECORD_TABLES[kind]
     statements = _STATEMENTS[kind]
@@ -191,25 +284,16 @@ def _write_one(connection: Connection, row_key: bytes, one: Insert | Replace | D
     row["mac"] = row_mac(row_key, entry.name, row)
     key = entry.key_of(row)
     name = RowName(entry.name, key)
-    match one:
-        case Insert():
-            try:
-                connection.execute(statements.insert, row)
-            except ConstraintError as error:
-                raise ConflictError(f"{name} exists already") from error
-            return Entry(*name, None, number)
-        case Replace():
-            decided = _bound(entry, key) | {"decided_on": one.number}
-            done = connection.execute(statements.replace, row | decided)
-            new: int | None = number
-        case Delete():
-            done = connection.execute(statements.delete, _bound(entry, key) | {"decided_on": one.number})
-            new = None
-        case _:
-            assert_never(one)
-    if done.rowcount != 1:
+    if isinstance(one, Insert):
+        try:
+            connection.execute(statements.insert, row)
+        except ConstraintError as error:
+            raise ConflictError(f"{name} exists already") from error
+        return Entry(*name, None, number)
+    decided = _bound(entry, key) | {"decided_on": one.number}
+    if connection.execute(statements.replace, row | decided).rowcount != 1:
         raise ConflictError(f"{name} is not as change {one.number} wrote it")
-    return Entry(*name, one.number, new)
+    return Entry(*name, one.number, number)
 
 
 def current(connection: Connection, row_key: bytes, entries: Iterable[Entry]) -> tuple[list[Stored], list[Removed]]:
@@ -219,13 +303,28 @@ def current(connection: Connection, row_key: bytes, entries: Iterable[Entry]) ->
     found: list[str] = []
     for entry in entries:
         kind = TABLES_BY_NAME[entry.table].kind
-        read = find(connection, row_key, kind, entry.key)
-        if (None if read is None else read[1]) != entry.new:
-            found.append(f"{entry.name}: it is not as the change feed says")
-        elif read is None:
+        if entry.new is None:
             gone.append(Removed(kind, entry.key))
+            continue
+        read = find(connection, row_key, kind, entry.key)
+        if read is None or read[1] != entry.new:
+            found.append(f"{entry.name}: it is not as the change feed says")
         else:
             written.append(Stored(*read))
+    found += [f"{name}: it is not as the change feed says" for name in _still_there(connection, gone)]
     if found:
         raise altered(*found)
     return written, gone
+
+
+def _still_there(connection: Connection, gone: Sequence[Removed]) -> list[RowName]:
+    """The rows that should be gone and are not, asked for many at a time."""
+    found: list[RowName] = []
+    for kind in dict.fromkeys(one.kind for one in gone):
+        entry = RECORD_TABLES[kind]
+        name = tuple_(*(entry.table.c[column] for column in entry.key))
+        keys = [one.key for one in gone if one.kind is kind]
+        for start in range(0, len(keys), _AT_ONCE):
+            asked = connection.execute(select(*name).where(name.in_(keys[start : start + _AT_ONCE])))
+            found += [RowName(entry.name, tuple(key)) for key in asked]
+    return found

@@ -14,8 +14,10 @@ from strongroom.model.alias import Alias
 from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
+from strongroom.model.grant import Grant, GrantConstraints
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, Account
 from strongroom.storage.column_types import ANY_TEXT
 from strongroom.storage.contract import R, Record
@@ -24,14 +26,14 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0002"
+REVISION: Final = "0004"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
 
 
-def _text(name: str, *, key: bool = False) -> Column[str]:
-    return Column(name, ANY_TEXT, primary_key=key, nullable=False)
+def _text(name: str, *, key: bool = False, nullable: bool = False) -> Column[str]:
+    return Column(name, ANY_TEXT, primary_key=key, nullable=nullable)
 
 
 def _number(name: str, *, key: bool = False) -> Column[int]:
@@ -53,6 +55,7 @@ INSTALLATION: Final = Table(
     _time("created"),
     _blob("chain_public_key"),
     _blob("digest_public_key"),
+    _time("usage_tracked_since", nullable=True),
     _number("number"),
     _blob("mac"),
 )
@@ -139,6 +142,41 @@ ALIASES: Final = Table(
     _number("number"),
     _blob("mac"),
     Index("aliases_by_key", "account", "region", "target_key_id"),
+)
+
+GRANTS: Final = Table(
+    "grants",
+    METADATA,
+    _text("account", key=True),
+    _text("region", key=True),
+    _text("key_id", key=True),
+    _text("grant_id", key=True),
+    _time("created"),
+    _text("issuing_account"),
+    _text("operations"),  # JSON: [operation, …]
+    _text("name", nullable=True),
+    _text("grantee_principal", nullable=True),
+    _text("grantee_service", nullable=True),
+    _text("retiring_principal", nullable=True),
+    _text("retiring_service", nullable=True),
+    _text("constraints"),  # JSON: the members of GrantConstraints
+    _number("number"),
+    _blob("mac"),
+    Index("grants_by_retiring_principal", "region", "retiring_principal", "account", "key_id", "grant_id"),
+)
+
+KEY_USAGES: Final = Table(
+    "key_usages",
+    METADATA,
+    _text("account", key=True),
+    _text("region", key=True),
+    _text("key_id", key=True),
+    _time("used"),
+    _text("operation"),
+    _text("request_id"),
+    _text("event_id"),
+    _number("number"),
+    _blob("mac"),
 )
 
 PENDING_ERASURES: Final = Table(
@@ -255,6 +293,8 @@ RECORD_TABLES: Final[dict[type, RecordTable]] = {
     KmsKey: _record_table(KmsKey, KMS_KEYS),
     KeyMaterial: _record_table(KeyMaterial, KEY_MATERIALS),
     Alias: _record_table(Alias, ALIASES),
+    Grant: _record_table(Grant, GRANTS),
+    KeyUsage: _record_table(KeyUsage, KEY_USAGES),
     PendingErasure: _record_table(PendingErasure, PENDING_ERASURES),
     ClockReading: _record_table(ClockReading, CLOCK_READINGS),
 }
@@ -262,7 +302,14 @@ RECORD_TABLES: Final[dict[type, RecordTable]] = {
 
 TABLES_BY_NAME: Final = {entry.name: entry for entry in RECORD_TABLES.values()}
 
-_TAGS: Final = msgspec.json.Decoder(tuple[tuple[str, str], ...])
+_JSON: Final[dict[type, dict[str, msgspec.json.Decoder[object]]]] = {
+    KmsKey: {"tags": msgspec.json.Decoder(tuple[tuple[str, str], ...])},
+    Grant: {
+        "operations": msgspec.json.Decoder(tuple[str, ...]),
+        "constraints": msgspec.json.Decoder(GrantConstraints),
+    },
+}
+"""Record type -> its members that are stored as JSON -> what reads them."""
 
 
 def to_row(record: Record) -> dict[str, Cell]:
@@ -270,8 +317,8 @@ def to_row(record: Record) -> dict[str, Cell]:
     row: dict[str, Cell] = dict(zip(record.__struct_fields__, msgspec.structs.astuple(record), strict=True))
     for name in RECORD_TABLES[type(record)].times:
         row[name] = _float(row[name])
-    if isinstance(record, KmsKey):
-        row["tags"] = msgspec.json.encode(record.tags).decode()
+    for name in _JSON.get(type(record), ()):
+        row[name] = msgspec.json.encode(row[name]).decode()
     return row
 
 
@@ -284,6 +331,6 @@ def _float(time: Cell) -> float | None:
 def from_row(kind: type[R], row: Row) -> R:
     """The record of a row that was verified."""
     cells: dict[str, object] = {name: row[name] for name in kind.__struct_fields__}
-    if kind is KmsKey:
-        cells["tags"] = _TAGS.decode(str(row["tags"]))
+    for name, decoder in _JSON.get(kind, {}).items():
+        cells[name] = decoder.decode(str(row[name]))
     return msgspec.convert(cells, kind)

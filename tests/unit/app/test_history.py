@@ -88,6 +88,8 @@ def test_a_database_with_another_past_is_refused_until_accepted(
     )
     assert accept_rollback(config, to=number, now=NOW) == first
     assert lost(config) is None
+    with opened(config) as installation:  # no key is said to be unused for the time of what was lost
+        assert installation.installation.usage_tracked_since == NOW
     change(config, "After")
     assert lost(config) is None
     kinds = {finding.kind for finding in verify_audit(config).findings}

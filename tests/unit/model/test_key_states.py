@@ -1,11 +1,14 @@
 """The key-state table against AWS's, the states that no operation brings about yet included."""
 
+import re
+
 import pytest
 
 from strongroom.errors import Disabled, KMSInvalidState
 from strongroom.model.key_states import KEY_STATES, refusal
 from strongroom.operations.registry import OPERATIONS
 
+ON_KEYS = re.compile("KeyTarget|GrantTarget")
 ARN = "arn:aws:kms:us-east-1:111122223333:key/x"
 
 STATES = ("Enabled", "Disabled", "PendingDeletion", "PendingImport", "Unavailable", "Creating", "Updating")
@@ -19,6 +22,7 @@ NOT_PENDING = "not pending deletion"
 EXPECTED = {
     "CancelKeyDeletion": (NOT_PENDING, NOT_PENDING, OK, NOT_PENDING, NOT_PENDING, NOT_PENDING, NOT_PENDING),
     "CreateAlias": UNLESS_PENDING_DELETION,
+    "CreateGrant": (OK, "disabled", "pending deletion", "pending import", OK, "creating", OK),
     "Decrypt": USED,
     "DeleteAlias": ALWAYS,
     "DescribeKey": ALWAYS,
@@ -28,10 +32,13 @@ EXPECTED = {
     "GenerateDataKey": USED,
     "GenerateDataKeyWithoutPlaintext": USED,
     "GetKeyPolicy": ALWAYS,
+    "ListGrants": ALWAYS,
     "ListKeyPolicies": ALWAYS,
     "ListResourceTags": ALWAYS,
     "PutKeyPolicy": ALWAYS,
     "ReEncrypt": USED,
+    "RetireGrant": ALWAYS,
+    "RevokeGrant": ALWAYS,
     "ScheduleKeyDeletion": (OK, OK, "pending deletion", OK, OK, OK, "updating"),
     "TagResource": UNLESS_PENDING_DELETION,
     "UntagResource": UNLESS_PENDING_DELETION,
@@ -63,7 +70,7 @@ def test_every_built_operation_on_a_key_is_in_the_table() -> None:
     on_keys = {
         name
         for (_, name), operation in OPERATIONS.items()
-        if operation.targets is not None and "KeyTarget" in str(operation.targets.__annotations__["return"])
+        if operation.targets is not None and ON_KEYS.search(str(operation.targets.__annotations__["return"]))
     }
 
     assert on_keys == set(KEY_STATES) == set(EXPECTED)

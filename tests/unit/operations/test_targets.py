@@ -1,10 +1,12 @@
 """Steps 8 to 11: which key a target means, and in which order it is refused."""
 
 import json
+from typing import Any
 
 import pytest
 
 from strongroom.authorization.decide import AuthorizedKey, hidden
+from strongroom.authorization.identity import Identity
 from strongroom.crypto.ciphertext_blob import ALGORITHM_XAES_256_GCM, build_header
 from strongroom.errors import (
     AccessDenied,
@@ -17,9 +19,13 @@ from strongroom.errors import (
     RequestError,
 )
 from strongroom.model.alias import Alias
+from strongroom.model.exchange import Incoming
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import Principal, root_user
-from strongroom.operations.targets import AliasTarget, KeyTarget, authorize, authorize_named_alias, find, use_of_key
+from strongroom.operations.authorizing import authorize_named_alias, authorize_target
+from strongroom.operations.call import Call
+from strongroom.operations.targets import AliasTarget, KeyTarget, find, use_of_encryption_key
+from strongroom.operations.uses import Uses
 from strongroom.snapshot import KeyEntry, Numbered, Snapshot
 from strongroom.storage.contract import Position
 
@@ -59,10 +65,18 @@ SNAPSHOT = Snapshot(
         for key_id in ENTRIES
     },
     materials={(REGION, entry.key.current_material_id): (REGION, ACCOUNT, key_id) for key_id, entry in ENTRIES.items()},
+    accounts=frozenset({ACCOUNT, OTHER}),
     credentials={},
     clock_readings={},
     erasures={},
 )
+
+
+def call(principal: Principal, region: str = REGION) -> Call:
+    """A call that reaches no storage and no key material."""
+    incoming = Incoming("POST", b"/", b"", (), b"", "192.0.2.1")
+    nothing: Any = None
+    return Call(0.0, "", incoming, Identity(principal), region, SNAPSHOT, nothing, nothing, Uses(), nothing)
 
 
 def blob_of(material_id: str) -> bytes:
@@ -75,11 +89,11 @@ def arn(name: str) -> str:
 
 def reach(target: KeyTarget, principal: Principal = OWNER, *, region: str = REGION) -> AuthorizedKey:
     found = find(target, SNAPSHOT, principal, region)
-    return authorize(target, found, principal, target.action.removeprefix("kms:"))
+    return authorize_target(call(principal, region), None, target, found, target.action.removeprefix("kms:"))
 
 
 def use(key_id: str | None, ciphertext: bytes | None = None, *, usage: str = "ENCRYPT_DECRYPT") -> KeyTarget:
-    return use_of_key("kms:Decrypt", key_id, usage=usage, ciphertext=ciphertext)
+    return use_of_encryption_key("kms:Decrypt", key_id, {}, ciphertext=ciphertext)._replace(usage=usage)
 
 
 def manage(key_id: str) -> KeyTarget:
@@ -153,7 +167,7 @@ def test_authorization_comes_before_state_state_before_ciphertext_ciphertext_bef
     other = blob_of("11" * 32)
     sign = "SIGN_VERIFY"
 
-    assert "because no resource-based policy allows" in refused(AccessDenied, use(DISABLED_ID, other, usage=sign), USER)
+    assert "because no identity-based policy allows" in refused(AccessDenied, use(DISABLED_ID, other, usage=sign), USER)
     assert refused(Disabled, use(DISABLED_ID, other, usage=sign)) == f"{arn(f'key/{DISABLED_ID}')} is disabled."
     assert "does not identify a CMK" in refused(IncorrectKey, use(SHARED_ID, other, usage=sign))
     assert refused(InvalidKeyUsage, use(KEY_ID, other, usage=sign)) == (
@@ -170,10 +184,10 @@ def test_a_target_can_ask_for_the_states_of_another_operation() -> None:
 def test_an_alias_is_a_resource_of_the_callers_account_whether_it_is_there_or_not() -> None:
     target = AliasTarget("kms:CreateAlias", "alias/none")
 
-    assert authorize_named_alias(target, OWNER, REGION) == arn("alias/none")
-    assert authorize_named_alias(target, STRANGER, REGION) == f"arn:aws:kms:{REGION}:{OTHER}:alias/none"
+    assert authorize_named_alias(call(OWNER), None, target)[0] == arn("alias/none")
+    assert authorize_named_alias(call(STRANGER), None, target)[0] == f"arn:aws:kms:{REGION}:{OTHER}:alias/none"
     with pytest.raises(AccessDenied) as denied:
-        authorize_named_alias(target, USER, REGION)
+        authorize_named_alias(call(USER), None, target)
     assert denied.value.message == (
         f"User: {USER.arn} is not authorized to perform: kms:CreateAlias on resource: {arn('alias/none')} "
         "because no identity-based policy allows the kms:CreateAlias action"

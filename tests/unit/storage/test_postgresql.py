@@ -23,6 +23,7 @@ from strongroom.model.alias import Alias
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, Account
 from strongroom.storage import feed, sqlite
 from strongroom.storage import postgresql as postgresql_storage
@@ -40,11 +41,12 @@ KEY = KmsKey(
 )  # fmt: skip
 RECORDS: list[Record] = [
     ACCOUNT,
-    Installation("installation-1", 1.25, b"chain", b"digest"),
+    Installation("installation-1", 1.25, b"chain", b"digest", 2.5),
     DomainKey("rows", 1, 0.1, b"wrapped"),
     AccessKey("AKIA1", ACCOUNT.account, 2.0, b"sealed"),
     KEY,
     KeyMaterial(ACCOUNT.account, "us-east-1", "key-1", "ab" * 32, 1, "software", 1, b"wrapped", 1.5),
+    KeyUsage(ACCOUNT.account, "us-east-1", "key-1", 1.5, "Encrypt", "request-1", "event-1"),
 ]
 
 

@@ -10,10 +10,10 @@ from strongroom.messages.kms.data_keys import (
     GenerateDataKeyWithoutPlaintextRequest,
     GenerateDataKeyWithoutPlaintextResponse,
 )
-from strongroom.model.key_specs import DATA_KEY_BYTES, ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import DATA_KEY_BYTES, SYMMETRIC_DEFAULT
 from strongroom.operations.call import Call
 from strongroom.operations.kms.algorithms import check_algorithm
-from strongroom.operations.targets import KeyTarget, use_of_key
+from strongroom.operations.targets import KeyTarget, use_of_encryption_key
 
 _Request = GenerateDataKeyRequest | GenerateDataKeyWithoutPlaintextRequest
 
@@ -23,7 +23,7 @@ def generate_data_key_targets(request: GenerateDataKeyRequest) -> list[KeyTarget
     if request.recipient is not None:
         raise UnsupportedOperation("Recipient is not supported.")
     _check_length(request)
-    return [use_of_key("kms:GenerateDataKey", request.key_id, usage=ENCRYPT_DECRYPT)]
+    return [use_of_encryption_key("kms:GenerateDataKey", request.key_id, request.encryption_context)]
 
 
 def generate_data_key(
@@ -42,7 +42,7 @@ def generate_data_key_without_plaintext_targets(
 ) -> list[KeyTarget]:
     """The key that encrypts the data key."""
     _check_length(request)
-    return [use_of_key("kms:GenerateDataKeyWithoutPlaintext", request.key_id, usage=ENCRYPT_DECRYPT)]
+    return [use_of_encryption_key("kms:GenerateDataKeyWithoutPlaintext", request.key_id, request.encryption_context)]
 
 
 def generate_data_key_without_plaintext(

@@ -14,18 +14,20 @@ from strongroom.messages.kms.encryption import (
     ReEncryptRequest,
     ReEncryptResponse,
 )
-from strongroom.model.key_specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import SYMMETRIC_DEFAULT
 from strongroom.operations.call import Call
 from strongroom.operations.kms.algorithms import check_algorithm
 from strongroom.operations.logged import members
-from strongroom.operations.targets import KeyTarget, use_of_key
+from strongroom.operations.targets import KeyTarget, use_of_encryption_key
 
 _IGNORE_CIPHERTEXT = "IGNORE_CIPHERTEXT"
 
 
 def encrypt_targets(request: EncryptRequest) -> list[KeyTarget]:
     """The key to encrypt under."""
-    return [use_of_key("kms:Encrypt", request.key_id, usage=ENCRYPT_DECRYPT)]
+    return [
+        use_of_encryption_key("kms:Encrypt", request.key_id, request.encryption_context, request.encryption_algorithm)
+    ]
 
 
 def encrypt(call: Call, request: EncryptRequest, keys: Sequence[AuthorizedKey]) -> EncryptResponse:
@@ -51,7 +53,11 @@ def decrypt_targets(request: DecryptRequest) -> list[KeyTarget]:
     """The key that the request names, or else the one that the ciphertext names."""
     if request.recipient is not None:
         raise UnsupportedOperation("Recipient is not supported.")
-    return [_opening("kms:Decrypt", request, request.key_id, "KeyId")]
+    return [
+        _opening(
+            "kms:Decrypt", request, request.key_id, "KeyId", request.encryption_context, request.encryption_algorithm
+        )
+    ]
 
 
 def decrypt(call: Call, request: DecryptRequest, keys: Sequence[AuthorizedKey]) -> DecryptResponse | None:
@@ -80,8 +86,21 @@ def logged_decrypt(request: Struct, keys: Sequence[AuthorizedKey]) -> dict[str, 
 
 def re_encrypt_targets(request: ReEncryptRequest) -> list[KeyTarget]:
     """The key to decrypt under, found as Decrypt finds it, and the key to encrypt under."""
-    source = _opening("kms:ReEncryptFrom", request, request.source_key_id, "SourceKeyId")
-    return [source, use_of_key("kms:ReEncryptTo", request.destination_key_id, usage=ENCRYPT_DECRYPT)]
+    source = _opening(
+        "kms:ReEncryptFrom",
+        request,
+        request.source_key_id,
+        "SourceKeyId",
+        request.source_encryption_context,
+        request.source_encryption_algorithm,
+    )
+    destination = use_of_encryption_key(
+        "kms:ReEncryptTo",
+        request.destination_key_id,
+        request.destination_encryption_context,
+        request.destination_encryption_algorithm,
+    )
+    return [source, destination]
 
 
 def re_encrypt(call: Call, request: ReEncryptRequest, keys: Sequence[AuthorizedKey]) -> ReEncryptResponse | None:
@@ -130,7 +149,14 @@ _logged_re_encrypt = members(
 )
 
 
-def _opening(action: str, request: DecryptRequest | ReEncryptRequest, key_id: str | None, member: str) -> KeyTarget:
+def _opening(
+    action: str,
+    request: DecryptRequest | ReEncryptRequest,
+    key_id: str | None,
+    member: str,
+    encryption_context: dict[str, str] | None,
+    algorithm: str | None,
+) -> KeyTarget:
     """The key under which a ciphertext is opened: the one that the request names, or else the ciphertext.
 
     A dry run may leave the ciphertext out (DryRunModifiers); then `member` must name the key.
@@ -138,13 +164,13 @@ def _opening(action: str, request: DecryptRequest | ReEncryptRequest, key_id: st
     if request.dry_run and _IGNORE_CIPHERTEXT in (request.dry_run_modifiers or ()):
         if key_id is None:
             raise Validation(f"{member} is required when IGNORE_CIPHERTEXT is specified.")
-        return use_of_key(action, key_id, usage=ENCRYPT_DECRYPT)
+        return use_of_encryption_key(action, key_id, encryption_context, algorithm)
     if request.ciphertext_blob is None:
         raise Validation(
             "1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: "
             "Member must not be null"
         )
-    return use_of_key(action, key_id, usage=ENCRYPT_DECRYPT, ciphertext=request.ciphertext_blob)
+    return use_of_encryption_key(action, key_id, encryption_context, algorithm, ciphertext=request.ciphertext_blob)
 
 
 def _logged(request: EncryptRequest | DecryptRequest, key_id: str | None) -> dict[str, object]:

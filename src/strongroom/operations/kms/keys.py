@@ -7,7 +7,7 @@ from msgspec import Struct
 
 from strongroom.audit.record import shown_time
 from strongroom.authorization.decide import AuthorizedKey
-from strongroom.authorization.policy import default_key_policy
+from strongroom.authorization.documents import default_key_policy
 from strongroom.errors import CustomKeyStoreNotFound, LimitExceeded, UnsupportedOperation, Validation
 from strongroom.messages.kms.keys import (
     CreateKeyRequest,
@@ -70,13 +70,13 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
         created=created,
         current_material_id=material.material_id,
     )
-    check_policy(call.principal, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
+    check_policy(call, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
     return Change(CreateKeyResponse(key_metadata=metadata(key)), [Insert(key), Insert(material)], made=key)
 
 
 def describe_key_targets(request: DescribeKeyRequest) -> list[KeyTarget]:
     """The key described."""
-    return [use_of_key("kms:DescribeKey", request.key_id, usage=None)]
+    return [use_of_key("kms:DescribeKey", request.key_id)]
 
 
 def describe_key(call: Call, _request: DescribeKeyRequest, keys: Sequence[AuthorizedKey]) -> DescribeKeyResponse:

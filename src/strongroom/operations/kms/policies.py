@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from msgspec import structs
 
 from strongroom.authorization.decide import AuthorizedKey, authorize_key
-from strongroom.authorization.policy import check_policy_size, compile_policy
+from strongroom.authorization.documents import check_policy_size, compile_key_policy
+from strongroom.authorization.grants import NO_GRANTS
+from strongroom.authorization.policy import Policy
 from strongroom.errors import AccessDenied, MalformedPolicyDocument, NotFound, Validation
 from strongroom.messages.kms.policies import (
     GetKeyPolicyRequest,
@@ -14,11 +16,13 @@ from strongroom.messages.kms.policies import (
     ListKeyPoliciesResponse,
     PutKeyPolicyRequest,
 )
+from strongroom.model.arn import root_arn
 from strongroom.model.key import KmsKey
-from strongroom.model.principal import Principal
 from strongroom.operations.call import Call, Change
+from strongroom.operations.condition_keys import Asked
 from strongroom.operations.kms.pages import Listing
 from strongroom.operations.targets import KeyTarget
+from strongroom.snapshot import KeyEntry
 
 _DEFAULT = "default"
 _SHARED = "AWS_RAM"
@@ -27,22 +31,32 @@ _SHARED = "AWS_RAM"
 _POLICIES = Listing("ListKeyPolicies", default=100, maximum=1000)
 
 
-def check_policy(principal: Principal, key: KmsKey, *, bypass_lockout_check: bool | None) -> None:
+def check_policy(call: Call, key: KmsKey, *, bypass_lockout_check: bool | None) -> None:
     """Check the policy of a key before it is stored.
 
-    Raises LimitExceeded over 32 KB and MalformedPolicyDocument, also (the lockout check) for a policy under which
-    `principal` could not change the policy again.
+    Raises LimitExceeded over 32 KB and MalformedPolicyDocument, also for a principal that does not exist and (the
+    lockout check) for a policy under which the caller could not change the policy again.
     """
     check_policy_size(key.policy)
-    policy = compile_policy(key.policy)
+    policy = compile_key_policy(key.policy)
+    _check_principals(call, policy)
     if bypass_lockout_check:
         return
+    again = PutKeyPolicyRequest(key_id=key.key_id, policy=key.policy)
+    asked = Asked(call.principal, "kms:PutKeyPolicy", key.arn, call, again, entry=KeyEntry(key, 0, {}))
     try:
-        authorize_key(principal, "kms:PutKeyPolicy", key, policy, None)
+        authorize_key(asked, call.identity, key, policy, NO_GRANTS)
     except AccessDenied as error:
         raise MalformedPolicyDocument(
             "The new key policy will not allow you to update the key policy in the future."
         ) from error
+
+
+def _check_principals(call: Call, policy: Policy) -> None:
+    for principals in policy.named:
+        for arn in (*map(root_arn, principals.accounts), *principals.arns):
+            if not call.snapshot.principal_exists(arn):
+                raise MalformedPolicyDocument("Policy contains a statement with one or more invalid principals.")
 
 
 def put_key_policy_targets(request: PutKeyPolicyRequest) -> list[KeyTarget]:
@@ -58,7 +72,7 @@ def put_key_policy(call: Call, request: PutKeyPolicyRequest, keys: Sequence[Auth
     _check_name(request.policy_name)
     assert request.policy is not None, "the model requires it"
     changed = structs.replace(key.key, policy=request.policy)
-    check_policy(call.principal, changed, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
+    check_policy(call, changed, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
     return Change(None, [call.replace(key, policy=request.policy)])
 
 

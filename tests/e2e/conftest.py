@@ -1,0 +1,72 @@
+"""A server of two processes, and clients that each keep to one of them."""
+
+import configparser
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import boto3
+import pytest
+from botocore.config import Config
+
+from strongroom.testing.server import Server, running_server
+from tests.e2e.commands import strongroom
+from tests.records import recorded_by_chain
+
+START_SECONDS = 30
+OTHER = "222233334444"
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """One server of two processes, with a second account."""
+    with running_server(tmp_path_factory.mktemp("pair") / "data", workers=2) as server:
+        made = strongroom("account", "create", "--account", OTHER, "--config", server.data / "strongroom.yaml")
+        assert made.returncode == 0, made.stderr
+        yield server
+
+
+@pytest.fixture(scope="session")
+def owners(pair: Server) -> list[Any]:
+    """The first account's client of either process."""
+    credentials = configparser.ConfigParser()
+    credentials.read(pair.data / "credentials")
+    (first,) = [profile for profile in credentials.sections() if profile != OTHER]
+    return clients_of(pair, first)
+
+
+@pytest.fixture(scope="session")
+def others(pair: Server) -> list[Any]:
+    """The second account's client of either process."""
+    return clients_of(pair, OTHER)
+
+
+def clients_of(pair: Server, profile: str) -> list[Any]:
+    """A boto3 client of each process; it keeps its connection."""
+    credentials = configparser.ConfigParser()
+    credentials.read(pair.data / "credentials")
+    found: dict[str, Any] = {}
+    deadline = time.monotonic() + START_SECONDS
+    while len(found) < 2:  # the second process begins after the first listens
+        assert time.monotonic() < deadline, "both processes take connections"
+        client = boto3.client(
+            "kms",
+            endpoint_url=pair.endpoint,
+            region_name=pair.region,
+            aws_access_key_id=credentials[profile]["aws_access_key_id"],
+            aws_secret_access_key=credentials[profile]["aws_secret_access_key"],
+            config=Config(retries={"total_max_attempts": 1}, parameter_validation=False),
+        )
+        found.setdefault(chain_of(pair, client.list_keys()), client)
+    return [found[chain] for chain in sorted(found)]
+
+
+def chain_of(pair: Server, response: dict[str, Any]) -> str:
+    """The audit chain, one for each process, that has the record of a request."""
+    request_id = response["ResponseMetadata"]["RequestId"]
+    (chain,) = [
+        chain
+        for chain, records in recorded_by_chain(pair.data).items()
+        if any(record.get("requestID") == request_id for record in records)
+    ]
+    return chain

@@ -1,0 +1,46 @@
+"""The last use is the newest of what is stored and what this process noted."""
+
+from msgspec import structs
+
+from strongroom.model.key import KmsKey
+from strongroom.model.key_usage import KeyUsage
+from strongroom.operations.uses import Uses
+from strongroom.snapshot import KeyEntry, Numbered
+
+KEY = KmsKey(
+    "111122223333", "us-east-1", "1234abcd-12ab-34cd-56ef-1234567890ab", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT",
+    "AWS_KMS", "Enabled", "", "{}", (), 1.0, "ab" * 32,
+)  # fmt: skip
+ENTRY = KeyEntry(KEY, 1, {})
+
+
+def usage(used: float) -> KeyUsage:
+    return KeyUsage(KEY.account, KEY.region, KEY.key_id, used, "Encrypt", "request", "event")
+
+
+def noted(uses: Uses, used: float) -> None:
+    uses.note([KEY], now=used, operation="Encrypt", request_id="request", event_id="event")
+
+
+def test_the_last_use_is_the_newest_of_the_stored_and_the_noted() -> None:
+    uses = Uses()
+    stored = structs.replace(ENTRY, usage=Numbered(usage(5.0), 2))
+    assert uses.last(ENTRY) is None
+    assert uses.last(stored) == usage(5.0)
+    noted(uses, 4.0)
+    assert uses.last(ENTRY) == usage(4.0)
+    assert uses.last(stored) == usage(5.0)
+    noted(uses, 6.0)
+    assert uses.last(stored) == usage(6.0)
+
+
+def test_a_use_that_came_meanwhile_is_not_forgotten() -> None:
+    uses = Uses()
+    noted(uses, 4.0)
+    taken = uses.noted()
+    noted(uses, 4.0)
+    uses.forget(taken)
+    assert uses.noted() == [usage(4.0)]
+    uses.forget(uses.noted())
+    assert uses.noted() == []
+    uses.forget(taken)
