@@ -15,7 +15,7 @@ serve: .venv/serve.stamp
 	@exec $(BIN)/strongroom serve --config "$(DATA)/strongroom.yaml" --port $(PORT) --workers $(WORKERS)
 
 test: check .venv/awscli/bin/aws strace postgresql $(CLIENTS)
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 soak: .venv/dev.stamp .venv/awscli/bin/aws strace .venv/compat/iam_simulate/stamp
 	$(BIN)/pytest -q -s --soak -m soak

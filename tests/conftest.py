@@ -23,6 +23,15 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--soak", action="store_true", help="run the long tests at their full size")
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the files that take longest: whole files are handed to processes side by side."""
+    items.sort(key=lambda item: next((n for n, part in enumerate(_LONGEST) if part in item.path.parts), len(_LONGEST)))
+
+
+_LONGEST = ("fault", "fuzz", "compat", "e2e")
+
+
 @pytest.fixture(scope="session")
 def size(pytestconfig: pytest.Config) -> Size:
     return SOAK if pytestconfig.getoption("--soak") else SMALL

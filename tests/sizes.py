@@ -11,7 +11,9 @@ class Size(NamedTuple):
     rounds: int
     fuzz_requests: int
     simulated_policies: int
+    decisions: int
+    """Cases of the decision table of each kind."""
 
 
-SMALL = Size(data_keys=100, kills=3, rounds=40, fuzz_requests=2_000, simulated_policies=3_000)
-SOAK = Size(data_keys=1_000, kills=20, rounds=1_000, fuzz_requests=20_000, simulated_policies=100_000)
+SMALL = Size(data_keys=100, kills=3, rounds=40, fuzz_requests=2_000, simulated_policies=3_000, decisions=1)
+SOAK = Size(data_keys=1_000, kills=20, rounds=1_000, fuzz_requests=20_000, simulated_policies=100_000, decisions=1_000)

@@ -11,6 +11,7 @@ import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -74,17 +75,133 @@ KMS_FAMILIES = {
 }
 
 
+IAM_FAMILIES = {
+    "access_keys": (
+        "CreateAccessKey",
+        "DeleteAccessKey",
+        "GetAccessKeyLastUsed",
+        "ListAccessKeys",
+        "UpdateAccessKey",
+    ),
+    "attached_policies": (
+        "AttachGroupPolicy",
+        "AttachRolePolicy",
+        "AttachUserPolicy",
+        "DetachGroupPolicy",
+        "DetachRolePolicy",
+        "DetachUserPolicy",
+        "ListAttachedGroupPolicies",
+        "ListAttachedRolePolicies",
+        "ListAttachedUserPolicies",
+        "ListEntitiesForPolicy",
+    ),
+    "authorization_details": ("GetAccountAuthorizationDetails",),
+    "boundaries": (
+        "DeleteRolePermissionsBoundary",
+        "DeleteUserPermissionsBoundary",
+        "PutRolePermissionsBoundary",
+        "PutUserPermissionsBoundary",
+    ),
+    "groups": (
+        "AddUserToGroup",
+        "CreateGroup",
+        "DeleteGroup",
+        "GetGroup",
+        "ListGroups",
+        "ListGroupsForUser",
+        "RemoveUserFromGroup",
+        "UpdateGroup",
+    ),
+    "inline_policies": (
+        "DeleteGroupPolicy",
+        "DeleteRolePolicy",
+        "DeleteUserPolicy",
+        "GetGroupPolicy",
+        "GetRolePolicy",
+        "GetUserPolicy",
+        "ListGroupPolicies",
+        "ListRolePolicies",
+        "ListUserPolicies",
+        "PutGroupPolicy",
+        "PutRolePolicy",
+        "PutUserPolicy",
+    ),
+    "managed_policies": (
+        "CreatePolicy",
+        "CreatePolicyVersion",
+        "DeletePolicy",
+        "DeletePolicyVersion",
+        "GetPolicy",
+        "GetPolicyVersion",
+        "ListPolicies",
+        "ListPolicyVersions",
+        "SetDefaultPolicyVersion",
+    ),
+    "openid_connect_providers": (
+        "AddClientIDToOpenIDConnectProvider",
+        "CreateOpenIDConnectProvider",
+        "DeleteOpenIDConnectProvider",
+        "GetOpenIDConnectProvider",
+        "ListOpenIDConnectProviders",
+        "RemoveClientIDFromOpenIDConnectProvider",
+        "UpdateOpenIDConnectProviderThumbprint",
+    ),
+    "roles": (
+        "CreateRole",
+        "DeleteRole",
+        "GetRole",
+        "ListInstanceProfilesForRole",
+        "ListRoles",
+        "UpdateAssumeRolePolicy",
+        "UpdateRole",
+        "UpdateRoleDescription",
+    ),
+    "simulation": ("SimulateCustomPolicy", "SimulatePrincipalPolicy"),
+    "tags": (
+        "ListOpenIDConnectProviderTags",
+        "ListPolicyTags",
+        "ListRoleTags",
+        "ListUserTags",
+        "TagOpenIDConnectProvider",
+        "TagPolicy",
+        "TagRole",
+        "TagUser",
+        "UntagOpenIDConnectProvider",
+        "UntagPolicy",
+        "UntagRole",
+        "UntagUser",
+    ),
+    "users": ("CreateUser", "DeleteUser", "GetUser", "ListUsers", "UpdateUser"),
+}
+
+STS_FAMILIES = {
+    "caller_identity": ("GetCallerIdentity",),
+    "sessions": ("AssumeRole", "AssumeRoleWithWebIdentity", "GetSessionToken"),
+}
+
+
 @dataclass(frozen=True)
 class Service:
-    """What to generate for one service. `empty_body` names the operations that take a body of no bytes."""
+    """What to generate for one service.
+
+    `empty_body` names the operations that take a body of no bytes. `whole` says that every operation of the model has
+    its place in a family; of other services only those that are named are written. `sensitive` are shapes that are
+    never printed, though the model does not say so.
+    """
 
     name: str
     title: str
     families: Mapping[str, tuple[str, ...]]
-    empty_body: frozenset[str]
+    empty_body: frozenset[str] = frozenset()
+    whole: bool = False
+    sensitive: frozenset[str] = frozenset()
 
 
-SERVICES = (Service("kms", "AWS KMS", KMS_FAMILIES, frozenset({"CreateKey"})),)
+SERVICES = (
+    Service("kms", "AWS KMS", KMS_FAMILIES, frozenset({"CreateKey"}), whole=True),
+    Service("iam", "IAM", IAM_FAMILIES),
+    Service("sts", "AWS STS", STS_FAMILIES, sensitive=frozenset({"TokenType"})),
+)
 
 
 class UnsupportedModelError(Exception):
@@ -100,20 +217,29 @@ class Model:
     shapes: Mapping[str, Shape]
     homes: Mapping[str, str]
 
+    @cached_property
+    def asked(self) -> frozenset[str]:
+        """The shapes that requests have."""
+        requests = [operation["input"]["shape"] for operation in self.operations.values() if "input" in operation]
+        return frozenset(name for request in requests for name in reachable(self.shapes, type_name(request)))
+
     def messages(self, operation: str) -> Iterator[str]:
         """Shape names of what goes in and what comes out."""
         for direction in ("input", "output"):
             if direction in self.operations[operation]:
-                yield self.operations[operation][direction]["shape"]
+                yield type_name(self.operations[operation][direction]["shape"])
 
 
 def load(service: Service) -> Model:
     """Read the installed model and give every shape that a message reaches a home."""
     document = Loader().load_service_model(service.name, "service-2")
     operations, shapes = document["operations"], document["shapes"]
-    placed = sorted(name for names in service.families.values() for name in names)
-    if placed != sorted(operations):
-        raise UnsupportedModelError(f"families and model differ: {set(placed) ^ set(operations)}")
+    placed = {name for names in service.families.values() for name in names}
+    if placed - operations.keys() or (service.whole and placed != operations.keys()):
+        raise UnsupportedModelError(f"families and model differ: {placed ^ operations.keys()}")
+    operations = {name: operation for name, operation in operations.items() if name in placed}
+    shapes = {type_name(name): _with_type_names(shape) for name, shape in shapes.items()}
+    shapes |= {name: shapes[name] | {"sensitive": True} for name in service.sensitive}
     homes: dict[str, str] = {}
     model = Model(service, operations, shapes, homes)
     for family, names in service.families.items():
@@ -124,6 +250,21 @@ def load(service: Service) -> Model:
     for shape in [shape for shape, home in homes.items() if home == SHARED]:
         homes.update(dict.fromkeys(reachable(shapes, shape), SHARED))
     return model
+
+
+def type_name(name: str) -> str:
+    """Name a shape as a type: `userNameType` is `UserNameType`."""
+    return name[0].upper() + name[1:]
+
+
+def _with_type_names(part: Any) -> Any:  # noqa: ANN401 — any part of a JSON document
+    """Rename the shapes that a shape refers to."""
+    if not isinstance(part, dict):
+        return part
+    return {
+        key: type_name(value) if key == "shape" and isinstance(value, str) else _with_type_names(value)
+        for key, value in part.items()
+    }
 
 
 def children(shape: Shape) -> list[str]:
@@ -161,7 +302,7 @@ def constraint(shape: Shape) -> str | None:
     """Write a shape's constraint; None if it has none."""
     unknown = set(shape) - {
         *("type", "documentation", "deprecated", "deprecatedMessage", "member", "key", "value"),
-        *("min", "max", "pattern", "enum", "sensitive"),
+        *("min", "max", "pattern", "enum", "sensitive", "box"),
     }
     if unknown:
         raise UnsupportedModelError(f"traits {unknown}")
@@ -188,13 +329,12 @@ def alias(model: Model, name: str) -> str:
         base = f"tuple[{reference(model.shapes, shape['member']['shape'])}, ...]"
     elif shape["type"] == "map":
         key, value = (model.shapes[shape[part]["shape"]] for part in ("key", "value"))
-        if (key["type"], value["type"]) != ("string", "string") or any(map(constraint, (shape, key, value))):
+        limited = name in model.asked and any(map(constraint, (shape, key, value)))
+        if (key["type"], value["type"]) != ("string", "string") or limited:
             raise UnsupportedModelError(f"{name}: a map of anything but unconstrained strings")
         base = "dict[str, str]"
     else:
         base = SCALARS[shape["type"]]
-        if base == "int" and not {"min", "max"} <= set(shape):
-            raise UnsupportedModelError(f"{name}: an integer without bounds")
     return f"{name} = {base if limits is None else f'Annotated[{base}, {limits}]'}"
 
 

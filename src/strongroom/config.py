@@ -8,6 +8,7 @@
     root_key: root.key          # the root key file; relative to this file
     tls: {certificate: server.pem, key: server.key}
     audit: {sync: always}       # or `interval`: a record may be lost for 100 ms after its answer
+    web_identity: {allow: [gitlab.internal], ca: ca.pem}  # issuers on private addresses, and whom to trust for them
 
 Everything has a default; a name that is not in this list is refused.
 """
@@ -41,6 +42,17 @@ class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     sync: Literal["always", "interval"] = "always"
 
 
+class WebIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """How issuers of web identity tokens are asked for their keys.
+
+    `allow` names hosts (or `host:port`) that may have private addresses, `ca` a PEM file of certificate authorities to
+    trust besides the system's.
+    """
+
+    allow: tuple[str, ...] = ()
+    ca: Path | None = None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See the module's example. Paths are absolute after `read_config`."""
 
@@ -52,11 +64,17 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     root_key: Path = Path("root.key")
     tls: Tls | None = None
     audit: Audit = Audit()
+    web_identity: WebIdentity = WebIdentity()
 
     @property
     def database(self) -> Path:
         """The SQLite file."""
         return self.data / "strongroom.db"
+
+    @property
+    def nonces(self) -> Path:
+        """The nonces of services' requests."""
+        return self.data / "nonces.db"
 
     @property
     def audit_directory(self) -> Path:
@@ -112,7 +130,12 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     tls = config.tls
     if tls is not None:
         tls = Tls(folder / tls.certificate, folder / tls.key)
-    return msgspec.structs.replace(config, data=folder / config.data, root_key=folder / config.root_key, tls=tls)
+    web_identity = config.web_identity
+    if web_identity.ca is not None:
+        web_identity = msgspec.structs.replace(web_identity, ca=folder / web_identity.ca)
+    return msgspec.structs.replace(
+        config, data=folder / config.data, root_key=folder / config.root_key, tls=tls, web_identity=web_identity
+    )
 
 
 def _checked(config: Config) -> Config:

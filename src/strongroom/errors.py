@@ -9,14 +9,15 @@ StrongroomError
 │   ├── RollbackError        the database is older than what the log or this process has seen, or another one
 │   └── StorageError         the database cannot be read or written (damaged, full, locked)
 ├── ConflictError            a concurrent change won; decide again on fresh state (never leaves the pipeline)
-└── RequestError             what a caller is told; `code` is AWS's error code, the class is the code without
+└── RequestError             what a caller is told; `code` is AWS's error code in KMS, the class is the code without
                              "Exception"; `message` is AWS's text, or None where AWS has none
     ├── (front end)          MissingAuthenticationToken … UnknownOperation, Serialization, Validation
     ├── (refusals)           AccessDenied, NotFound, Disabled, KMSInvalidState …
     └── (our fault)          KMSInternal, DependencyTimeout, KeyUnavailable
 """
 
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import ClassVar, Final
 
 
 class StrongroomError(Exception):
@@ -58,7 +59,8 @@ class ConflictError(StrongroomError):
 class RequestError(StrongroomError):
     """A request that failed, as the caller is told.
 
-    `code` is the AWS error code. `message` is AWS's text; None where AWS sends none.
+    `code` is the AWS error code, as KMS spells it (`code_of`: as each service does). `message` is AWS's text; None
+    where AWS sends none.
     """
 
     code: ClassVar[str] = "InternalFailure"
@@ -268,3 +270,130 @@ class KeyUnavailable(RequestError):
     """The key material cannot be used now. The request can be retried."""
 
     code = "KeyUnavailableException"
+
+
+# IAM and STS.
+
+
+class NoSuchEntity(RequestError):
+    """There is no user, group, role, policy or provider of this name."""
+
+    code = "NoSuchEntity"
+
+
+class EntityAlreadyExists(RequestError):
+    """The name is taken."""
+
+    code = "EntityAlreadyExists"
+
+
+class DeleteConflict(RequestError):
+    """Something still belongs to what is to be deleted."""
+
+    code = "DeleteConflict"
+
+
+class InvalidInput(RequestError):
+    """A value cannot be what it is given for."""
+
+    code = "InvalidInput"
+
+
+class ExpiredToken(RequestError):
+    """The session that the caller signed with has come to its end."""
+
+    code = "ExpiredTokenException"
+
+
+class ExpiredIdentityToken(RequestError):
+    """The token of an identity provider has come to its end."""
+
+    code = "ExpiredTokenException"
+
+
+class ConcurrentModification(RequestError):
+    """Others were changing the same at the same time."""
+
+    code = "ConcurrentModification"
+
+
+class EntityTemporarilyUnmodifiable(RequestError):
+    """The user or role cannot be changed just now. The request can be retried."""
+
+    code = "EntityTemporarilyUnmodifiable"
+
+
+class IDPCommunicationError(RequestError):
+    """The identity provider could not be asked. The request can be retried."""
+
+    code = "IDPCommunicationError"
+
+
+class IDPRejectedClaim(RequestError):
+    """The identity provider's token is not one that the role trusts, or was made invalid."""
+
+    code = "IDPRejectedClaim"
+
+
+class InvalidIdentityToken(RequestError):
+    """The token is not one that an identity provider known here has signed."""
+
+    code = "InvalidIdentityToken"
+
+
+class PackedPolicyTooLarge(RequestError):
+    """The policies and tags of a session are too large together."""
+
+    code = "PackedPolicyTooLarge"
+
+
+class PolicyEvaluation(RequestError):
+    """A policy that was given could not be evaluated."""
+
+    code = "PolicyEvaluation"
+
+
+class PolicyNotAttachable(RequestError):
+    """The managed policy is reserved for AWS itself."""
+
+    code = "PolicyNotAttachable"
+
+
+class RegionDisabled(RequestError):
+    """Sessions are not given out in this Region."""
+
+    code = "RegionDisabledException"
+
+
+class UnmodifiableEntity(RequestError):
+    """Only the service that owns the role may change it."""
+
+    code = "UnmodifiableEntity"
+
+
+QUERY_CODES: Final[Mapping[type[RequestError], str]] = {
+    AccessDenied: "AccessDenied",
+    ExpiredToken: "ExpiredToken",
+    IncompleteSignature: "IncompleteSignature",
+    InvalidMarker: "ValidationError",
+    InvalidSignature: "SignatureDoesNotMatch",
+    KMSInternal: "InternalFailure",
+    LimitExceeded: "LimitExceeded",
+    MalformedPolicyDocument: "MalformedPolicyDocument",
+    MissingAuthenticationToken: "MissingAuthenticationToken",
+    RequestEntityTooLarge: "RequestEntityTooLarge",
+    Serialization: "MalformedInput",
+    UnknownOperation: "InvalidAction",
+    UnrecognizedClient: "InvalidClientTokenId",
+    UnsupportedOperation: "NotImplemented",
+    Validation: "ValidationError",
+}
+"""What services of the Query protocol call the errors that KMS calls by `code`.
+
+Sources: botocore's models of IAM and STS, "Common errors" of their API references, and what they are seen to answer.
+"""
+
+
+def code_of(error: RequestError, service: str | None) -> str:
+    """Return the code that the callers of a service are told. The service is None if a form names none of ours."""
+    return error.code if service == "kms" else QUERY_CODES.get(type(error), error.code)

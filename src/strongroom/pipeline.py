@@ -9,19 +9,18 @@ request fails. Plain functions do the work; what may wait for a disk or a device
 """
 
 import asyncio
-import hashlib
 import sys
 import traceback
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from functools import lru_cache
-from typing import NamedTuple
 
 from msgspec import Struct
 
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
+from strongroom.authentication import Authenticator, Caller
 from strongroom.errors import (
+    AccessDenied,
     ConflictError,
     DryRunOperation,
     IntegrityError,
@@ -29,41 +28,34 @@ from strongroom.errors import (
     OperatorError,
     RequestError,
     RollbackError,
-    UnrecognizedClient,
     UnsupportedOperation,
 )
+from strongroom.federation import Federation
 from strongroom.keystores.contract import KeyStore
-from strongroom.keystores.grant_tokens import GrantTokens
-from strongroom.messages import codec
+from strongroom.keystores.domain_keys import Seals
+from strongroom.messages import codec, query
+from strongroom.messages.declaration import Structure
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations import targets
 from strongroom.operations.authorizing import (
     authorize_grant,
+    authorize_identity,
     authorize_named_alias,
+    authorize_role_target,
     authorize_target,
     authorize_without_key,
+    hands_down,
 )
 from strongroom.operations.call import Call, Change
 from strongroom.operations.event import Event, new_event, record_of_call, record_of_stranger
-from strongroom.operations.registry import Operation, find_operation
+from strongroom.operations.operation import Operation
+from strongroom.operations.registry import find_operation
 from strongroom.operations.uses import Uses
-from strongroom.sigv4.authorization import read_authorization
-from strongroom.sigv4.request import SignedRequest
-from strongroom.sigv4.signing import derive_signing_key
-from strongroom.sigv4.verify import verify
-from strongroom.snapshot import Credential, LiveSnapshot, Snapshot
-from strongroom.storage.contract import OutboxEntry, Storage
+from strongroom.snapshot import LiveSnapshot
+from strongroom.storage.contract import Nonces, OutboxEntry, Storage
 
 _ATTEMPTS = 10
 """How often a change is decided again when others keep changing what it was decided on."""
-
-
-class Caller(NamedTuple):
-    """An authenticated caller: who, for which Region they signed, and the state in which that was so."""
-
-    credential: Credential
-    region: str
-    snapshot: Snapshot
 
 
 class Pipeline:
@@ -75,12 +67,14 @@ class Pipeline:
         state: LiveSnapshot,
         storage: Storage,
         key_store: KeyStore,
-        grant_tokens: GrantTokens,
         audit: AuditWriter,
         strangers: StrangersLog,
         uses: Uses,
         pool: Executor,
-        regions: Container[str],
+        authenticator: Authenticator,
+        federation: Federation,
+        seals: Seals,
+        nonces: Nonces,
         clock: Callable[[], float],
         on_fatal: Callable[[str], None],
     ) -> None:
@@ -88,70 +82,76 @@ class Pipeline:
         self._state = state
         self._storage = storage
         self._key_store = key_store
-        self._grant_tokens = grant_tokens
         self._audit = audit
         self._strangers = strangers
         self._uses = uses
         self._pool = pool
-        self._regions = regions
+        self._authenticator = authenticator
+        self._federation = federation
+        self._seals = seals
+        self._nonces = nonces
         self._clock = clock
         self._on_fatal = on_fatal
-        self._signing_key = lru_cache(maxsize=4096)(derive_signing_key)
 
     async def answer(self, incoming: Incoming, service: str, name: str | None) -> Answer:
         """Answer one request. Never raises."""
         event = new_event(incoming, self._clock())
         try:
             operation = find_operation(service, name)  # 2
-            caller = self._authenticate(incoming, service, event.now)  # 3
+            if operation.by_web_identity:
+                caller = await self._federation.identify(_decode(operation, incoming), event.now)  # 3, after 6
+            else:
+                caller = self._authenticator.authenticate(incoming, service, event.now)  # 3
         except Exception as error:  # noqa: BLE001 — nothing a stranger sends ends without an answer
-            return self._refuse_stranger(event, name or "", self._told(error))
+            return self._refuse_stranger(event, service, name or "", self._told(error))
+        principal = caller.credential.identity.principal
+        if principal.access_key_id and principal.issued is None:
+            self._uses.note_access_key(principal.access_key_id, now=event.now, region=caller.region, service=service)
         try:
+            caller = await self._caller(event, operation, caller)
             return await self._serve(event, operation, caller)
         except Exception as error:  # noqa: BLE001 — nothing a caller sends ends without a record and an answer
             return await self._refuse_caller(event, operation, caller, self._told(error))
 
-    def refuse(self, incoming: Incoming, error: RequestError) -> Answer:
-        """Answer a request in which no operation can be told."""
-        return self._refuse_stranger(new_event(incoming, self._clock()), "", error)
+    def refuse(self, incoming: Incoming, error: RequestError, service: str | None) -> Answer:
+        """Answer a request in which no operation can be told, and in a form not even the service."""
+        return self._refuse_stranger(new_event(incoming, self._clock()), service, "", error)
 
-    def _authenticate(self, incoming: Incoming, service: str, now: float) -> Caller:
-        """Step 3. Raises the signature errors of the order of checks."""
-        signed = SignedRequest(incoming.method, incoming.path, incoming.query, incoming.headers)
-        authorization = read_authorization(signed, service=service, regions=self._regions, now=now)
-        snapshot = self._state.current()
-        credential = snapshot.credentials.get(authorization.access_key_id)
-        if credential is None or authorization.session_token is not None:
-            raise UnrecognizedClient("The security token included in the request is invalid.")
-        signing_key = self._signing_key(credential.secret, authorization.date, authorization.region, service)
-        payload_sha256 = hashlib.sha256(incoming.body).hexdigest()
-        verify(signed, authorization, payload_sha256=payload_sha256, signing_key=signing_key)
-        return Caller(credential, authorization.region, snapshot)
+    async def _caller(self, event: Event, operation: Operation, caller: Caller) -> Caller:
+        """Whom the request is for: the user that a service names, or else who signed. Raises AccessDenied."""
+        named = self._authenticator.on_behalf(event.incoming, caller, operation, event.now)
+        if named is None:
+            return caller
+        loop = asyncio.get_running_loop()
+        service = caller.credential.identity.principal.arn
+        if not await loop.run_in_executor(self._pool, self._nonces.first_use, service, named.nonce, event.now):
+            raise AccessDenied("This request was sent before: its nonce is used up.")
+        event.on_behalf_by = caller.credential.identity.principal
+        return named.caller
 
     async def _serve(self, event: Event, operation: Operation, caller: Caller) -> Answer:
         """Steps 4 to 15, the record, and the answer of a request that succeeds."""
         if operation.targets is None:
             raise UnsupportedOperation(f"{operation.name} is not supported.")
-        request = codec.decode(operation.messages.request, event.incoming.body)  # 4, 5, 6
+        request = _decode(operation, event.incoming)  # 4, 5, 6
         event.request = request
         declared = operation.targets(request)  # 7
         for token in getattr(request, "grant_tokens", None) or ():
-            self._grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
-        snapshot = caller.snapshot
+            self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
         for _ in range(_ATTEMPTS):
-            call = self._call(event, caller, snapshot)
+            call = self._call(event, caller)
             self._authorize(event, operation, call, declared)  # 8, 9, 10, 11
             try:
                 if operation.change is not None:
                     return await self._change(event, operation, caller, call)
                 return await self._run(event, operation, caller, call)
             except ConflictError:
-                snapshot = self._state.fresh()
+                caller = self._again(event, operation)
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
 
     def _authorize(self, event: Event, operation: Operation, call: Call, declared: Sequence[targets.Target]) -> None:
         """Steps 8 to 11. Leaves in the event what was found and decided."""
-        event.found, event.keys, event.aliases, event.decisions = (), (), (), ()
+        event.found, event.keys, event.roles, event.aliases, event.decisions = (), (), (), (), ()
         for target in declared:
             match target:
                 case targets.KeyTarget():  # first: it is what most requests have
@@ -162,7 +162,7 @@ class Pipeline:
                     decision = authorized.decision
                 case targets.GrantTarget():
                     found_grant = targets.find_grant(
-                        target, call.snapshot, call.principal, call.region, call.grant_tokens
+                        target, call.snapshot, call.principal, call.region, call.seals.grant_tokens
                     )
                     event.found += (found_grant.entry.key,)
                     authorized = authorize_grant(call, event.request, target, found_grant, operation.name)
@@ -171,6 +171,14 @@ class Pipeline:
                 case targets.AliasTarget():
                     arn, decision = authorize_named_alias(call, event.request, target)
                     event.aliases += (arn,)
+                case targets.IdentityTarget():
+                    decision = authorize_identity(call, event.request, target)
+                case targets.RoleTarget() if target.inherited and not hands_down(call.principal, target.action):
+                    continue
+                case targets.RoleTarget():
+                    role = authorize_role_target(call, event.request, target)
+                    event.roles += (role,)
+                    decision = role.decision
                 case targets.AccountTarget():
                     decision = authorize_without_key(call, event.request, target)
             event.decisions += (decision,)
@@ -180,9 +188,9 @@ class Pipeline:
         assert operation.run is not None, "a built operation runs or changes"
         if operation.reads_storage or self._key_store.blocking:
             loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(self._pool, operation.run, call, event.request, event.keys)
+            response = await loop.run_in_executor(self._pool, operation.run, call, event.request, event.authorized)
         else:
-            response = operation.run(call, event.request, event.keys)
+            response = operation.run(call, event.request, event.authorized)
         _end_dry_run(event)
         await self._audit.write(self._record(event, operation, caller, response))
         if operation.uses_material:
@@ -211,7 +219,7 @@ class Pipeline:
     ) -> tuple[Struct | None, bytes, int]:
         """Run a change and make it durable together with its audit record. Blocks on the disk."""
         assert operation.change is not None, "asked for changes only"
-        change = operation.change(call, event.request, event.keys)
+        change = operation.change(call, event.request, event.authorized)
         assert isinstance(change, Change), "a change says what to write"
         _end_dry_run(event)
         if change.made is not None:
@@ -221,18 +229,25 @@ class Pipeline:
         position = self._storage.commit(change.writes, outbox)
         return change.response, record, position.number
 
-    def _call(self, event: Event, caller: Caller, snapshot: Snapshot) -> Call:
+    def _again(self, event: Event, operation: Operation) -> Caller:
+        """Whom the request is for, on fresh state: what changed may be the caller. Raises as `_caller` and step 3."""
+        self._state.fresh()
+        caller = self._authenticator.authenticate(event.incoming, operation.service, event.now)
+        named = self._authenticator.on_behalf(event.incoming, caller, operation, event.now)
+        return caller if named is None else named.caller
+
+    def _call(self, event: Event, caller: Caller) -> Call:
         return Call(
             event.now,
             event.request_id,
             event.incoming,
             caller.credential.identity,
             caller.region,
-            snapshot,
+            caller.snapshot,
             self._key_store,
             self._storage,
             self._uses,
-            self._grant_tokens,
+            self._seals,
         )
 
     def _record(
@@ -249,8 +264,8 @@ class Pipeline:
             error = self._told(unrecorded)
         return Answer(event.request_id, error=error)
 
-    def _refuse_stranger(self, event: Event, name: str, error: RequestError) -> Answer:
-        self._strangers.write(record_of_stranger(event, name, error), event.now)
+    def _refuse_stranger(self, event: Event, service: str | None, name: str, error: RequestError) -> Answer:
+        self._strangers.write(record_of_stranger(event, service, name, error), event.now)
         return Answer(event.request_id, error=error)
 
     def _told(self, error: Exception) -> RequestError:
@@ -262,6 +277,13 @@ class Pipeline:
         else:
             _report(error)
         return KMSInternal("An internal error occurred. Try the request again.")
+
+
+def _decode(operation: Operation, incoming: Incoming) -> Structure:
+    """Steps 4 to 6, in the protocol of the service. What is asked with GET stands in the query string."""
+    if operation.service not in query.VERSIONS:
+        return codec.decode(operation.messages.request, incoming.body)
+    return query.decode(operation.messages.request, incoming.query if incoming.method == "GET" else incoming.body)
 
 
 def _end_dry_run(event: Event) -> None:

@@ -9,36 +9,39 @@ import asyncio
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any, Generic, NamedTuple, TypeVar
+from typing import Any
 
-from msgspec import Raw, Struct, structs
+from msgspec import Struct, structs
 
-from strongroom.audit.record import root_identity
 from strongroom.authorization.documents import compile_key_policy, repair_policy
 from strongroom.authorization.grants import NO_GRANTS, KeyGrants
-from strongroom.authorization.identity import Identity
 from strongroom.authorization.policy import Policy
+from strongroom.directory import Credential, Directory, HeldKey
 from strongroom.errors import IntegrityError, MalformedPolicyDocument
 from strongroom.model.alias import Alias
-from strongroom.model.arn import root_arn
+from strongroom.model.arn import root_arn, session_arn
 from strongroom.model.clock_reading import ClockReading
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant
+from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
 from strongroom.model.key_usage import KeyUsage
-from strongroom.model.principal import AccessKey, Account, root_user
+from strongroom.model.numbered import Numbered
+from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
+from strongroom.model.session import Session
 from strongroom.storage.contract import Changes, Contents, Position, Removed, Storage, Stored
 
-T = TypeVar("T")
-
-
-class Numbered(NamedTuple, Generic[T]):
-    """A record and the number of the change that wrote it."""
-
-    record: T
-    number: int
+_DIRECTORY_MEMBERS: dict[type, str] = {
+    AccessKey: "access_keys",
+    User: "users",
+    Group: "groups",
+    Role: "roles",
+    ManagedPolicy: "policies",
+    IdentityProvider: "providers",
+}
+"""Record type -> where a directory has it, by the last part of its primary key."""
 
 
 class KeyEntry(Struct, frozen=True, dict=True):
@@ -58,38 +61,32 @@ class KeyEntry(Struct, frozen=True, dict=True):
     def policy(self) -> Policy:
         """The compiled key policy. It compiled when it was stored; one that does not any more can only be replaced."""
         try:
-            return compile_key_policy(self.key.policy)
+            return compile_key_policy(self.key.policy, self.key.policy_principals or ())
         except MalformedPolicyDocument:
             return repair_policy(self.key.account)
-
-
-class Credential(Struct, frozen=True):
-    """An access key that can sign: whose it is, its secret, and the userIdentity of its audit records."""
-
-    identity: Identity
-    user_identity: Raw
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"Credential({self.identity.principal.access_key_id})"
 
 
 class Snapshot(Struct, frozen=True):
     """The state at one position.
 
     Key entries by (region, account, key id), aliases by (region, account, name), the keys of materials by
-    (region, material id), credentials by access key id, clock readings by boot id, pending erasures as keys are.
+    (region, material id), the identities of accounts by account, the accounts of access keys by access key id,
+    services by name and their access keys by id, the last uses of access keys by id, clock readings by boot id, pending
+    erasures as keys are.
     `usage_tracked_since` is when the uses of keys began to be noted (seconds since the epoch); infinite if not yet.
     """
 
     position: Position
-    keys: dict[tuple[str, str, str], KeyEntry]
-    aliases: dict[tuple[str, str, str], Numbered[Alias]]
-    materials: dict[tuple[str, str], tuple[str, str, str]]
-    accounts: frozenset[str]
-    credentials: dict[str, Credential]
-    clock_readings: dict[str, Numbered[ClockReading]]
-    erasures: dict[tuple[str, str, str], Numbered[PendingErasure]]
+    keys: dict[tuple[str, str, str], KeyEntry] = {}
+    aliases: dict[tuple[str, str, str], Numbered[Alias]] = {}
+    materials: dict[tuple[str, str], tuple[str, str, str]] = {}
+    directories: dict[str, Directory] = {}
+    access_key_accounts: dict[str, str] = {}
+    services: dict[str, Numbered[Service]] = {}
+    service_keys: dict[str, HeldKey] = {}
+    access_key_usages: dict[str, Numbered[AccessKeyUsage]] = {}
+    clock_readings: dict[str, Numbered[ClockReading]] = {}
+    erasures: dict[tuple[str, str, str], Numbered[PendingErasure]] = {}
     usage_tracked_since: float = math.inf
 
     def find_key(self, reference: KeyReference) -> KeyEntry | None:
@@ -105,11 +102,49 @@ class Snapshot(Struct, frozen=True):
         identity = self.materials.get((region, material_id))
         return None if identity is None else self.keys.get(identity)
 
-    def principal_exists(self, principal_arn: str) -> bool:
-        """Whether the principal of this ARN exists. There are only accounts so far, named by their root users' ARNs."""
+    def credential(self, access_key_id: str) -> Credential | None:
+        """What an access key of a user or of a root user can sign as; None if there is none that is active."""
+        account = self.access_key_accounts.get(access_key_id)
+        return None if account is None else self.directories[account].credential(access_key_id)
+
+    def held_key(self, access_key_id: str) -> HeldKey | None:
+        """The access key of this id, whosever it is, or None."""
+        account = self.access_key_accounts.get(access_key_id)
+        if account is None:
+            return self.service_keys.get(access_key_id)
+        return self.directories[account].access_keys.get(access_key_id)
+
+    def session_credential(self, session: Session) -> Credential | None:
+        """What a session can sign as; None if whom it was made for is gone, or its sessions were revoked."""
+        directory = self.directories.get(session.account)
+        return None if directory is None else directory.session_credential(session)
+
+    def find_role(self, arn: str) -> Role | None:
+        """The role of this ARN, or None."""
+        _, _, rest = arn.partition("::")
+        directory = self.directories.get(rest.partition(":")[0])
+        found = None if directory is None else directory.role(rest.rpartition("/")[2])
+        return found.record if found is not None and found.record.arn == arn else None
+
+    def arn_of(self, unique_id: str) -> str | None:
+        """The ARN of the user, role or session that has this unique id now; None if it is gone."""
+        owner, _, session = unique_id.partition(":")
+        for directory in self.directories.values():
+            if owner in directory.users:
+                return directory.users[owner].record.arn
+            if owner in directory.roles:
+                role = directory.roles[owner].record
+                return session_arn(role.account, role.name, session) if session else role.arn
+        return None
+
+    def unique_id(self, principal_arn: str) -> str | None:
+        """The unique id of the principal of this ARN, None if there is none. That of a root user is its account."""
         _, _, rest = principal_arn.partition("::")
         account, _, _ = rest.partition(":")
-        return account in self.accounts and principal_arn == root_arn(account)
+        directory = self.directories.get(account)
+        if directory is None:
+            return None
+        return account if principal_arn == root_arn(account) else directory.unique_id(principal_arn)
 
     def __repr__(self) -> str:
         return f"Snapshot({self.position.number}, {len(self.keys)} keys)"
@@ -164,8 +199,7 @@ class LiveSnapshot:
             self._snapshot = self._with_changes(changes)
 
     def _from_contents(self, contents: Contents) -> Snapshot:
-        empty = Snapshot(contents.position, {}, {}, {}, frozenset(), {}, {}, {})
-        return self._applied(empty, contents.position, contents.records, [])
+        return self._applied(Snapshot(contents.position), contents.position, contents.records, [])
 
     def _with_changes(self, changes: Changes) -> Snapshot:
         copy = structs.replace(
@@ -173,7 +207,11 @@ class LiveSnapshot:
             keys=dict(self._snapshot.keys),
             aliases=dict(self._snapshot.aliases),
             materials=dict(self._snapshot.materials),
-            credentials=dict(self._snapshot.credentials),
+            directories=dict(self._snapshot.directories),
+            access_key_accounts=dict(self._snapshot.access_key_accounts),
+            services=dict(self._snapshot.services),
+            service_keys=dict(self._snapshot.service_keys),
+            access_key_usages=dict(self._snapshot.access_key_usages),
             clock_readings=dict(self._snapshot.clock_readings),
             erasures=dict(self._snapshot.erasures),
         )
@@ -192,11 +230,6 @@ class LiveSnapshot:
                     _put_material(snapshot, stored.record, stored.number)
                 case Alias():
                     _put_alias(snapshot, stored.record, stored.number)
-                case AccessKey():
-                    principal = root_user(stored.record.account, stored.record.access_key_id)
-                    secret = self._open_secret(stored.record)
-                    credential = Credential(Identity(principal), root_identity(principal), secret)
-                    snapshot.credentials[stored.record.access_key_id] = credential
                 case ClockReading() as reading:
                     snapshot.clock_readings[reading.boot_id] = Numbered(reading, stored.number)
                 case PendingErasure() as erased:
@@ -206,19 +239,34 @@ class LiveSnapshot:
                     pass
         for gone in removed:
             self._remove(snapshot, gone)
+        _put_accounts(snapshot, written)
+        changed = _ChangedMembers(snapshot.directories)
+        self._put_access_keys(snapshot, written, changed)
+        _change_identities(snapshot, written, removed, changed)
+        _put_services(snapshot, written)
         _put_usages(snapshot, written)
         _change_grants(snapshot, written, removed)
-        accounts = {stored.record.account for stored in written if isinstance(stored.record, Account)}
         return structs.replace(
             snapshot,
             position=position,
-            accounts=snapshot.accounts | accounts,
             usage_tracked_since=_tracked_since(written, snapshot.usage_tracked_since),
         )
 
+    def _put_access_keys(self, snapshot: Snapshot, written: list[Stored], changed: "_ChangedMembers") -> None:
+        for record, number in written:
+            if isinstance(record, AccessKey):
+                held = HeldKey(record, number, self._open_secret(record))
+                if record.service is not None:
+                    snapshot.service_keys[record.access_key_id] = held
+                else:
+                    changed.of(record.account, AccessKey)[record.access_key_id] = held
+                    snapshot.access_key_accounts[record.access_key_id] = record.account
+
     def _remove(self, snapshot: Snapshot, gone: Removed) -> None:
-        if gone.kind is AccessKey:
-            snapshot.credentials.pop(str(gone.key[0]), None)
+        if gone.kind is Service:
+            snapshot.services.pop(str(gone.key[0]), None)
+        elif gone.kind is AccessKeyUsage:
+            snapshot.access_key_usages.pop(str(gone.key[0]), None)
         elif gone.kind is Alias:
             account, region, name = map(str, gone.key)
             alias = snapshot.aliases.pop((region, account, name), None)
@@ -238,6 +286,79 @@ class LiveSnapshot:
                 left = {name: kept for name, kept in entry.materials.items() if name != material_id}
                 snapshot.keys[region, account, key_id] = structs.replace(entry, materials=left)
             self._forget(material_id)
+
+
+class _ChangedMembers:
+    """Copies of what changes in directories, which become the directories' own together."""
+
+    def __init__(self, directories: dict[str, Directory]) -> None:
+        self._directories = directories
+        self._copies: dict[str, dict[str, dict[str, Any]]] = {}
+
+    def of(self, account: str, kind: type) -> dict[str, Any]:
+        """The copy of an account's records of one kind."""
+        name = _DIRECTORY_MEMBERS[kind]
+        copies = self._copies.setdefault(account, {})
+        if name not in copies:
+            if account not in self._directories:
+                raise IntegrityError(f"an identity belongs to account {account}, which is not there")
+            copies[name] = dict(getattr(self._directories[account], name))
+        return copies[name]
+
+    def take_over(self) -> None:
+        """Put the copies into the directories."""
+        for account, copies in self._copies.items():
+            self._directories[account] = structs.replace(self._directories[account], **copies)
+
+
+def _put_accounts(snapshot: Snapshot, written: list[Stored]) -> None:
+    for record, number in written:
+        if isinstance(record, Account):
+            before = snapshot.directories.get(record.account)
+            account = Numbered(record, number)
+            after = Directory(account) if before is None else structs.replace(before, account=account)
+            snapshot.directories[record.account] = after
+
+
+def _put_services(snapshot: Snapshot, written: list[Stored]) -> None:
+    for record, number in written:
+        if isinstance(record, Service):
+            snapshot.services[record.name] = Numbered(record, number)
+        elif isinstance(record, AccessKeyUsage):
+            snapshot.access_key_usages[record.access_key_id] = Numbered(record, number)
+
+
+def _change_identities(
+    snapshot: Snapshot, written: list[Stored], removed: list[Removed], changed: _ChangedMembers
+) -> None:
+    """Take over the changed identities, those of each account at once."""
+    for record, number in written:
+        if isinstance(record, User | Group | Role | ManagedPolicy | IdentityProvider):
+            changed.of(record.account, type(record))[_last_of_key(record)] = Numbered(record, number)
+    for gone in removed:
+        if gone.kind is AccessKey:
+            access_key_id = str(gone.key[0])
+            snapshot.service_keys.pop(access_key_id, None)
+            owner = snapshot.access_key_accounts.pop(access_key_id, None)
+            if owner is not None:
+                changed.of(owner, AccessKey).pop(access_key_id, None)
+        elif gone.kind in _DIRECTORY_MEMBERS:
+            changed.of(str(gone.key[0]), gone.kind).pop(str(gone.key[-1]), None)
+    changed.take_over()
+
+
+def _last_of_key(record: User | Group | Role | ManagedPolicy | IdentityProvider) -> str:
+    match record:
+        case User():
+            return record.user_id
+        case Group():
+            return record.group_id
+        case Role():
+            return record.role_id
+        case ManagedPolicy():
+            return record.policy_id
+        case IdentityProvider():
+            return record.url
 
 
 def _put_key(snapshot: Snapshot, key: KmsKey, number: int) -> None:

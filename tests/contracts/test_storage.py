@@ -17,10 +17,11 @@ from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant, GrantConstraints
+from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, PolicyVersion, Role, User
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_usage import KeyUsage
-from strongroom.model.principal import AccessKey, Account
+from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
 from strongroom.storage import feed, postgresql, sqlite
 from strongroom.storage.contract import (
     AuditChain,
@@ -113,6 +114,36 @@ EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
     (DomainKey("key-material", 2, 3.5, b"\x00wrapped"), ("key-material", 2)),
     (Account(ACCOUNT, 0.1), (ACCOUNT,)),
     (AccessKey("AKIAIOSFODNN7EXAMPLE", ACCOUNT, 2.0, b"sealed"), ("AKIAIOSFODNN7EXAMPLE",)),
+    (AccessKey("AKIA2", ACCOUNT, 2.0, b"sealed", "AIDA1", "s3", 3.0), ("AKIA2",)),
+    (AccessKeyUsage("AKIA2", 2.5, REGION, "kms"), ("AKIA2",)),
+    (
+        User(
+            ACCOUNT,
+            "AIDA1",
+            "ann",
+            "/",
+            2.0,
+            (("a", "ä"),),
+            ("AGPA1",),
+            (("p", "{}"),),
+            ("arn:1", "arn:2"),
+            "arn:3",
+            2.5,
+        ),
+        (ACCOUNT, "AIDA1"),
+    ),
+    (Group(ACCOUNT, "AGPA1", "readers", "/a/", 2.0), (ACCOUNT, "AGPA1")),
+    (Role(ACCOUNT, "AROA1", "reader", "/", 2.0, "{}", (("arn:1", "AIDA1"),), "", 3600), (ACCOUNT, "AROA1")),
+    (
+        ManagedPolicy(
+            ACCOUNT, "ANPA1", "read", "/", 2.0, 2.5, "", (PolicyVersion("v2", "{}", 2.5),), "v2", newest_version=2
+        ),
+        (ACCOUNT, "ANPA1"),
+    ),
+    (IdentityProvider(ACCOUNT, "issuer.example/a", 2.0, ("app",), ()), (ACCOUNT, "issuer.example/a")),
+    (Service("s3", 2.0, (ACCOUNT,), ("Decrypt", "GenerateDataKey")), ("s3",)),
+    (structs.replace(kms_key(), policy_principals=(("arn:1", "AIDA1"),)), key_of(kms_key())),
+    (kms_grant(grantee_principal="arn:1", grantee_id="AIDA1"), (ACCOUNT, REGION, kms_key().key_id, f"{1:064x}")),
     (kms_key(description='with "quotes",\x00 NUL, 🔑 and \r\n'), key_of(kms_key())),
     (structs.replace(kms_key(), deletion_date=1_760_000_000.5, pending_window_in_days=7), key_of(kms_key())),
     (MATERIAL, (ACCOUNT, REGION, kms_key().key_id, "ab" * 32)),
@@ -399,14 +430,14 @@ def test_grants_are_listed_by_who_may_retire_them(storage: Storage) -> None:
     storage.commit([Insert(grant) for grant in grants], None)
 
     def listed(after: tuple[str, str, str] = ("", "", ""), limit: int = 10) -> list[int]:
-        found = storage.list_retirable_grants(REGION, "arn:a", after=after, limit=limit)
+        found = storage.list_retirable_grants(REGION, ("arn:a", None), after=after, limit=limit)
         return [int(grant.grant_id, 16) for grant in found]
 
     assert listed() == [3, 4, 2, 1]
     assert listed((ACCOUNT, kms_key(1).key_id, f"{3:064x}"), 2) == [4, 2]
     assert listed((ACCOUNT, kms_key(2).key_id, f"{2:064x}")) == [1]
     assert listed(("999999999999", kms_key(1).key_id, f"{1:064x}")) == []
-    assert storage.list_retirable_grants(REGION, "arn:c", after=("", "", ""), limit=10) == []
+    assert storage.list_retirable_grants(REGION, ("arn:c", None), after=("", "", ""), limit=10) == []
 
 
 def test_all_records_of_a_type(storage: Storage) -> None:

@@ -9,8 +9,9 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from strongroom.testing.server import Server, running_server
+from strongroom.testing.server import Server, initialize, running_server
 from tests.e2e.commands import strongroom
+from tests.issuer import Issuer, running_issuer
 from tests.records import recorded_by_chain
 
 START_SECONDS = 30
@@ -18,9 +19,20 @@ OTHER = "222233334444"
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+def issuer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Issuer]:
+    """An OpenID Connect issuer that the pair's configuration lets be asked."""
+    with running_issuer(tmp_path_factory.mktemp("issuer")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def pair(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[Server]:
     """One server of two processes, with a second account."""
-    with running_server(tmp_path_factory.mktemp("pair") / "data", workers=2) as server:
+    data = tmp_path_factory.mktemp("pair") / "data"
+    initialize(data)
+    with (data / "strongroom.yaml").open("a") as file:
+        file.write(f"web_identity: {{allow: ['{issuer.host}'], ca: {issuer.certificate}}}\n")
+    with running_server(data, workers=2) as server:
         made = strongroom("account", "create", "--account", OTHER, "--config", server.data / "strongroom.yaml")
         assert made.returncode == 0, made.stderr
         yield server

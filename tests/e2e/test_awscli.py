@@ -143,3 +143,46 @@ def test_the_life_of_a_key(server: Server, tmp_path: Path) -> None:
     told = answer(server, f"aws kms describe-key {key}")["KeyMetadata"]
     assert told == made | {"Description": "orders and «invoices»"}
     assert run(server, "aws kms delete-alias --alias-name alias/orders") == ""
+
+
+def test_a_user_and_a_role(server: Server, tmp_path: Path) -> None:
+    account = answer(server, "aws sts get-caller-identity")["Account"]
+    made = answer(server, "aws kms create-key")["KeyMetadata"]
+    (tmp_path / "plain").write_bytes(b"secret")
+    assert answer(server, "aws iam create-user --user-name ann")["User"]["UserName"] == "ann"
+    key = answer(server, "aws iam create-access-key --user-name ann")["AccessKey"]
+    trust = {"Effect": "Allow", "Principal": {"AWS": f"arn:aws:iam::{account}:user/ann"}, "Action": "sts:AssumeRole"}
+    (tmp_path / "trust.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": trust}))
+    may = {"Effect": "Allow", "Action": "kms:Encrypt", "Resource": made["Arn"]}
+    (tmp_path / "may.json").write_text(json.dumps({"Version": "2012-10-17", "Statement": may}))
+    role = answer(
+        server, f"aws iam create-role --role-name writer --assume-role-policy-document file://{tmp_path}/trust.json"
+    )["Role"]
+    put = f"aws iam put-role-policy --role-name writer --policy-name may --policy-document file://{tmp_path}/may.json"
+    assert run(server, put) == ""
+    with (server.data / "credentials").open("a") as file:
+        file.write(
+            f"[ann]\naws_access_key_id = {key['AccessKeyId']}\naws_secret_access_key = {key['SecretAccessKey']}\n"
+        )
+    (server.data / ".aws").mkdir()
+    (server.data / ".aws" / "config").write_text(
+        f"[profile ann]\n[profile writer]\nrole_arn = {role['Arn']}\nsource_profile = ann\nrole_session_name = work\n"
+    )
+
+    encrypt = f"kms encrypt --key-id {made['KeyId']} --plaintext fileb://{tmp_path}/plain"
+    assert refusal(server, f"aws --profile ann {encrypt}") == (
+        f"(AccessDeniedException) when calling the Encrypt operation: User: arn:aws:iam::{account}:user/ann is not "
+        f"authorized to perform: kms:Encrypt on resource: {made['Arn']} because no identity-based policy allows the "
+        "kms:Encrypt action"
+    )
+    assert answer(server, f"aws --profile writer {encrypt}")["KeyId"] == made["Arn"]
+    assert answer(server, "aws --profile writer sts get-caller-identity")["Arn"] == (
+        f"arn:aws:sts::{account}:assumed-role/writer/work"
+    )
+    details = answer(server, "aws iam get-account-authorization-details")
+    assert [one["RoleName"] for one in details["RoleDetailList"]] == ["writer"]
+    source = f"--policy-source-arn {role['Arn']} --resource-arns {made['Arn']}"
+    simulated = answer(server, f"aws iam simulate-principal-policy {source} --action-names kms:Encrypt kms:Decrypt")
+    assert [one["EvalDecision"] for one in simulated["EvaluationResults"]] == ["allowed", "implicitDeny"]
+    assert run(server, "aws iam delete-role-policy --role-name writer --policy-name may") == ""
+    assert "AccessDeniedException" in refusal(server, f"aws --profile writer {encrypt}")

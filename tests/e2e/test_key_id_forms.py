@@ -60,7 +60,7 @@ def elsewhere(kms_elsewhere: Any) -> Key:
 
 
 def test_every_operation_on_a_key_is_tried() -> None:
-    built = {name for (_, name), operation in OPERATIONS.items() if operation.built}
+    built = {name for (service, name), row in OPERATIONS.items() if service == "kms" and row.built}
 
     assert {request.split()[0] for request in REQUESTS} == built - WITHOUT_KEY_ID
 

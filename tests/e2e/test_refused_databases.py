@@ -63,16 +63,17 @@ def test_an_older_copy_is_refused_until_accepted_by_name(
     end(server)
     put_back(tmp_path / "older", data)
 
+    newest = 7 if end is Server.stop else 6  # a process that ends stores the last uses
     expected = (
-        "the database ends with change 4, but the audit log knows change 5: an older copy was put back; "
-        "to go on with it knowingly: strongroom accept-rollback --config FILE --to 4"
+        f"the database ends with change 5, but the audit log knows change {newest}: an older copy was put back; "
+        "to go on with it knowingly: strongroom accept-rollback --config FILE --to 5"
     )
     assert refused(serve(data)) == expected
     assert f"WRONG  {expected}" in strongroom("doctor", "--config", data / "strongroom.yaml").stdout
 
     accept = ("accept-rollback", "--config", data / "strongroom.yaml", "--to")
-    assert refused(strongroom(*accept, "3")) == "the database ends with change 4, not with 3"
-    assert strongroom(*accept, "4").returncode == 0
+    assert refused(strongroom(*accept, "3")) == "the database ends with change 5, not with 3"
+    assert strongroom(*accept, "5").returncode == 0
     assert any(b'"eventName":"AcceptRollback"' in path.read_bytes() for path in (data / "audit").glob("*/*.log"))
     server = start_server(data)
     found = [entry["KeyId"] for entry in kms_client(server).list_keys()["Keys"]]

@@ -19,10 +19,22 @@ from msgspec import structs
 from strongroom.app.installing import Opened, audit_log, initialize, open_installation, open_secret, served_regions
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
+from strongroom.authentication import Authenticator
 from strongroom.config import read_config
-from strongroom.errors import AccessDenied, ConflictError, IntegrityError, LimitExceeded, StorageError
+from strongroom.directory import Credential as Signing
+from strongroom.errors import (
+    AccessDenied,
+    ConflictError,
+    IntegrityError,
+    LimitExceeded,
+    StorageError,
+    UnknownOperation,
+    code_of,
+)
+from strongroom.federation import Federation
 from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.model.exchange import Answer, Incoming
+from strongroom.model.key_usage import KeyUsage
 from strongroom.operations import registry
 from strongroom.operations.kms import keys
 from strongroom.operations.uses import Uses
@@ -31,8 +43,18 @@ from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import Credential, sign
 from strongroom.snapshot import LiveSnapshot
 from strongroom.storage.contract import Replace
+from strongroom.storage.nonces import SqliteNonces
+from strongroom.web_identity.issuers import Issuers
 
 NOW = 1_790_000_000.0
+
+
+def root_credential(state: LiveSnapshot) -> Signing:
+    """The credential of the only access key."""
+    snapshot = state.fresh()
+    credential = snapshot.credential(next(iter(snapshot.access_key_accounts)))
+    assert credential is not None
+    return credential
 
 
 class Composed(NamedTuple):
@@ -45,13 +67,24 @@ class Composed(NamedTuple):
     fatal: list[str]
 
     async def call(self, name: str, members: dict[str, Any]) -> Answer:
-        credential = next(iter(self.state.fresh().credentials.values()))
+        credential = root_credential(self.state)
         body = json.dumps(members).encode()
         headers = [(b"host", b"localhost"), (b"x-amz-target", f"TrentService.{name}".encode())]
         signed = SignedRequest("POST", b"/", b"", headers)
         key = Credential(credential.identity.principal.access_key_id, credential.secret)
         headers += sign(signed, key, region="us-east-1", service="kms", now=NOW, body=body)
         return await self.pipeline.answer(Incoming("POST", b"/", b"", headers, body, "192.0.2.1"), "kms", name)
+
+    async def ask(self, service: str, form: str, *, method: str = "POST") -> Answer:
+        """Send a form, to STS perhaps in the query string."""
+        credential = root_credential(self.state)
+        body, query = (b"", form.encode()) if method == "GET" else (form.encode(), b"")
+        headers = [(b"host", b"localhost")]
+        key = Credential(credential.identity.principal.access_key_id, credential.secret)
+        signed = SignedRequest(method, b"/", query, headers)
+        headers += sign(signed, key, region="us-east-1", service=service, now=NOW, body=body)
+        name = form.partition("&")[0].partition("=")[2]
+        return await self.pipeline.answer(Incoming(method, b"/", query, headers, body, "192.0.2.1"), service, name)
 
     def records(self) -> list[dict[str, Any]]:
         """The records of requests in the chained log."""
@@ -78,12 +111,14 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
             state=state,
             storage=opened.storage,
             key_store=key_store,
-            grant_tokens=opened.domain_keys.grant_tokens,
             audit=audit,
             strangers=strangers,
             uses=uses,
             pool=pool,
-            regions=served_regions(opened.config),
+            authenticator=Authenticator(state, opened.domain_keys.seals.session_tokens, served_regions(opened.config)),
+            federation=Federation(state, Issuers(pool)),
+            seals=opened.domain_keys.seals,
+            nonces=SqliteNonces(opened.config.nonces),
             clock=lambda: NOW,
             on_fatal=fatal.append,
         )
@@ -160,8 +195,8 @@ def test_a_use_of_a_key_is_noted_as_it_is_recorded(run: Run) -> None:
         assert noted(parts) == {first: ("Decrypt", decrypted.request_id)}
         both = await parts.call("ReEncrypt", {"CiphertextBlob": blob, "DestinationKeyId": second})
         assert noted(parts) == dict.fromkeys((first, second), ("ReEncrypt", both.request_id))
-        assert {usage.event_id for usage in parts.uses.noted()} == {parts.records()[-1]["eventID"]}
-        assert {usage.used for usage in parts.uses.noted()} == {NOW}
+        assert {usage.event_id for usage in key_usages(parts)} == {parts.records()[-1]["eventID"]}
+        assert {usage.used for usage in key_usages(parts)} == {NOW}
 
     run(test)
 
@@ -185,13 +220,17 @@ def test_what_uses_no_key_or_fails_is_no_use(run: Run, monkeypatch: pytest.Monke
             "success",
             "DisabledException",
         ]
-        assert parts.uses.noted() == []
+        assert key_usages(parts) == []
 
     run(test)
 
 
+def key_usages(parts: Composed) -> list[KeyUsage]:
+    return [usage for usage in parts.uses.noted() if isinstance(usage, KeyUsage)]
+
+
 def noted(parts: Composed) -> dict[str, tuple[str, str]]:
-    return {usage.key_id: (usage.operation, usage.request_id) for usage in parts.uses.noted()}
+    return {usage.key_id: (usage.operation, usage.request_id) for usage in key_usages(parts)}
 
 
 def test_a_crash_is_recorded_and_tells_nothing(
@@ -282,7 +321,7 @@ def test_state_that_cannot_be_trusted_ends_the_process(
 ) -> None:
     async def test(parts: Composed) -> None:
         await make_key(parts)
-        credential = next(iter(parts.state.fresh().credentials.values()))
+        credential = root_credential(parts.state)
         body = b'{"NumberOfBytes":1}'
         headers = [(b"host", b"localhost")]
         key = Credential(credential.identity.principal.access_key_id, credential.secret)
@@ -300,6 +339,54 @@ def test_state_that_cannot_be_trusted_ends_the_process(
 
         assert outcome(answer) == "KMSInternalException"
         assert parts.fatal == (["row x"] if ends else [])
+
+    run(test)
+
+
+def test_query_services_are_asked_in_forms_and_recorded_with_the_codes_they_tell(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        identity: Any = await parts.ask("sts", "Action=GetCallerIdentity&Version=2011-06-15")
+        same: Any = await parts.ask("sts", "Action=GetCallerIdentity&Version=2011-06-15", method="GET")
+        session: Any = await parts.ask("sts", "Action=GetSessionToken&DurationSeconds=900", method="GET")
+        assert identity.response == same.response
+        assert session.response.credentials.expiration == NOW + 900
+        answers = [
+            await parts.ask("sts", "Action=GetSessionToken&DurationSeconds=1"),
+            await parts.ask("sts", "Action=GetSessionToken&DurationSeconds=long"),
+            await parts.ask("iam", "Action=CreateUser&UserName=a%20b"),
+        ]
+        codes = [code_of(answer.error, "iam") for answer in answers if answer.error]
+        assert codes == ["ValidationError", "MalformedInput", "ValidationError"]
+        unknown = await parts.ask("iam", "Action=CreateUsers")
+        assert unknown.error is not None
+        assert unknown.error.message == "Could not find operation CreateUsers for version 2010-05-08"
+
+        records = parts.records()
+        assert [record["eventSource"] for record in records] == ["sts.amazonaws.com"] * 5 + ["iam.amazonaws.com"]
+        assert [record.get("errorCode") for record in records] == [None, None, None, *codes]
+
+    run(test)
+
+
+def test_strangers_are_recorded_with_the_service_and_the_code_they_are_told(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        incoming = Incoming("POST", b"/", b"", [], b"", "192.0.2.1")
+        await parts.pipeline.answer(incoming, "iam", "CreateUser")
+        await parts.pipeline.answer(incoming, "kms", "CreateKey")
+        parts.pipeline.refuse(incoming, UnknownOperation("Could not find operation A for version B"), None)
+        parts.pipeline._strangers.tick(NOW)
+
+        lines = [
+            line
+            for path in parts.opened.config.strangers_directory.iterdir()
+            for line in path.read_bytes().splitlines()
+        ]
+        records = [json.loads(line) for line in lines]
+        assert [(record["eventSource"], record["errorCode"]) for record in records] == [
+            ("iam.amazonaws.com", "MissingAuthenticationToken"),
+            ("kms.amazonaws.com", "MissingAuthenticationTokenException"),
+            ("kms.amazonaws.com", "InvalidAction"),
+        ]
 
     run(test)
 

@@ -298,14 +298,16 @@ def test_a_key_gets_another_material_and_loses_one(followed: Stores) -> None:
 
 
 def test_credentials_come_and_go(followed: Stores) -> None:
-    key = AccessKey("AKIA1", ACCOUNT, 1.0, b"sealed")
-    number = followed.commit(Insert(key))
-    credential = followed.seen().credentials["AKIA1"]
-    assert (credential.identity.principal.account, credential.secret) == (ACCOUNT, "secret of AKIA1")
+    account = "999900001111"
+    key = AccessKey("AKIA1", account, 1.0, b"sealed")
+    number = followed.commit(Insert(Account(account, 1.0)), Insert(key))
+    credential = followed.seen().credential("AKIA1")
+    assert credential is not None
+    assert (credential.identity.principal.account, credential.secret) == (account, "secret of AKIA1")
     assert "secret of" not in repr(credential)
 
     followed.commit(Delete(key, number))
-    assert followed.seen().credentials == {}
+    assert followed.seen().credential("AKIA1") is None
 
 
 @pytest.mark.parametrize(

@@ -5,6 +5,8 @@
     diagnosis    what is wrong with a configuration or data directory
     auditing     verify the audit log; accept an older copy of the database
     accounts     make and list accounts
+    services     declare, remove and list the services that may use keys for users
+    revocation   end sessions
     explaining   why a request was allowed or refused
     timekeeping  confirm the time
 
@@ -16,6 +18,8 @@ from strongroom.app.auditing import accept_rollback, verify_audit, verify_audit_
 from strongroom.app.diagnosis import WRONG, Finding, diagnose
 from strongroom.app.explaining import ExplainedDecision, explain
 from strongroom.app.installing import initialize, is_installed
+from strongroom.app.revocation import revoke_sessions
+from strongroom.app.services import declare_service, list_services, remove_service
 from strongroom.app.serving import serve
 from strongroom.app.timekeeping import confirm_time
 from strongroom.authorization.ground import Ground, Unmet
@@ -29,11 +33,15 @@ __all__ = [
     "accept_rollback",
     "confirm_time",
     "create_account",
+    "declare_service",
     "diagnose",
     "explain",
     "initialize",
     "is_installed",
     "list_accounts",
+    "list_services",
+    "remove_service",
+    "revoke_sessions",
     "serve",
     "verify_audit",
     "verify_audit_offline",

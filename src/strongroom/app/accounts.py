@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 
 from strongroom.app.client_files import added_profile
-from strongroom.app.installing import account_number, audit_log, new_root_credential, open_installation
+from strongroom.app.installing import account_number, audit_log, new_access_key, open_installation
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.config import Config
@@ -25,7 +25,7 @@ def create_account(config: Config, *, account: str | None, now: float) -> str:
         opened.storage.load()
         if opened.storage.find(Account, (account,)) is not None:
             raise ConfigurationError(f"account {account} is there already")
-        access_key, secret = new_root_credential(opened.domain_keys, account, now)
+        access_key, secret = new_access_key(opened.domain_keys, account, now)
         event = service_event(
             name="CreateAccount",
             event_id=str(uuid.uuid4()),

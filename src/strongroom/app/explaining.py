@@ -1,6 +1,7 @@
-"""Why a request was allowed or refused: from its audit record, and the policy that decided if the key still has it."""
+"""Why a request was allowed or refused: from its audit record, and the policy that decided if it is still there."""
 
 import json
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import msgspec
@@ -13,13 +14,15 @@ from strongroom.audit.segments import chain_directories, log_path, read_lines, s
 from strongroom.authorization.documents import policy_digest
 from strongroom.authorization.ground import Decision, Ground
 from strongroom.config import Config
-from strongroom.errors import DataDirectoryError, NotFound
+from strongroom.errors import DataDirectoryError
+from strongroom.model.aws_managed_policies import AWS_MANAGED_POLICIES
+from strongroom.model.iam import Entity, Group, ManagedPolicy, Role, User
 from strongroom.model.key import KmsKey
 from strongroom.model.key_reference import parse_key_reference
 
 
 class ExplainedGround(NamedTuple):
-    """A ground, and the JSON text of its statement if the key's policy is still the one that decided."""
+    """A ground, and the JSON text of its statement if the policy that decided is still there."""
 
     ground: Ground
     statement: str | None
@@ -128,19 +131,27 @@ def _explained(opened: Opened, record: _Record) -> Explanation:
     )
 
 
-def _policies(opened: Opened, record: _Record) -> list[str]:
-    """The policies that the record's keys have now."""
-    policies = []
+def _policies(opened: Opened, record: _Record) -> Iterator[str]:
+    """The policies that the record's keys have now, and those of all identities: one of them may have decided."""
     for resource in record.resources:
         region, account = resource.arn.split(":")[3:5]
-        try:
+        if ":key/" in resource.arn:
             reference = parse_key_reference(resource.arn, region=region, account=account)
-        except NotFound:
-            continue
-        found = opened.storage.find(KmsKey, (reference.account, reference.region, reference.name))
-        if found is not None:
-            policies.append(found[0].policy)
-    return policies
+            found = opened.storage.find(KmsKey, (reference.account, reference.region, reference.name))
+            if found is not None:
+                yield found[0].policy
+    storage = opened.storage
+    roles = [role for role, _ in storage.find_all(Role)]
+    yield from (role.trust_policy for role in roles)
+    identities: list[Entity] = [
+        *roles,
+        *(user for user, _ in storage.find_all(User)),
+        *(one for one, _ in storage.find_all(Group)),
+    ]
+    yield from (document for identity in identities for _, document in identity.policies)
+    managed = [policy for policy, _ in storage.find_all(ManagedPolicy)]
+    for policy in (*managed, *AWS_MANAGED_POLICIES.values()):
+        yield from (version.document for version in policy.versions)
 
 
 def _statement(policy: str | None, ground: Ground) -> str | None:

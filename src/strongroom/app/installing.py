@@ -82,12 +82,14 @@ def account_number(account: str | None) -> str:
     return account
 
 
-def new_root_credential(domain_keys: DomainKeys, account: str, now: float) -> tuple[AccessKey, str]:
-    """Make an access key of an account's root user; return it as it is stored, and its secret."""
+def new_access_key(
+    domain_keys: DomainKeys, account: str, now: float, *, service: str | None = None
+) -> tuple[AccessKey, str]:
+    """Make an access key of an account's root user, or of a service; return it as it is stored, and its secret."""
     access_key_id = "AKIA" + base64.b32encode(secrets.token_bytes(10)).decode()
     secret = base64.b64encode(secrets.token_bytes(30)).decode()
     sealed = domain_keys.seal_secret(secret.encode(), account=account, access_key_id=access_key_id)
-    return AccessKey(access_key_id, account, now, sealed), secret
+    return AccessKey(access_key_id, account, now, sealed, service=service), secret
 
 
 def open_installation(config: Config) -> Opened:
@@ -147,7 +149,7 @@ def _build(data: Path, *, region: str, port: int, account: str, now: float) -> N
     config.audit_directory.mkdir(mode=0o700)
     storage = create_storage(config.database, domain_keys.row_authentication)
     installation = Installation(installation_id, now, chain_public_key, digest_public_key, usage_tracked_since=now)
-    access_key, secret = new_root_credential(domain_keys, account, now)
+    access_key, secret = new_access_key(domain_keys, account, now)
     clocks = read_clocks()
     reading = ClockReading(clocks.boot_id, clocks.wall, clocks.boot, clocks.wall)
     records: list[Record] = [installation, *domain_records, Account(account, now), access_key, reading]

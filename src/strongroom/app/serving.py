@@ -22,8 +22,10 @@ from strongroom.app.usage_tracking import begin_tracking
 from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
+from strongroom.authentication import Authenticator
 from strongroom.config import Config, Listen
 from strongroom.errors import OperatorError
+from strongroom.federation import Federation
 from strongroom.jobs.audit_tick import tick_forever
 from strongroom.jobs.deletion import delete_forever
 from strongroom.jobs.key_usage import UsageJob, store_forever, store_last
@@ -32,6 +34,8 @@ from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
 from strongroom.snapshot import LiveSnapshot
+from strongroom.storage.nonces import SqliteNonces
+from strongroom.web_identity.issuers import Issuers
 from strongroom.wire.asgi import application
 from strongroom.wire.server import Server, bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
@@ -39,6 +43,8 @@ from strongroom.wire.workers import supervise
 
 _POOL_THREADS = 8
 """Threads for what may wait for a disk or a device."""
+_ISSUER_THREADS = 4
+"""Threads for what may wait for an issuer of web identities."""
 
 Announce = Callable[[str], None]
 
@@ -103,6 +109,8 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         closing.callback(ticking.cancel)
         deleting = asyncio.create_task(delete_forever(state, opened.storage, audit, pool, on_fatal=stop))
         closing.callback(deleting.cancel)
+        fetching = closing.enter_context(ThreadPoolExecutor(_ISSUER_THREADS, thread_name_prefix="issuers"))
+        issuers = Issuers(fetching, allow=config.web_identity.allow, ca=config.web_identity.ca)
         uses = Uses()
         usage_job = UsageJob(state, opened.storage, uses, pool)
         closing.push_async_callback(store_last, usage_job)
@@ -112,12 +120,14 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
             state=state,
             storage=opened.storage,
             key_store=key_store,
-            grant_tokens=opened.domain_keys.grant_tokens,
             audit=audit,
             strangers=strangers,
             uses=uses,
             pool=pool,
-            regions=served_regions(config),
+            authenticator=Authenticator(state, opened.domain_keys.seals.session_tokens, served_regions(config)),
+            federation=Federation(state, issuers),
+            seals=opened.domain_keys.seals,
+            nonces=SqliteNonces(config.nonces),
             clock=time.time,
             on_fatal=stop,
         )

@@ -55,7 +55,7 @@ class RecordedTls(Struct, frozen=True, gc=False, rename="camel"):
 class CloudTrailRecord(Struct, frozen=True, kw_only=True, gc=False, rename="camel"):
     """One event, its members in CloudTrail's order. `event_time` is made by `utc_time`.
 
-    `user_identity` is prepared JSON (`root_identity`): it is the same for every request of a principal.
+    `user_identity` is prepared JSON (the function of that name): it is the same for every request of a principal.
     Fields over AWS's size limits are cut by `encode`.
     """
 
@@ -129,19 +129,56 @@ def key_event(*, name: str, event_id: str, now: float, key: KmsKey, details: Log
     )
 
 
-def root_identity(principal: Principal) -> Raw:
-    """Return the userIdentity of an account's root user. Prepare it once per principal."""
-    return Raw(
-        _encoder.encode(
-            {
-                "type": "Root",
-                "principalId": principal.principal_id,
-                "arn": principal.arn,
-                "accountId": principal.account,
-                "accessKeyId": principal.access_key_id,
-            }
+def user_identity(principal: Principal) -> Raw:
+    """Return the userIdentity of a caller (AWS: "CloudTrail userIdentity element"). Prepare it once per principal."""
+    if principal.kind == "AWSService":
+        return Raw(_encoder.encode({"type": "AWSService", "invokedBy": principal.arn}))
+    if principal.kind == "WebIdentityUser":
+        subject = principal.principal_id.removeprefix(f"{principal.arn}:").partition(":")[2]
+        return Raw(
+            _encoder.encode(
+                {
+                    "type": "WebIdentityUser",
+                    "principalId": principal.principal_id,
+                    "userName": subject,
+                    "identityProvider": principal.arn,
+                }
+            )
         )
-    )
+    identity: dict[str, object] = {
+        "type": principal.kind,
+        "principalId": principal.principal_id,
+        "arn": principal.arn,
+        "accountId": principal.account,
+    }
+    if principal.access_key_id:
+        identity["accessKeyId"] = principal.access_key_id
+    if principal.kind == "IAMUser":
+        identity["userName"] = principal.arn.rpartition("/")[2]
+    if principal.issued is not None:
+        identity["sessionContext"] = _session_context(principal, principal.issued)
+    if principal.service is not None:
+        identity["invokedBy"] = f"{principal.service}.amazonaws.com"
+    return Raw(_encoder.encode(identity))
+
+
+def _session_context(principal: Principal, issued: float) -> dict[str, object]:
+    context: dict[str, object] = {}
+    if principal.issuer_arn is not None:
+        context["sessionIssuer"] = {
+            "type": "Role",
+            "principalId": principal.issuer_id,
+            "arn": principal.issuer_arn,
+            "accountId": principal.account,
+            "userName": principal.issuer_arn.rpartition("/")[2],
+        }
+    if principal.federated_provider is not None:
+        claims = {name.rpartition(":")[2]: values[0] for name, values in principal.claims if len(values) == 1}
+        context["webIdFederationData"] = {"federatedProvider": principal.federated_provider, "attributes": claims}
+    context["attributes"] = {"creationDate": utc_time(int(issued)), "mfaAuthenticated": "false"}
+    if principal.source_identity is not None:
+        context["sourceIdentity"] = principal.source_identity
+    return context
 
 
 def unknown_identity(access_key_id: str | None) -> Raw:

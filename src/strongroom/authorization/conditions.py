@@ -14,6 +14,13 @@ from strongroom.authorization.operators import OPERATORS, Accepts, null
 from strongroom.authorization.request import Request, Undecidable
 from strongroom.errors import MalformedPolicyDocument
 
+MAX_VALUES = 100
+MAX_CHARACTERS = 2_048
+"""Values that a request can have of a condition key, and their length together: with more, nothing can be decided.
+
+A policy can list thousands of patterns; whoever asks is not to choose how long the server compares.
+"""
+
 
 class Condition(Struct, frozen=True):
     """A compiled condition.
@@ -36,6 +43,8 @@ class Condition(Struct, frozen=True):
         values = request.values(self.key)
         if not values:
             return self.when_absent
+        if len(values) > MAX_VALUES or sum(map(len, values)) > MAX_CHARACTERS:
+            raise Undecidable
         if len(values) == 1:
             return self.accepts(values[0], request) is not self.negated
         return self.combine([self.accepts(value, request) for value in values]) is not self.negated
@@ -115,7 +124,7 @@ def _text(value: object) -> str:
 _OPERATOR = re.compile(
     r"(?:(?P<every>forallvalues):|(?P<some>foranyvalue):)?(?P<operator>[a-z]+?)(?P<if_exists>ifexists)?", re.IGNORECASE
 )
-_KEY = re.compile(r"[A-Za-z0-9.-]+:.+", re.DOTALL)
+_KEY = re.compile(r"[A-Za-z0-9._~/-]+:.+", re.DOTALL)
 
 
 def _shown(text: str) -> str:

@@ -10,6 +10,8 @@ Steps, for a key:
 5. A caller of another account always needs all that its own account can say: both sides must allow.
 6. Otherwise: refused. A foreign principal is not told whether the key exists.
 
+For a role to assume, the same with its trust policy in the place of the key policy and without grants.
+
 For what has no key (CreateKey, ListKeys, GenerateRandom), and for aliases, 1 and 4 without a key policy: an alias has
 no policy of its own, and it is always the caller's account's.
 """
@@ -27,6 +29,7 @@ from strongroom.authorization.ground import (
     KEY_POLICY,
     PERMISSIONS_BOUNDARY,
     SESSION_POLICY,
+    TRUST_POLICY,
     Decision,
     Ground,
 )
@@ -38,6 +41,7 @@ from strongroom.crypto.ciphertext_blob import CiphertextBlob
 from strongroom.errors import AccessDenied
 from strongroom.model.arn import root_arn
 from strongroom.model.grant import Grant
+from strongroom.model.iam import Role
 from strongroom.model.key import KmsKey
 from strongroom.model.principal import Principal
 
@@ -80,6 +84,22 @@ class AuthorizedKey(Struct, frozen=True):
         return f"AuthorizedKey({self.decision.action} on {self.key.arn})"
 
 
+class AuthorizedRole(Struct, frozen=True):
+    """A role that a principal may assume. Only this module makes one."""
+
+    seal: object
+    role: Role
+    principal: Principal
+    decision: Decision
+
+    def __post_init__(self) -> None:
+        if self.seal is not _DECIDED:
+            raise TypeError("an AuthorizedRole comes from the decision alone")
+
+    def __repr__(self) -> str:
+        return f"AuthorizedRole({self.role.arn})"
+
+
 class _Leave(NamedTuple):
     """What the caller's own account says: by which policies it allows, and which type `lacks` an allow."""
 
@@ -101,9 +121,9 @@ def authorize_key(
     if denial is not None:
         raise _denied(request, key, denial, by_ciphertext=ciphertext is not None)
     lacks = None
-    naming, statement = _named_by_policy(request, key, policy)  # 2
+    naming, statement = _named_by_policy(request, key.account, policy)  # 2
     if statement is not None:
-        leave = _own_accounts_leave(request, identity, key, naming)
+        leave = _own_accounts_leave(request, identity, key.account, naming)
         if leave.lacks is None:
             ground = statement.ground if principal.account == key.account else statement.ground.untold
             decision = Decision(request.action, "Allow", (ground, *leave.grounds))
@@ -115,7 +135,7 @@ def authorize_key(
             for grant in grants.candidates(grantee, operation, request.encryption_context):
                 if not permits(grant, request):
                     continue
-                leave = _own_accounts_leave(request, identity, key, naming)
+                leave = _own_accounts_leave(request, identity, key.account, naming)
                 if leave.lacks is None:
                     ground = Ground(GRANT, "Allow", grant_id=grant.grant_id)
                     decision = Decision(request.action, "Allow", (ground, *leave.grounds))
@@ -136,9 +156,9 @@ def authorize_retirement(
     denial = _explicit_denial(request, identity, policy)
     if denial is not None:
         raise _denied(request, key, denial, by_ciphertext=False)
-    named = {grant.retiring_principal, grant.retiring_service, root_arn(grant.issuing_account)}
+    named = {grant.retiring_id or grant.retiring_principal, grant.retiring_service, root_arn(grant.issuing_account)}
     if "RetireGrant" in grant.operations:
-        named |= {grant.grantee_principal, grant.grantee_service}
+        named |= {grant.grantee_id or grant.grantee_principal, grant.grantee_service}
     lacks = None
     for naming, name in _names(identity.principal):
         if name in named:
@@ -151,15 +171,60 @@ def authorize_retirement(
     raise _denied(request, key, _no_allow(request, identity, None, lacks or KEY_POLICY), by_ciphertext=False)
 
 
-def authorize_account(request: Request, identity: Identity) -> Decision:
-    """Decide on an action that concerns no key, or one on an alias, or raise AccessDenied."""
-    ground = _explicit_denial(request, identity, None)
+def authorize_role(request: Request, identity: Identity, role: Role, policy: Policy) -> AuthorizedRole:
+    """Decide whether a principal may assume a role whose trust policy is `policy`, or raise AccessDenied.
+
+    The refusal has one text, which AWS gives also for a role that does not exist: `role_refused`.
+    """
+    decision = decide(request, identity, role.account, policy)
+    at_home = request.principal.account == role.account
+    if decision.effect == "Allow":
+        if not at_home:
+            decision = structs.replace(decision, grounds=(decision.grounds[0].untold, *decision.grounds[1:]))
+        return AuthorizedRole(_DECIDED, role, request.principal, decision)
+    told = at_home or decision.grounds[0].policy_type != TRUST_POLICY
+    raise role_refused(request, decision if told else None)
+
+
+def decide(request: Request, identity: Identity, account: str, policy: Policy | None) -> Decision:
+    """Decide on an action on what `account` owns, which has the resource-based `policy`, or has none.
+
+    A Decision to allow has as its first ground the statement of that policy, and one to refuse has one ground.
+    """
+    ground = _explicit_denial(request, identity, policy)
+    naming, statement = Naming.ACCOUNT, None
+    if ground is None and policy is not None:
+        naming, statement = _named_by_policy(request, account, policy)
+        if statement is None:
+            ground = _no_allow(request, identity, policy, TRUST_POLICY)
     if ground is None:
-        leave = _leave(request, identity, Naming.ACCOUNT)
+        leave = _own_accounts_leave(request, identity, account, naming)
         if leave.lacks is None:
-            return Decision(request.action, "Allow", leave.grounds)
+            first = () if statement is None else (statement.ground,)
+            return Decision(request.action, "Allow", (*first, *leave.grounds))
         ground = _no_allow(request, identity, None, leave.lacks)
-    raise _refusal(request, ground)
+    return Decision(request.action, "Deny", (ground,))
+
+
+def role_refused(request: Request, decision: Decision | None = None) -> AccessDenied:
+    """The refusal that does not tell whether a role exists."""
+    if request.principal.kind == "WebIdentityUser":
+        return AccessDenied(f"Not authorized to perform {request.action}", decision)
+    return AccessDenied(
+        f"User: {request.principal.arn} is not authorized to perform: {request.action} on resource: {request.resource}",
+        decision,
+    )
+
+
+def authorize_account(request: Request, identity: Identity, called: str | None = None) -> Decision:
+    """Decide on an action that concerns no key, or one on what has no policy of its own, or raise AccessDenied.
+
+    `called` is what the refusal calls the resource, if not by its ARN.
+    """
+    decision = decide(request, identity, identity.principal.account, None)
+    if decision.effect == "Deny":
+        raise _refusal(request, decision.grounds[0], called)
+    return decision
 
 
 def hidden(principal: Principal, action: str, *, by_ciphertext: bool = False) -> AccessDenied:
@@ -194,12 +259,14 @@ def _attached(identity: Identity) -> list[tuple[str, Policy]]:
     ]
 
 
-def _named_by_policy(request: Request, key: KmsKey, policy: Policy) -> tuple[Naming, Statement | None]:
-    """Step 2: the statement that names the caller most directly, and how."""
+def _named_by_policy(request: Request, account: str, policy: Policy) -> tuple[Naming, Statement | None]:
+    """Step 2: the statement that names the caller most directly, and how. `account` owns what the policy is on."""
     principal = request.principal
-    enough = Naming.DIRECTLY if principal.account == key.account and not principal.is_root_user else Naming.ACCOUNT
+    enough = Naming.DIRECTLY if principal.account == account and not principal.is_root_user else Naming.ACCOUNT
     best, by = Naming.NOT, None
     for statement in policy.allows:
+        if principal.kind == "WebIdentityUser" and principal.federated_provider not in statement.principals.providers:
+            continue  # `*` is whoever signs; AWS's documents do not say that it is a provider's users too
         naming = statement.principals.naming(principal)
         if naming > best and statement.applies(request):
             best, by = naming, statement
@@ -209,19 +276,19 @@ def _named_by_policy(request: Request, key: KmsKey, policy: Policy) -> tuple[Nam
 
 
 def _names(principal: Principal) -> list[tuple[Naming, str]]:
-    """What a grant may call the caller, the most direct name first."""
-    names = [(Naming.DIRECTLY, principal.arn)]
+    """What a grant may call the caller, the most direct name first: by unique id whoever can be deleted."""
+    names = [(Naming.DIRECTLY, principal.principal_id), (Naming.DIRECTLY, principal.arn)]
     if principal.issuer_arn is not None:
-        names.append((Naming.ISSUER, principal.issuer_arn))
+        names += [(Naming.ISSUER, name) for name in (principal.issuer_id, principal.issuer_arn) if name is not None]
     if not principal.is_root_user:
         names.append((Naming.ACCOUNT, root_arn(principal.account)))
     return names
 
 
-def _own_accounts_leave(request: Request, identity: Identity, key: KmsKey, naming: Naming) -> _Leave:
+def _own_accounts_leave(request: Request, identity: Identity, account: str, naming: Naming) -> _Leave:
     """Steps 4 and 5. A service has no account."""
     principal = identity.principal
-    at_home = principal.account == key.account or principal.kind == "AWSService"
+    at_home = principal.account == account or principal.kind == "AWSService"
     return _leave(request, identity, naming if at_home else Naming.ACCOUNT)
 
 
@@ -261,7 +328,7 @@ def _allowing(policy_type: str, policies: Sequence[Policy], request: Request) ->
 def _no_allow(request: Request, identity: Identity, policy: Policy | None, lacks: str) -> Ground:
     """The ground of a refusal for want of an allow, with the conditions of statements that would otherwise allow."""
     candidates: Sequence[Policy] = () if policy is None else (policy,)
-    if lacks != KEY_POLICY:
+    if lacks not in (KEY_POLICY, TRUST_POLICY):
         candidates = dict(_limits(identity, Naming.ACCOUNT))[lacks]
     nearest = (
         unmet
@@ -279,7 +346,7 @@ def _denied(request: Request, key: KmsKey, ground: Ground, *, by_ciphertext: boo
     return _refusal(request, ground)
 
 
-def _refusal(request: Request, ground: Ground) -> AccessDenied:
+def _refusal(request: Request, ground: Ground, called: str | None = None) -> AccessDenied:
     what = _REASONS[ground.policy_type]
     article = "an" if what[0] in "aeiou" else "a"
     reason = (
@@ -289,6 +356,6 @@ def _refusal(request: Request, ground: Ground) -> AccessDenied:
     )
     return AccessDenied(
         f"User: {request.principal.arn} is not authorized to perform: {request.action} "
-        f"on resource: {request.resource} {reason}",
+        f"on resource: {called or request.resource} {reason}",
         Decision(request.action, "Deny", (ground,)),
     )

@@ -6,17 +6,20 @@ AWS: "IAM JSON policy element reference", "Key policies in AWS KMS".
 import hashlib
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
+from typing import NamedTuple
 
 from strongroom.authorization.conditions import compile_conditions
-from strongroom.authorization.ground import IDENTITY_POLICY, KEY_POLICY, Ground
+from strongroom.authorization.ground import IDENTITY_POLICY, KEY_POLICY, TRUST_POLICY, Ground
 from strongroom.authorization.patterns import Template, Variable, parse_template, texts
 from strongroom.authorization.policy import MAX_TOLD, Policy, Statement
 from strongroom.authorization.principals import ANYONE, compile_principals
 from strongroom.errors import LimitExceeded, MalformedPolicyDocument
 
 MAX_POLICY_BYTES = 32_768
+
+Pairs = tuple[tuple[str, str], ...]
 
 _WITH_VARIABLES = "2012-10-17"
 _VERSIONS = (_WITH_VARIABLES, "2008-10-17")
@@ -68,12 +71,23 @@ def check_policy_size(text: str) -> None:
         raise LimitExceeded(f"The key policy exceeds the limit of {MAX_POLICY_BYTES} bytes.")
 
 
-def compile_key_policy(text: str) -> Policy:
+def compile_key_policy(text: str, remembered: Pairs = ()) -> Policy:
     """Parse and compile a key policy. Raises MalformedPolicyDocument.
 
-    Policies repeat (the default one is the same for every key of an account), so short ones are kept.
+    `remembered` are (ARN, unique id) of principals that the policy means by their unique ids. Policies repeat (the
+    default one is the same for every key of an account), so short ones are kept.
     """
-    return _compile_short(text) if len(text) <= _SHORT else _compile(text, with_principals=True)
+    if len(text) <= _SHORT:
+        return _compile_short(text, remembered)
+    return _compile(text, _Form(KEY_POLICY, dict(remembered)))
+
+
+def compile_trust_policy(text: str, remembered: Pairs = ()) -> Policy:
+    """Parse and compile the policy that says who may assume a role (AWS: "trust policy"): it names no resource.
+
+    Raises MalformedPolicyDocument.
+    """
+    return _compile(text, _Form(TRUST_POLICY, dict(remembered)))
 
 
 def compile_identity_policy(text: str) -> Policy:
@@ -81,29 +95,40 @@ def compile_identity_policy(text: str) -> Policy:
 
     Raises MalformedPolicyDocument.
     """
-    return _compile(text, with_principals=False)
+    return _compile(text, _Form(IDENTITY_POLICY, {}))
 
 
 @lru_cache(maxsize=1_000)
-def _compile_short(text: str) -> Policy:
-    return _compile(text, with_principals=True)
+def _compile_short(text: str, remembered: Pairs) -> Policy:
+    return _compile(text, _Form(KEY_POLICY, dict(remembered)))
 
 
-def _compile(text: str, *, with_principals: bool) -> Policy:
-    document = _read(text)
+class _Form(NamedTuple):
+    """What kind of policy a document is, and the unique ids of the principals that it remembers, by ARN."""
+
+    policy_type: str
+    remembered: Mapping[str, str]
+
+    @property
+    def with_principals(self) -> bool:
+        return self.policy_type != IDENTITY_POLICY
+
+
+def _compile(text: str, form: _Form) -> Policy:
+    document = _read(text, form)
     variables = document.get("Version") == _WITH_VARIABLES
     statements = document["Statement"]
     if isinstance(statements, dict):
         statements = [statements]
     if not isinstance(statements, list) or not statements:
         raise _syntax()
-    policy_type, digest = KEY_POLICY if with_principals else IDENTITY_POLICY, policy_digest(text)
+    digest = policy_digest(text)
     compiled = []
     for number, statement in enumerate(statements, 1):
-        _check_elements(statement, with_principals=with_principals)
-        ground = Ground(policy_type, statement["Effect"], number, statement.get("Sid", "")[:MAX_TOLD], digest)
-        compiled.append(_compile_statement(statement, ground, variables=variables))
-    if with_principals:
+        _check_elements(statement, form)
+        ground = Ground(form.policy_type, statement["Effect"], number, statement.get("Sid", "")[:MAX_TOLD], digest)
+        compiled.append(_compile_statement(statement, ground, form, variables=variables))
+    if form.policy_type == KEY_POLICY:
         _check_condition_keys(document, compiled)
     return Policy(
         denies=tuple(statement for statement in compiled if not statement.allow),
@@ -129,15 +154,18 @@ def policy_digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
-def _read(text: str) -> dict[str, object]:
+def _read(text: str, form: _Form) -> dict[str, object]:
     if not _ALLOWED_CHARACTERS.fullmatch(text):
         raise MalformedPolicyDocument("The policy contains characters that are not allowed.")
     if _too_deep(text):
         raise _syntax()
     try:
         document = json.loads(text, object_pairs_hook=_object, parse_constant=_no_constant)
+        json.dumps(document, ensure_ascii=False).encode()  # half of a character, as `\ud800`, is none: nothing tells it
     except (ValueError, RecursionError) as error:
-        raise MalformedPolicyDocument from error
+        # KMS says nothing here, IAM does
+        told = None if form.policy_type == KEY_POLICY else "This policy contains invalid Json"
+        raise MalformedPolicyDocument(told) from error
     if not isinstance(document, dict) or document.keys() - {"Version", "Id", "Statement"}:
         raise _syntax()
     if "Statement" not in document or not isinstance(document.get("Id", ""), str):
@@ -155,7 +183,7 @@ def _object(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return members
 
 
-def _check_elements(statement: object, *, with_principals: bool) -> None:
+def _check_elements(statement: object, form: _Form) -> None:
     """Check which elements a statement has. What they contain is checked as it is compiled."""
     if not isinstance(statement, dict) or statement.keys() - _ELEMENTS - _PRINCIPALS:
         raise _syntax()
@@ -164,24 +192,33 @@ def _check_elements(statement: object, *, with_principals: bool) -> None:
     for element in ("Action", "Resource", "Principal"):
         if element in statement and f"Not{element}" in statement:
             raise _syntax()
-    if with_principals and not statement.keys() & _PRINCIPALS:
+    if form.with_principals and not statement.keys() & _PRINCIPALS:
         raise MalformedPolicyDocument("Policy contains a statement with no principal.")
     if statement["Effect"] == "Allow" and "NotPrincipal" in statement:
         raise MalformedPolicyDocument("Allow with NotPrincipal is not allowed.")
-    if not with_principals and statement.keys() & _PRINCIPALS:
+    if not form.with_principals and statement.keys() & _PRINCIPALS:
         raise MalformedPolicyDocument("Policy document should not specify a principal.")
     if not statement.keys() & {"Action", "NotAction"}:
         raise MalformedPolicyDocument("Policy statement must contain actions.")
-    if not statement.keys() & {"Resource", "NotResource"}:
+    _check_resources(statement, form)
+
+
+def _check_resources(statement: dict[str, object], form: _Form) -> None:
+    if form.policy_type == TRUST_POLICY:
+        if statement.keys() & {"Resource", "NotResource"}:
+            raise MalformedPolicyDocument("Has prohibited field Resource")
+    elif not statement.keys() & {"Resource", "NotResource"}:
         raise MalformedPolicyDocument("Policy statement must contain resources.")
 
 
-def _compile_statement(statement: dict[str, object], ground: Ground, *, variables: bool) -> Statement:
+def _compile_statement(statement: dict[str, object], ground: Ground, form: _Form, *, variables: bool) -> Statement:
     named = statement.get("Principal", statement.get("NotPrincipal"))
     actions = _strings(statement.get("Action", statement.get("NotAction")))
     if not all(map(_ACTION.fullmatch, actions)):
         raise MalformedPolicyDocument("Actions/Conditions must be prefaced by a vendor, e.g., iam, sdb, ec2, etc.")
-    resources = _strings(statement.get("Resource", statement.get("NotResource")))
+    if form.policy_type == TRUST_POLICY and not all(action.lower().startswith("sts:") for action in actions):
+        raise MalformedPolicyDocument("AssumeRole policy may only specify STS AssumeRole actions.")
+    resources = _strings(statement.get("Resource", statement.get("NotResource", "*")))
     for resource in resources:
         if resource != "*" and not resource.startswith("arn:"):
             raise MalformedPolicyDocument(f'Resource {resource[:MAX_TOLD]} must be in ARN format or "*".')
@@ -189,7 +226,7 @@ def _compile_statement(statement: dict[str, object], ground: Ground, *, variable
     return Statement(
         ground=ground,
         allow=statement["Effect"] == "Allow",
-        principals=compile_principals(named) if statement.keys() & _PRINCIPALS else ANYONE,
+        principals=compile_principals(named, form.remembered) if statement.keys() & _PRINCIPALS else ANYONE,
         not_principals="NotPrincipal" in statement,
         actions=texts(parse_template(action.lower(), wildcards=True, variables=False) for action in actions),
         not_actions="NotAction" in statement,

@@ -32,7 +32,7 @@ class KeyGrants(Struct, frozen=True):
         return None if found is None else found[0]
 
     def candidates(self, grantee: str, operation: str, context: Mapping[str, str] | None) -> tuple[Grant, ...]:
-        """The grants of one grantee, an ARN or a service, for one operation, such as `Decrypt`, that may permit it."""
+        """The grants of one grantee (unique id, ARN or service) that may permit one operation, such as `Decrypt`."""
         found = self.for_use.get((grantee, operation, None), ())
         for pair in (context or {}).items():
             found += self.for_use.get((grantee, operation, pair), ())
@@ -72,7 +72,7 @@ NO_GRANTS = KeyGrants()
 
 
 def _uses(grant: Grant) -> list[_Use]:
-    grantee = grant.grantee_principal or grant.grantee_service
+    grantee = grant.grantee_id or grant.grantee_principal or grant.grantee_service
     assert grantee is not None, "a grant has a grantee"
     constraints = grant.constraints
     required = constraints.encryption_context_equals or constraints.encryption_context_subset or {}

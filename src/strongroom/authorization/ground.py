@@ -3,6 +3,7 @@
 from msgspec import Struct
 
 KEY_POLICY = "KeyPolicy"
+TRUST_POLICY = "TrustPolicy"
 IDENTITY_POLICY = "IdentityPolicy"
 PERMISSIONS_BOUNDARY = "PermissionsBoundary"
 SESSION_POLICY = "SessionPolicy"

@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import NamedTuple, TypeVar
 
-from strongroom.authorization.patterns import Template, Texts, has_variables, parse_template, resolve, texts
+from strongroom.authorization.patterns import Template, Texts, has_variables, parse_template, resolve_all, texts
 from strongroom.authorization.request import Request, Undecidable
 
 T = TypeVar("T")
@@ -51,7 +51,7 @@ def _folded(templates: list[Template]) -> Accepts:
     dynamic = [template for template in templates if has_variables(template)]
 
     def accepts(value: str, request: Request) -> bool:
-        resolved = [_fold(known) for template in dynamic if (known := resolve(template, request)) is not None]
+        resolved = [_fold(known) for known in resolve_all(dynamic, request)]
         folded = value.lower()
         return static.match(folded, request) or texts(resolved).match(folded, request)
 
@@ -138,6 +138,8 @@ def _binary(values: list[str], _variables: bool) -> Accepts:  # noqa: FBT001 —
 
 
 def _ip_address(values: list[str], _variables: bool) -> Accepts:  # noqa: FBT001 — a table's column
+    if not all(map(_NETWORK.fullmatch, values)):
+        raise ValueError(values)
     networks = [ipaddress.ip_network(value, strict=False) for value in values]
     numbers = [(network.version, int(network.netmask), int(network.network_address)) for network in networks]
 
@@ -163,7 +165,10 @@ _DECIMAL = re.compile(r"[+-]?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _W3C_DATE = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}(T[0-9]{2}:[0-9]{2}(:[0-9]{2}(\.[0-9]+)?)?(Z|[+-][0-9]{2}:[0-9]{2})?)?"
 )
-_EPOCH = re.compile(r"[0-9]{1,12}(\.[0-9]+)?")
+_EPOCH = re.compile(r"(?![0-9]{4}\Z)[0-9]{1,12}(\.[0-9]+)?")
+"""Four digits could be meant as a year."""
+_NETWORK = re.compile(r"[^/]*(/[0-9]+)?")
+"""An address, or one with the length of its prefix: in `/0.0.0.255` two readers could see two masks."""
 
 
 def _number(text: str) -> float:

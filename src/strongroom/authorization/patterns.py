@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from strongroom.authorization.request import Request
+from strongroom.authorization.request import Request, Undecidable
 from strongroom.errors import MalformedPolicyDocument
 
 
@@ -35,11 +35,19 @@ class Variable(NamedTuple):
 Template = tuple[str | Wildcard | Variable, ...]
 """What a text of a policy is made of."""
 
-MULTIVALUED = frozenset({"aws:tagkeys", "kms:encryptioncontextkeys", "kms:grantoperations", "kms:resourcealiases"})
+MULTIVALUED = frozenset(
+    {
+        "aws:calledvia", "aws:principalservicenameslist", "aws:tagkeys", "kms:encryptioncontextkeys",
+        "kms:grantoperations", "kms:resourcealiases", "sts:transitivetagkeys",
+    }
+)  # fmt: skip
 """Condition keys that are no variables (AWS: "Where you can use policy variables": single-valued keys only)."""
 
+_MAX_RESOLVED = 32_768
+"""Characters of the templates of one condition with their values: whoever asks chooses the values."""
+
 _SPECIAL = re.compile(r"(\$\{|\*|\?)")
-_VARIABLE = re.compile(r"\$\{(?:([*?$])|([A-Za-z0-9.-]+:[^\s,{}'*?$]+)(?:\s*,\s*'([^'{}]*)')?)\}")
+_VARIABLE = re.compile(r"\$\{(?:([*?$])|([A-Za-z0-9./_-]+:[^\s,{}'*?$]+)(?:\s*,\s*'([^'{}]*)')?)\}")
 
 
 def parse_template(text: str, *, wildcards: bool, variables: bool) -> Template:
@@ -97,6 +105,17 @@ def resolve(template: Template, request: Request) -> Template | None:
     return _joined(resolved)
 
 
+def resolve_all(templates: Iterable[Template], request: Request) -> list[Template]:
+    """The templates that have values for their variables, with them. Raises Undecidable if they are too long then.
+
+    All are looked at: whether one cannot be decided must not depend on their order.
+    """
+    resolved = [known for template in templates if (known := resolve(template, request)) is not None]
+    if sum(len(part) for template in resolved for part in template if isinstance(part, str)) > _MAX_RESOLVED:
+        raise Undecidable
+    return resolved
+
+
 class _Pieces(Struct, frozen=True):
     """A pattern with `*` and without `?`: the texts before, between and after its stars."""
 
@@ -119,29 +138,34 @@ class _Pieces(Struct, frozen=True):
 
 
 class _Automaton(Struct, frozen=True):
-    """A pattern with `?`, as bits: bit n is set while the pattern's first n characters fit what was read so far.
+    """Patterns with `?`, as bits: bit n is set while the patterns' first n characters fit what was read so far.
 
-    Baeza-Yates and Gonnet, "A new approach to text searching" (1992). `takes` has the bits that a character moves on,
-    `any_takes` those that every character does, `stays` the bits at a star.
+    Baeza-Yates and Gonnet, "A new approach to text searching" (1992). The patterns stand behind one another, so that
+    many take the time of one long one: `begins` and `ends` have the bits where each begins and ends. `takes` has the
+    bits that a character moves on, `any_takes` those that every character does, `stays` the bits at a star.
     """
 
+    begins: int
     takes: dict[str, int]
     any_takes: int
     stays: int
-    end: int
+    ends: int
 
     def matches(self, text: str) -> bool:
         """Read the text once."""
-        bits = 1
+        bits = self.begins
         for character in text:
             bits = ((bits & (self.takes.get(character, 0) | self.any_takes)) << 1) | (bits & self.stays)
-        return bits & self.end != 0
+            if not bits:
+                return False
+        return bits & self.ends != 0
 
 
-def _pattern(template: Template) -> _Pieces | _Automaton:
-    if Wildcard.ONE in template:
-        takes: dict[str, int] = {}
-        any_takes, stays, bit = 0, 0, 1
+def _automaton(templates: Iterable[Template]) -> _Automaton:
+    takes: dict[str, int] = {}
+    begins, any_takes, stays, ends, bit = 0, 0, 0, 0, 1
+    for template in templates:
+        begins |= bit
         for part in template:
             if part is Wildcard.ANY:
                 stays |= bit
@@ -152,7 +176,12 @@ def _pattern(template: Template) -> _Pieces | _Automaton:
                 for character in part:
                     takes[character] = takes.get(character, 0) | bit
                     bit <<= 1
-        return _Automaton(takes, any_takes, stays, bit)
+        ends |= bit
+        bit <<= 1  # no character moves on from an end
+    return _Automaton(begins, takes, any_takes, stays, ends)
+
+
+def _pieces(template: Template) -> _Pieces:
     pieces = [""]
     for part in template:
         if part is Wildcard.ANY:
@@ -186,14 +215,7 @@ class Texts(Struct, frozen=True):
         for pattern in self.patterns:
             if pattern.matches(text):
                 return True
-        return self.templates != () and self._match_templates(text, request)
-
-    def _match_templates(self, text: str, request: Request) -> bool:
-        matched = False
-        for template in self.templates:  # all of them: whether one cannot be decided must not depend on their order
-            resolved = resolve(template, request)
-            matched |= resolved is not None and texts([resolved]).match(text, request)
-        return matched
+        return self.templates != () and texts(resolve_all(self.templates, request)).match(text, request)
 
 
 def texts(templates: Iterable[Template]) -> Texts:
@@ -201,6 +223,7 @@ def texts(templates: Iterable[Template]) -> Texts:
     everything = False
     exact: set[str] = set()
     patterns: list[_Pieces | _Automaton] = []
+    with_question_marks: list[Template] = []
     with_variables: list[Template] = []
     for template in templates:
         if template == (Wildcard.ANY,):
@@ -211,6 +234,10 @@ def texts(templates: Iterable[Template]) -> Texts:
             exact.add("")
         elif len(template) == 1 and isinstance(template[0], str):
             exact.add(template[0])
+        elif Wildcard.ONE in template:
+            with_question_marks.append(template)
         else:
-            patterns.append(_pattern(template))
+            patterns.append(_pieces(template))
+    if with_question_marks:
+        patterns.append(_automaton(with_question_marks))
     return Texts(everything, frozenset(exact), tuple(patterns), tuple(with_variables))

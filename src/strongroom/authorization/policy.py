@@ -21,13 +21,16 @@ MAX_TOLD = 128
 MAX_UNMET = 5
 """Statements that an audit record tells as having been near, and unmet conditions of each."""
 
+_MAX_ANSWERS = 256
+"""Actions that a statement keeps its answer about. A simulation may ask about any that there could be."""
+
 
 class Statement(Struct, frozen=True):
     """One compiled statement. `ground` says which it is.
 
     `principals` are those it names, or, if `not_principals`, those that a Deny spares; anyone in a policy that is
     attached to its principal. `actions` (in lower case) and `resources` are those meant, or all but those; `anywhere`
-    says that every resource is. `answers` keeps which actions it is about: they are few.
+    says that every resource is. `answers` keeps which actions it is about: they are few, and at most `_MAX_ANSWERS`.
     """
 
     ground: Ground
@@ -56,7 +59,8 @@ class Statement(Struct, frozen=True):
         about = self.answers.get(request.action)
         if about is None:
             about = self.actions.match(request.action.lower(), request) is not self.not_actions
-            self.answers[request.action] = about
+            if len(self.answers) < _MAX_ANSWERS:
+                self.answers[request.action] = about
         return about and (self.anywhere or self.resources.match(request.resource, request) is not self.not_resources)
 
     def applies(self, request: Request) -> bool:

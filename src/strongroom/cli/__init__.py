@@ -6,6 +6,8 @@
     strongroom audit verify     prove that the audit log is whole
     strongroom account create   make an account and its root credential
     strongroom account list     list the accounts
+    strongroom service          declare, remove and list the services that may use keys for users
+    strongroom revoke-sessions  end the sessions of a user, a role or a root user
     strongroom explain          say which statement or grant decided a request
     strongroom confirm-time     say that the clock is right, so that deletions go on
     strongroom accept-rollback  go on with an older copy of the database, knowingly
@@ -17,7 +19,18 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from strongroom.cli import accept_rollback, account, audit, confirm_time, doctor, explain, init, serve
+from strongroom.cli import (
+    accept_rollback,
+    account,
+    audit,
+    confirm_time,
+    doctor,
+    explain,
+    init,
+    revoke_sessions,
+    serve,
+    service,
+)
 from strongroom.errors import OperatorError
 
 __all__ = ["run"]
@@ -27,7 +40,19 @@ def run(arguments: Sequence[str]) -> int:
     """Run one command; return its exit code."""
     parser = argparse.ArgumentParser(prog="strongroom", description="A key management service with the AWS KMS API.")
     commands = parser.add_subparsers(required=True, metavar="command")
-    for command in (init, serve, doctor, audit, account, explain, confirm_time, accept_rollback):
+    every = (
+        init,
+        serve,
+        doctor,
+        audit,
+        account,
+        service,
+        revoke_sessions,
+        explain,
+        confirm_time,
+        accept_rollback,
+    )
+    for command in every:
         command.add_to(commands)
     chosen = parser.parse_args(arguments)
     try:

@@ -11,6 +11,7 @@ _POLICIES = {
     "IdentityPolicy": "an identity-based policy of the caller",
     "PermissionsBoundary": "the caller's permissions boundary",
     "SessionPolicy": "a session policy of the caller",
+    "TrustPolicy": "the role's trust policy",
 }
 
 
@@ -53,7 +54,8 @@ def _print(decision: app.ExplainedDecision) -> None:
         if statement is not None:
             print("".join(f"    {line}\n" for line in statement.splitlines()), end="")
         elif ground.policy:
-            print("    The policy has changed since.")
+            kept = ground.policy_type != "SessionPolicy"
+            print("    The policy has changed since." if kept else "    Session policies are not kept.")
 
 
 def _reason(ground: app.Ground) -> str:

@@ -1,4 +1,4 @@
-"""Stores when KMS keys were last used.
+"""Stores when KMS keys and access keys were last used.
 
 Every server process notes its uses in memory (`operations/uses.py`). Once a minute the job stores those that are the
 first of their key in an hour (UTC), so that a key which is used all the time is written once an hour; when the process
@@ -17,9 +17,11 @@ from typing import TypeVar
 
 from strongroom.errors import ConflictError, IntegrityError, OperatorError, RollbackError, StorageError
 from strongroom.model.key_usage import KeyUsage
+from strongroom.model.numbered import Numbered
+from strongroom.model.principal import AccessKeyUsage
 from strongroom.operations.uses import Uses
 from strongroom.snapshot import LiveSnapshot, Snapshot
-from strongroom.storage.contract import Insert, Keep, Replace, Storage, Write
+from strongroom.storage.contract import Delete, Insert, Keep, Replace, Storage, Write
 
 _SECONDS = 60.0
 _ATTEMPTS = 10
@@ -92,23 +94,38 @@ async def store_last(job: UsageJob) -> None:
         sys.stderr.write(f"strongroom: the last uses of KMS keys are not stored: {error}\n")
 
 
-def due(snapshot: Snapshot, noted: Sequence[KeyUsage], *, ending: bool) -> tuple[list[Write], list[KeyUsage]]:
+Usage = KeyUsage | AccessKeyUsage
+
+
+def due(snapshot: Snapshot, noted: Sequence[Usage], *, ending: bool) -> tuple[list[Write], list[Usage]]:
     """Decide what to write of the uses that were noted, as much as one change takes.
 
-    Returns the writes, and the uses that need not be remembered once they are made.
+    Returns the writes, and the uses that need not be remembered once they are made. The uses of access keys that are
+    gone go too.
     """
-    writes: list[Write] = []
-    settled: list[KeyUsage] = []
+    stored_uses = snapshot.access_key_usages.items()
+    gone = [Delete(*usage) for access_key_id, usage in stored_uses if snapshot.held_key(access_key_id) is None]
+    writes: list[Write] = [*gone[:_AT_ONCE]]
+    settled: list[Usage] = []
     for usage in noted:
         if len(writes) >= _AT_ONCE:
             break
-        entry = snapshot.keys.get((usage.region, usage.account, usage.key_id))
-        stored = None if entry is None else entry.usage
-        if entry is not None and stored is None:
-            writes += [Keep(entry.key, entry.number), Insert(usage)]  # a key that was deleted must not get a row
+        used, stored = _used(snapshot, usage)
+        if used is not None and stored is None:
+            writes += [used, Insert(usage)]  # a key that was deleted must not get a row
         elif stored is not None and usage.used > stored.record.used:
             if usage.hour == stored.record.hour and not ending:
                 continue
             writes.append(Replace(usage, stored.number))
         settled.append(usage)
     return writes, settled
+
+
+def _used(snapshot: Snapshot, usage: Usage) -> tuple[Keep | None, Numbered[KeyUsage] | Numbered[AccessKeyUsage] | None]:
+    """What was used, as it must still be, or None if it is gone; and its use that is stored."""
+    if isinstance(usage, AccessKeyUsage):
+        held = snapshot.held_key(usage.access_key_id)
+        kept = None if held is None else Keep(held.record, held.number)
+        return kept, snapshot.access_key_usages.get(usage.access_key_id)
+    entry = snapshot.keys.get((usage.region, usage.account, usage.key_id))
+    return (None, None) if entry is None else (Keep(entry.key, entry.number), entry.usage)

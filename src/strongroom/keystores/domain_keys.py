@@ -5,7 +5,7 @@ The newest version of a purpose is used for new work; older ones still open what
 
 import os
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import rsa
@@ -23,6 +23,7 @@ from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, XaesKey
 from strongroom.errors import IntegrityError
 from strongroom.keystores.grant_tokens import GrantTokens
 from strongroom.keystores.root_key import RootKey
+from strongroom.keystores.session_tokens import SessionTokens
 from strongroom.model.domain_key import DomainKey
 
 KEY_MATERIAL = "key-material"
@@ -79,6 +80,25 @@ def generate_domain_keys(root_key: RootKey, installation_id: str, now: float) ->
     )
 
 
+class SealSecret(Protocol):
+    """`DomainKeys.seal_secret`."""
+
+    def __call__(self, secret: bytes, *, account: str, access_key_id: str) -> bytes:
+        """Wrap the secret of an access key for storage."""
+        ...
+
+
+class Seals(NamedTuple):
+    """What seals things for callers, and nothing that opens key material: tokens, and secrets of access keys."""
+
+    grant_tokens: GrantTokens
+    session_tokens: SessionTokens
+    seal_secret: SealSecret
+
+    def __repr__(self) -> str:
+        return "Seals()"
+
+
 class DomainKeys:
     """The opened domain keys, without the root key. Each user gets only what it needs."""
 
@@ -90,8 +110,8 @@ class DomainKeys:
         self.digest_signing_key = _parse_digest_key(_newest(opened[AUDIT_DIGEST]))
         """The RSA key that signs audit digests."""
         self._sealed_secrets = {version: XaesKey(key) for version, key in opened[SEALED_SECRETS].items()}
-        self.grant_tokens = GrantTokens(self._sealed_secrets)
-        """Makes and opens grant tokens."""
+        self.seals = Seals(GrantTokens(self._sealed_secrets), SessionTokens(self._sealed_secrets), self.seal_secret)
+        """What seals things for callers."""
         self._chain_private_key: bytes | None = _newest(opened[AUDIT_CHAIN])
 
     def __repr__(self) -> str:

@@ -18,6 +18,11 @@ MAXIMUM_VIOLATIONS = 10
 _JAVA_PATTERN_PART = re.compile(r"\\.|\[(?:\\.|[^\]\\])*\]|\.")
 _JAVA_DOT = r"[^\n\r\u0085\u2028\u2029]"
 
+# What tags may consist of, as Java spells it in a character class, and as Python does in a Unicode pattern: there `\w` is
+# \p{L}\p{N}_ exactly, and the rest is every separator that Unicode has.
+_JAVA_LETTERS = r"\p{L}\p{Z}\p{N}_"
+_LETTERS = r"\w \u00a0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000"
+
 
 @dataclass(frozen=True, slots=True)
 class Rule:
@@ -71,8 +76,22 @@ def _bounds(
 
 
 def _compile_java_pattern(pattern: str) -> re.Pattern[str]:
-    r"""Java's `\d`, `\s` and `\w` are ASCII, and its dot stops at five line terminators where Python's stops at one."""
-    return re.compile(_JAVA_PATTERN_PART.sub(lambda part: _JAVA_DOT if part[0] == "." else part[0], pattern), re.ASCII)
+    r"""Java's `\d`, `\s` and `\w` are ASCII, and its dot stops at five line terminators where Python's stops at one.
+
+    Of Unicode's categories the models know one combination. Any other does not compile.
+    """
+    return re.compile(_JAVA_PATTERN_PART.sub(_python_part, pattern), re.ASCII)
+
+
+def _python_part(part: re.Match[str]) -> str:
+    if part[0] == ".":
+        return _JAVA_DOT
+    before, letters, after = part[0].partition(_JAVA_LETTERS)
+    if not letters:
+        return part[0]
+    if re.search(r"\\[dswDSW]", before + after):
+        raise ValueError(f"both ASCII and Unicode classes in {part[0]}")
+    return f"(?u:{before}{_LETTERS}{after})"
 
 
 def violation(shown: str | None, path: str, text: str) -> str:

@@ -11,6 +11,11 @@ def alias_arn(region: str, account: str, alias_name: str) -> str:
     return f"arn:aws:kms:{region}:{account}:{alias_name}"
 
 
+def session_arn(account: str, role_name: str, session_name: str) -> str:
+    """ARN of a session of a role. The role's path is not in it."""
+    return f"arn:aws:sts::{account}:assumed-role/{role_name}/{session_name}"
+
+
 def root_arn(account: str) -> str:
     """ARN of an account's root user, which in a policy stands for the whole account."""
     return f"arn:aws:iam::{account}:root"

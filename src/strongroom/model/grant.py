@@ -20,7 +20,8 @@ class Grant(Struct, frozen=True, dict=True):
 
     Exactly one of `grantee_principal` and `grantee_service` is there, at most one of `retiring_principal` and
     `retiring_service`. Principals are ARNs, services are names like `rds.amazonaws.com`. `issuing_account` is the
-    account whose principal made the grant, which may be another than the key's.
+    account whose principal made the grant, which may be another than the key's. `grantee_id` and `retiring_id` are
+    the unique ids of principals that can be deleted: one that is created again has no part in the grant.
     """
 
     account: str
@@ -36,6 +37,8 @@ class Grant(Struct, frozen=True, dict=True):
     retiring_principal: str | None = None
     retiring_service: str | None = None
     constraints: GrantConstraints = GrantConstraints()
+    grantee_id: str | None = None
+    retiring_id: str | None = None
 
     @cached_property
     def key_arn(self) -> str:

@@ -12,6 +12,8 @@ class KmsKey(Struct, frozen=True, dict=True):
 
     `policy` and `description` are kept exactly as they came. In state PendingDeletion either `deletion_date` is there,
     from which on the key may be deleted, or `pending_window_in_days`: the waiting period that has not begun yet.
+    `policy_principals` are the users, roles and sessions that the policy names, as (ARN, unique id): one that is
+    deleted and created again is another. None if it names none.
     """
 
     account: str
@@ -30,6 +32,7 @@ class KmsKey(Struct, frozen=True, dict=True):
     multi_region: bool = False
     deletion_date: float | None = None
     pending_window_in_days: int | None = None
+    policy_principals: tuple[tuple[str, str], ...] | None = None
 
     @cached_property
     def arn(self) -> str:

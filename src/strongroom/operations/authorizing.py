@@ -2,21 +2,44 @@
 
 from msgspec import Struct, structs
 
-from strongroom.authorization.decide import AuthorizedKey, authorize_account, authorize_key, authorize_retirement
+from strongroom.authorization.decide import (
+    AuthorizedKey,
+    AuthorizedRole,
+    authorize_account,
+    authorize_key,
+    authorize_retirement,
+    authorize_role,
+    role_refused,
+)
 from strongroom.authorization.ground import Decision
 from strongroom.crypto.ciphertext_blob import parse
-from strongroom.errors import IncorrectKey, InvalidKeyUsage
+from strongroom.directory import compiled_trust_policy
+from strongroom.errors import AccessDenied, IncorrectKey, InvalidKeyUsage, UnrecognizedClient
 from strongroom.model.arn import alias_arn
+from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
 from strongroom.model.key_states import refusal
+from strongroom.model.principal import Principal
 from strongroom.operations.call import Call
 from strongroom.operations.condition_keys import Asked
-from strongroom.operations.targets import AccountTarget, AliasTarget, FoundGrant, FoundKey, GrantTarget, KeyTarget
+from strongroom.operations.targets import (
+    AccountTarget,
+    AliasTarget,
+    FoundGrant,
+    FoundKey,
+    GrantTarget,
+    IdentityTarget,
+    KeyTarget,
+    RoleTarget,
+)
 
 
 def authorize_target(
     call: Call, message: Struct | None, target: KeyTarget, found: FoundKey, operation: str
 ) -> AuthorizedKey:
-    """Steps 9 to 11 for a key. Raises AccessDenied, the key state's refusal, IncorrectKey or InvalidKeyUsage."""
+    """Steps 9 to 11 for a key.
+
+    Raises AccessDenied or what hides it, the key state's refusal, IncorrectKey or InvalidKeyUsage.
+    """
     entry = found.entry
     key = entry.key
     asked = Asked(
@@ -31,7 +54,12 @@ def authorize_target(
         target.proposed,
         None if target.proposed is None else target.proposed[1],
     )
-    authorized = authorize_key(asked, call.identity, key, entry.policy, entry.grants, found.blob)
+    try:
+        authorized = authorize_key(asked, call.identity, key, entry.policy, entry.grants, found.blob)
+    except AccessDenied:
+        if found.unless_allowed is not None:
+            raise found.unless_allowed from None
+        raise
     state_refusal = refusal(target.states or operation, key.state, key.arn)
     if state_refusal is not None:
         raise state_refusal
@@ -65,6 +93,83 @@ def authorize_named_alias(call: Call, message: Struct | None, target: AliasTarge
     arn = alias_arn(call.region, call.account, target.name)
     asked = Asked(call.identity.principal, target.action, arn, call, message, target)
     return arn, authorize_account(asked, call.identity)
+
+
+def authorize_identity(call: Call, message: Struct | None, target: IdentityTarget) -> Decision:
+    """Step 9 for a user, group, role, policy or identity provider, whether or not it is there. Raises AccessDenied.
+
+    AWS: a session of GetSessionToken without multi-factor authentication cannot call IAM; that is UnrecognizedClient.
+    """
+    principal = call.identity.principal
+    if principal.kind in ("Root", "IAMUser") and principal.issued is not None:
+        raise UnrecognizedClient("The security token included in the request is invalid.")
+    identity = _identity(call, target)
+    arn = _arn_of_none(call, target) if identity is None else _arn(identity, target)
+    asked = Asked(principal, target.action, arn, call, message, target, identity=identity)
+    return authorize_account(asked, call.identity, target.called)
+
+
+Identified = User | Group | Role | ManagedPolicy | IdentityProvider
+
+
+def _identity(call: Call, target: IdentityTarget) -> Identified | None:
+    """What a target means, if it is there; without a name the caller's own user."""
+    directory, name = call.directory, target.name
+    match target.kind:
+        case "user":
+            found_user = directory.users.get(call.principal.principal_id) if name is None else directory.user(name)
+            return None if found_user is None else found_user.record
+        case "group":
+            group = directory.group(name or "")
+            return None if group is None else group.record
+        case "role":
+            role = directory.role(name or "")
+            return None if role is None else role.record
+        case "policy":
+            return directory.managed_policy(name or "")
+        case "access-key":
+            key = directory.access_keys.get(name or "")
+            owner = None if key is None else directory.users.get(key.record.user_id or "")
+            return None if owner is None else owner.record
+        case _:
+            provider = directory.provider(name or "")
+            return None if provider is None else provider.record
+
+
+def _arn(identity: Identified, target: IdentityTarget) -> str:
+    """The ARN of what a target means, as it is or as it is to be called."""
+    if isinstance(identity, User | Group):
+        name, path = target.new_name or identity.name, target.new_path or identity.path
+        return structs.replace(identity, name=name, path=path).arn
+    return identity.arn
+
+
+def _arn_of_none(call: Call, target: IdentityTarget) -> str:
+    """The ARN that a target would have that is not there; for one without a name the caller's."""
+    if target.kind in ("policy", "oidc-provider"):
+        return target.name or f"arn:aws:iam::{call.account}:{target.kind}{target.path}"
+    if target.kind == "access-key":  # a root user's or nobody's; AWS says it in these words
+        return f"access key {target.name}"
+    if target.name is None:
+        return call.principal.arn
+    return f"arn:aws:iam::{call.account}:{target.kind}{target.path}{target.name}"
+
+
+def hands_down(principal: Principal, action: str) -> bool:
+    """Whether a caller's session gives to the session of a role what this action would set."""
+    return (
+        principal.source_identity is not None if action == "sts:SetSourceIdentity" else bool(principal.transitive_tags)
+    )
+
+
+def authorize_role_target(call: Call, message: Struct | None, target: RoleTarget) -> AuthorizedRole:
+    """Steps 8 and 9 for a role to assume. Raises AccessDenied, also if there is no such role."""
+    asked = Asked(call.identity.principal, target.action, target.role_arn, call, message, target)
+    role = call.snapshot.find_role(target.role_arn)
+    if role is None:
+        raise role_refused(asked)
+    asked = structs.replace(asked, role=role)
+    return authorize_role(asked, call.identity, role, compiled_trust_policy(role.trust_policy, role.trusted))
 
 
 def authorize_without_key(call: Call, message: Struct | None, target: AccountTarget) -> Decision:

@@ -7,9 +7,10 @@ from msgspec import Struct, structs
 
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.authorization.identity import Identity
+from strongroom.directory import Directory
 from strongroom.errors import ConflictError, IntegrityError, KeyUnavailable, NotFound
 from strongroom.keystores.contract import KeyStore, SymmetricKey
-from strongroom.keystores.grant_tokens import GrantTokens
+from strongroom.keystores.domain_keys import Seals
 from strongroom.model.exchange import Incoming
 from strongroom.model.key import KmsKey
 from strongroom.model.principal import Principal
@@ -30,7 +31,7 @@ class Call(Struct, frozen=True):
     key_store: KeyStore
     storage: Storage
     uses: Uses
-    grant_tokens: GrantTokens
+    seals: Seals
 
     @property
     def principal(self) -> Principal:
@@ -41,6 +42,20 @@ class Call(Struct, frozen=True):
     def account(self) -> str:
         """The caller's account."""
         return self.identity.principal.account
+
+    @property
+    def directory(self) -> Directory:
+        """The identities of the caller's account."""
+        return self.snapshot.directories[self.account]
+
+    def identity_change(self, response: Struct | None, *writes: Write) -> "Change":
+        """A change of identities of the caller's account.
+
+        It writes the account's row anew: of two changes of identities at once, one is decided again, so that what was
+        looked at (a name that is free, a policy that nobody has) holds when it is written.
+        """
+        account, number = self.directory.account
+        return Change(response, [*writes, Replace(account, number)])
 
     def open_symmetric(self, authorized: AuthorizedKey) -> SymmetricKey:
         """The key material of a key that this caller may use.

@@ -2,7 +2,7 @@
 
 AWS: Service Authorization Reference, "Condition keys for AWS Key Management Service"; IAM, "AWS global condition
 context keys". `docs/condition-keys.md` is generated from it. A key that is not here, or not for the action, is absent:
-so are those of what does not exist yet (`kms:ViaService`, `aws:SourceArn`, `aws:PrincipalTag/…`, attestation).
+so are those of what does not exist yet (`aws:SourceArn`, attestation).
 """
 
 import ipaddress
@@ -13,14 +13,16 @@ from typing import Any, NamedTuple
 from msgspec import Struct, field
 
 from strongroom.audit.record import utc_time
+from strongroom.authorization.conditions import MAX_VALUES
 from strongroom.authorization.request import Undecidable, Values
 from strongroom.errors import RequestError
 from strongroom.model.grant import GrantConstraints
+from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
 from strongroom.model.key_specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
 from strongroom.model.key_usage import trailing_days
 from strongroom.model.principal import Principal
 from strongroom.operations.call import Call
-from strongroom.operations.targets import AliasTarget, KeyTarget, find
+from strongroom.operations.targets import AliasTarget, IdentityTarget, KeyTarget, RoleTarget, find
 from strongroom.snapshot import KeyEntry
 
 _UNKNOWN: Values = ("not asked for yet",)
@@ -29,8 +31,9 @@ _UNKNOWN: Values = ("not asked for yet",)
 class Asked(Struct, frozen=True):
     """One action that a call asks for: what policies and grants decide on (`authorization.request.Request`).
 
-    `message` is the request as it came, `target` and `entry` the key it is for, if it is for one. `constraints` are
-    those of the grant to make or to retire. `known` keeps the values that were asked for.
+    `message` is the request as it came, `target` and `entry` the key it is for, if it is for one, `role` the role that
+    is to be assumed, `identity` the user or so that an action of IAM is for. `constraints` are those of the grant to
+    make or to retire. `known` keeps the values that were asked for.
     """
 
     principal: Principal
@@ -38,11 +41,13 @@ class Asked(Struct, frozen=True):
     resource: str
     call: Call
     message: Any = None
-    target: KeyTarget | AliasTarget | None = None
+    target: KeyTarget | AliasTarget | IdentityTarget | RoleTarget | None = None
     entry: KeyEntry | None = None
     encryption_context: Mapping[str, str] | None = None
     proposed: tuple[frozenset[str], GrantConstraints] | None = None
     constraints: GrantConstraints | None = None
+    role: Role | None = None
+    identity: User | Group | Role | ManagedPolicy | IdentityProvider | None = None
     known: dict[str, Values | None] = field(default_factory=dict)
 
     def values(self, name: str) -> Values | None:
@@ -54,15 +59,21 @@ class Asked(Struct, frozen=True):
 
     def _supplied(self, name: str) -> Values | None:
         row, rest = _find(name)
-        if row is None or not (
-            row.everywhere or self.action in row.actions or (row.on_keys and self.entry is not None)
-        ):
-            return None
-        return row.supply(self, rest)
+        if row is None and self.principal.claims:
+            return dict(self.principal.claims).get(name)
+        return None if row is None or not self._has(row) else row.supply(self, rest)
+
+    def _has(self, row: "ConditionKey") -> bool:
+        if row.everywhere or self.action in row.actions:
+            return True
+        return (row.on_keys and self.entry is not None) or (row.on_identities and self.identity is not None)
 
 
 class ConditionKey(NamedTuple):
     """A row. `name` ends with `:` or `/` where a name follows that the policy chooses.
+
+    It is there in requests for these `actions`, for any action on a KMS key (`on_keys`) or on an identity
+    (`on_identities`), or `everywhere`.
 
     `supply` gives the values, or None where the request has none; it is given what follows the name, in lower case.
     """
@@ -72,6 +83,7 @@ class ConditionKey(NamedTuple):
     supply: Callable[[Asked, str], Values | None]
     actions: frozenset[str] = frozenset()
     on_keys: bool = False
+    on_identities: bool = False
     everywhere: bool = False
     multivalued: bool = False
 
@@ -87,7 +99,31 @@ _USES = frozenset(
 _WITH_CONSTRAINTS = frozenset({"kms:CreateGrant", "kms:RetireGrant"})
 _CREATE_KEY = frozenset({"kms:CreateKey"})
 _CREATE_GRANT = frozenset({"kms:CreateGrant"})
-_TAGGING = frozenset({"kms:CreateKey", "kms:TagResource", "kms:UntagResource"})
+_ASSUME_ROLE = frozenset({"sts:AssumeRole"})
+_SOURCE_IDENTITY = frozenset({"sts:SetSourceIdentity"})
+_ASSUMING = frozenset({"sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", "sts:TagSession"})
+_BOUNDED = frozenset(
+    {
+        "iam:AttachRolePolicy", "iam:AttachUserPolicy", "iam:CreateRole", "iam:CreateUser",
+        "iam:DeleteRolePermissionsBoundary", "iam:DeleteRolePolicy", "iam:DeleteUserPermissionsBoundary",
+        "iam:DeleteUserPolicy", "iam:DetachRolePolicy", "iam:DetachUserPolicy", "iam:PutRolePermissionsBoundary",
+        "iam:PutRolePolicy", "iam:PutUserPermissionsBoundary", "iam:PutUserPolicy",
+    }
+)  # fmt: skip
+_ATTACHING = frozenset(
+    {
+        "iam:AttachGroupPolicy", "iam:AttachRolePolicy", "iam:AttachUserPolicy", "iam:DetachGroupPolicy",
+        "iam:DetachRolePolicy", "iam:DetachUserPolicy",
+    }
+)  # fmt: skip
+_TAGGING_IDENTITIES = frozenset(
+    {
+        "iam:CreateOpenIDConnectProvider", "iam:CreatePolicy", "iam:CreateRole", "iam:CreateUser",
+        "iam:TagOpenIDConnectProvider", "iam:TagPolicy", "iam:TagRole", "iam:TagUser",
+        "iam:UntagOpenIDConnectProvider", "iam:UntagPolicy", "iam:UntagRole", "iam:UntagUser",
+    }
+)  # fmt: skip
+_TAGGING = _ASSUMING | _TAGGING_IDENTITIES | {"kms:CreateKey", "kms:TagResource", "kms:UntagResource"}
 
 _PRINCIPAL_TYPES = {
     "Root": "Account",
@@ -117,8 +153,10 @@ def _named(pairs: Iterable[tuple[str, str]], name: str) -> Values | None:
 
 
 def _context(asked: Asked) -> Iterable[tuple[str, str]]:
-    """The pairs of the encryption context, or of a grant's constraints on it."""
+    """The pairs of the encryption context, or of a grant's constraints on it. Raises Undecidable if they are many."""
     if asked.encryption_context is not None:
+        if len(asked.encryption_context) > MAX_VALUES:
+            raise Undecidable
         return asked.encryption_context.items()
     constraints = asked.constraints or GrantConstraints()
     required = (constraints.encryption_context_subset, constraints.encryption_context_equals)
@@ -130,7 +168,11 @@ def _context_keys(asked: Asked, _rest: str) -> Values | None:
 
 
 def _request_tags(asked: Asked) -> list[tuple[str, str]]:
-    return [(tag.tag_key, tag.tag_value) for tag in getattr(asked.message, "tags", None) or ()]
+    """The tags in a request, which KMS spells otherwise than IAM and STS."""
+    tags = getattr(asked.message, "tags", None) or ()
+    if asked.action.startswith("kms:"):
+        return [(tag.tag_key, tag.tag_value) for tag in tags]
+    return [(tag.key, tag.value) for tag in tags]
 
 
 def _tag_keys(asked: Asked, _rest: str) -> Values | None:
@@ -220,6 +262,48 @@ def _token_issue_time(asked: Asked, _rest: str) -> Values | None:
     return None if issued is None else (utc_time(int(issued)),)
 
 
+def _resource_tag(asked: Asked, rest: str) -> Values | None:
+    if asked.entry is not None:
+        return _named(asked.entry.key.tags, rest)
+    tagged = asked.role or asked.identity
+    return None if tagged is None or isinstance(tagged, Group) else _named(tagged.tags, rest)
+
+
+def _policy_arn(asked: Asked, _rest: str) -> Values | None:
+    return _one(asked.target.policy_arn) if isinstance(asked.target, IdentityTarget) else None
+
+
+def _boundary(asked: Asked, _rest: str) -> Values | None:
+    """The permissions boundary that is asked for, or else the one that is there."""
+    if isinstance(asked.target, IdentityTarget) and asked.target.boundary is not None:
+        return (asked.target.boundary,)
+    return _one(asked.identity.boundary) if isinstance(asked.identity, User | Role) else None
+
+
+def _via_service(asked: Asked, _rest: str) -> Values | None:
+    service = asked.principal.service
+    return None if service is None else (f"{service}.{asked.call.region}.amazonaws.com",)
+
+
+def _called_via(asked: Asked, _rest: str) -> Values | None:
+    service = asked.principal.service
+    return None if service is None else (f"{service}.amazonaws.com",)
+
+
+def _service_name(asked: Asked, _rest: str) -> Values | None:
+    return (asked.principal.arn,) if asked.principal.kind == "AWSService" else None
+
+
+def _source_identity(asked: Asked, _rest: str) -> Values | None:
+    """The source identity of the session to make. AWS: one that the caller's session hands down is there too."""
+    return _one(asked.message.source_identity or asked.principal.source_identity)
+
+
+def _with_mfa(asked: Asked, _rest: str) -> Values | None:
+    """There is no multi-factor authentication. AWS: sessions say so, and requests with long-term keys say nothing."""
+    return ("false",) if asked.principal.issued is not None else None
+
+
 def _of_key(supply: Callable[[KeyEntry], Values | None]) -> Callable[[Asked, str], Values | None]:
     return lambda asked, _rest: None if asked.entry is None else supply(asked.entry)
 
@@ -245,8 +329,13 @@ def _trailing_days(asked: Asked, _rest: str) -> Values | None:
 
 
 CONDITION_KEYS = (
+    ConditionKey("aws:CalledVia", "String", _called_via, everywhere=True, multivalued=True),
+    ConditionKey("aws:CalledViaFirst", "String", _called_via, everywhere=True),
+    ConditionKey("aws:CalledViaLast", "String", _called_via, everywhere=True),
     ConditionKey("aws:CurrentTime", "Date", lambda a, _: (utc_time(int(a.call.now)),), everywhere=True),
     ConditionKey("aws:EpochTime", "Date", lambda a, _: (str(int(a.call.now)),), everywhere=True),
+    ConditionKey("aws:FederatedProvider", "String", lambda a, _: _one(a.principal.federated_provider), everywhere=True),
+    ConditionKey("aws:MultiFactorAuthPresent", "Bool", _with_mfa, everywhere=True),
     ConditionKey("aws:PrincipalAccount", "String", lambda a, _: _one(a.principal.account or None), everywhere=True),
     ConditionKey("aws:PrincipalArn", "ARN", _principal_arn, everywhere=True),
     ConditionKey(
@@ -258,6 +347,9 @@ CONDITION_KEYS = (
     ConditionKey(
         "aws:PrincipalType", "String", lambda a, _: _one(_PRINCIPAL_TYPES.get(a.principal.kind)), everywhere=True
     ),
+    ConditionKey("aws:PrincipalServiceName", "String", _service_name, everywhere=True),
+    ConditionKey("aws:PrincipalServiceNamesList", "String", _service_name, everywhere=True, multivalued=True),
+    ConditionKey("aws:PrincipalTag/", "String", lambda a, rest: _named(a.principal.tags, rest), everywhere=True),
     ConditionKey("aws:Referer", "String", lambda a, _: _one(a.call.incoming.header(b"referer")), everywhere=True),
     ConditionKey("aws:RequestTag/", "String", lambda a, rest: _named(_request_tags(a), rest), actions=_TAGGING),
     ConditionKey("aws:RequestedRegion", "String", lambda a, _: (a.call.region,), everywhere=True),
@@ -265,19 +357,27 @@ CONDITION_KEYS = (
     ConditionKey(
         "aws:ResourceTag/",
         "String",
-        lambda a, rest: None if a.entry is None else _named(a.entry.key.tags, rest),
+        _resource_tag,
         on_keys=True,
+        on_identities=True,
+        actions=_ASSUMING | _SOURCE_IDENTITY,
     ),
     ConditionKey(
         "aws:SecureTransport", "Bool", lambda a, _: _truth(value=a.call.incoming.tls is not None), everywhere=True
     ),
+    ConditionKey("aws:SourceIdentity", "String", lambda a, _: _one(a.principal.source_identity), everywhere=True),
     ConditionKey("aws:SourceIp", "IPAddress", _source_ip, everywhere=True),
     ConditionKey("aws:TagKeys", "String", _tag_keys, actions=_TAGGING, multivalued=True),
     ConditionKey("aws:TokenIssueTime", "Date", _token_issue_time, everywhere=True),
     ConditionKey("aws:UserAgent", "String", lambda a, _: _one(a.call.incoming.header(b"user-agent")), everywhere=True),
-    ConditionKey("aws:ViaAWSService", "Bool", lambda _a, _: ("false",), everywhere=True),
+    ConditionKey(
+        "aws:ViaAWSService", "Bool", lambda a, _: _truth(value=a.principal.service is not None), everywhere=True
+    ),
     ConditionKey("aws:userid", "String", lambda a, _: (a.principal.principal_id,), everywhere=True),
     ConditionKey("aws:username", "String", _user_name, everywhere=True),
+    ConditionKey("iam:PermissionsBoundary", "ARN", _boundary, actions=_BOUNDED),
+    ConditionKey("iam:PolicyARN", "ARN", _policy_arn, actions=_ATTACHING),
+    ConditionKey("iam:ResourceTag/", "String", _resource_tag, on_identities=True),
     ConditionKey(
         "kms:BypassPolicyLockoutSafetyCheck",
         "Bool",
@@ -307,7 +407,7 @@ CONDITION_KEYS = (
     ConditionKey(
         "kms:GrantIsForAWSResource",
         "Bool",
-        lambda _a, _: ("false",),
+        lambda a, _: _truth(value=a.principal.service is not None),
         actions=frozenset({"kms:CreateGrant", "kms:ListGrants", "kms:RevokeGrant"}),
     ),
     ConditionKey(
@@ -353,6 +453,17 @@ CONDITION_KEYS = (
         "Numeric",
         _trailing_days,
         actions=frozenset({"kms:DisableKey", "kms:ScheduleKeyDeletion"}),
+    ),
+    ConditionKey("kms:ViaService", "String", _via_service, on_keys=True, actions=_CREATE_KEY),
+    ConditionKey("sts:ExternalId", "String", _of_message("external_id"), actions=_ASSUME_ROLE),
+    ConditionKey("sts:RoleSessionName", "String", _of_message("role_session_name"), actions=_ASSUMING),
+    ConditionKey("sts:SourceIdentity", "String", _source_identity, actions=_ASSUME_ROLE | _SOURCE_IDENTITY),
+    ConditionKey(
+        "sts:TransitiveTagKeys",
+        "String",
+        lambda a, _: getattr(a.message, "transitive_tag_keys", None) or None,
+        actions=_ASSUMING,
+        multivalued=True,
     ),
 )
 """Every condition key that a request can have, by name."""

@@ -5,21 +5,31 @@ from collections.abc import Sequence
 
 from msgspec import UNSET, Raw, Struct, UnsetType
 
-from strongroom.audit.record import CloudTrailRecord, Resource, encode, recorded_tls, unknown_identity, utc_time
-from strongroom.authorization.decide import AuthorizedKey
+from strongroom.audit.record import (
+    KMS_EVENT_SOURCE,
+    CloudTrailRecord,
+    Resource,
+    encode,
+    recorded_tls,
+    unknown_identity,
+    utc_time,
+)
+from strongroom.authorization.decide import AuthorizedKey, AuthorizedRole
 from strongroom.authorization.ground import Decision
-from strongroom.errors import AccessDenied, RequestError
+from strongroom.errors import AccessDenied, RequestError, code_of
 from strongroom.model.exchange import Incoming
 from strongroom.model.key import KmsKey
-from strongroom.operations.registry import Operation
+from strongroom.model.principal import Principal
+from strongroom.operations.operation import Operation
 
 _RECORDED_CODES: dict[type[RequestError], str] = {AccessDenied: "AccessDenied"}
-"""Error class -> errorCode, where CloudTrail's is not AWS's error code."""
+"""Error class -> errorCode, where CloudTrail's is not the code that the caller is told."""
 
 _RE_ENCRYPTED = ("sourceKeyMaterialId", "destinationKeyMaterialId")
 """What ReEncrypt's two keys are called in additionalEventData."""
 
 _KEY = "AWS::KMS::Key"
+_ROLE = "AWS::IAM::Role"
 
 _MAX_EVENT_NAME = 64
 """Characters of an operation name that a stranger sent; the longest real one has 35."""
@@ -28,8 +38,8 @@ _MAX_EVENT_NAME = 64
 class Event(Struct):
     """One request while it runs, and what its record will say. `now` is when it arrived, in seconds since the epoch.
 
-    `request` is set once the body was read, `found`, `keys`, `aliases` (ARNs) and `decisions` as they are found and
-    authorized.
+    `request` is set once the body was read, `found`, `keys`, `roles`, `aliases` (ARNs) and `decisions` as they are
+    found and authorized. `on_behalf_by` is the service that calls for the caller.
     """
 
     incoming: Incoming
@@ -39,8 +49,15 @@ class Event(Struct):
     request: Struct | None = None
     found: tuple[KmsKey, ...] = ()
     keys: tuple[AuthorizedKey, ...] = ()
+    roles: tuple[AuthorizedRole, ...] = ()
     aliases: tuple[str, ...] = ()
     decisions: tuple[Decision, ...] = ()
+    on_behalf_by: Principal | None = None
+
+    @property
+    def authorized(self) -> tuple[AuthorizedKey, ...] | tuple[AuthorizedRole, ...]:
+        """What the operation is given: no operation acts on keys and on roles."""
+        return self.keys or self.roles
 
 
 def new_event(incoming: Incoming, now: float) -> Event:
@@ -65,11 +82,12 @@ def record_of_call(
         CloudTrailRecord(
             user_identity=identity,
             event_time=utc_time(int(event.now)),
+            event_source=f"{operation.service}.amazonaws.com",
             event_name=operation.name,
             aws_region=region,
-            source_ip_address=incoming.source_ip,
-            user_agent=incoming.header(b"user-agent") or "",
-            error_code=UNSET if error is None else _code(error),
+            source_ip_address=incoming.source_ip if event.on_behalf_by is None else event.on_behalf_by.arn,
+            user_agent=(incoming.header(b"user-agent") or "") if event.on_behalf_by is None else event.on_behalf_by.arn,
+            error_code=UNSET if error is None else _code(error, operation.service),
             error_message=UNSET if error is None or error.message is None else error.message,
             request_parameters=None if request is None else operation.logged(request, event.keys),
             response_elements=_response_elements(operation, event.keys, outcome),
@@ -77,23 +95,27 @@ def record_of_call(
             request_id=event.request_id,
             event_id=event.event_id,
             read_only=operation.read_only,
-            resources=_resources(event, account),
-            recipient_account_id=account,
+            resources=_resources(event, account) if operation.service != "iam" else UNSET,
+            recipient_account_id=account or (event.found[0].account if event.found else UNSET),
             tls_details=recorded_tls(incoming.tls, incoming.header(b"host")) if incoming.tls else UNSET,
         )
     )
 
 
-def record_of_stranger(event: Event, event_name: str, error: RequestError) -> CloudTrailRecord:
-    """Return the record of a request whose caller is not known. What they claim to be is not repeated."""
+def record_of_stranger(event: Event, service: str | None, event_name: str, error: RequestError) -> CloudTrailRecord:
+    """Return the record of a request whose caller is not known. What they claim to be is not repeated.
+
+    The service is None if a form named none of ours.
+    """
     incoming = event.incoming
     return CloudTrailRecord(
         user_identity=unknown_identity(None),
         event_time=utc_time(int(event.now)),
+        event_source=KMS_EVENT_SOURCE if service is None else f"{service}.amazonaws.com",
         event_name=event_name[:_MAX_EVENT_NAME],
         source_ip_address=incoming.source_ip,
         user_agent=incoming.header(b"user-agent") or "",
-        error_code=_code(error),
+        error_code=_code(error, service),
         error_message=UNSET if error.message is None else error.message,
         request_id=event.request_id,
         event_id=event.event_id,
@@ -102,8 +124,8 @@ def record_of_stranger(event: Event, event_name: str, error: RequestError) -> Cl
     )
 
 
-def _code(error: RequestError) -> str:
-    return _RECORDED_CODES.get(type(error), error.code)
+def _code(error: RequestError, service: str | None) -> str:
+    return _RECORDED_CODES.get(type(error)) or code_of(error, service)
 
 
 def _response_elements(
@@ -129,6 +151,9 @@ def _additional(event: Event, operation: Operation, error: RequestError | None) 
         decisions = (*decisions, error.decision)
     if decisions:
         data["authorization"] = decisions
+    if event.on_behalf_by is not None:
+        access_key_id = event.on_behalf_by.access_key_id
+        data["service"] = {"accessKeyId": access_key_id, "sourceIPAddress": event.incoming.source_ip}
     return data or UNSET
 
 
@@ -143,6 +168,7 @@ def _resources(event: Event, account: str) -> tuple[Resource, ...]:
         if (usable or key.account == account) and key not in event.found[:place]:
             told.append(Resource(key.account, _KEY, key.arn))
     told += [Resource(account, _KEY, arn) for arn in event.aliases]
+    told += [Resource(one.role.account, _ROLE, one.role.arn) for one in event.roles[:1]]  # the same for each action
     return tuple(told)
 
 

@@ -5,9 +5,10 @@ Whatever is not named here is not logged; plaintexts, ciphertexts and data keys 
 
 from collections.abc import Callable, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from strongroom.authorization.decide import AuthorizedKey
+from strongroom.messages.declaration import declared, member_type
 
 Logged = Callable[[Struct, Sequence[AuthorizedKey]], dict[str, object] | None]
 """From a request and the keys it was authorized for (none yet, if it was refused) to requestParameters."""
@@ -22,6 +23,35 @@ def members(*names: str) -> Logged:
         return found or None
 
     return logged
+
+
+def every_member(request: Struct, _keys: Sequence[AuthorizedKey]) -> dict[str, object] | None:
+    """Log all that a request of IAM or STS says, but for what the model calls sensitive."""
+    return told(request) or None
+
+
+def every_member_of_response(response: Struct | None, _keys: Sequence[AuthorizedKey]) -> dict[str, object] | None:
+    """Log all that a response of IAM or STS says, but for what the model calls sensitive; None if that is nothing."""
+    return None if response is None else told(response) or None
+
+
+def told(message: Struct) -> dict[str, object]:
+    """A message as CloudTrail spells it, without sensitive members and blobs."""
+    shown: dict[str, object] = {}
+    for field in structs.fields(message):
+        value = getattr(message, field.name)
+        _, constraint = declared(member_type(field.type))
+        if value is not None and not constraint.sensitive and not isinstance(value, bytes):
+            shown[lower_camel(field.name)] = _told_value(value)
+    return shown
+
+
+def _told_value(value: object) -> object:
+    if isinstance(value, Struct):
+        return told(value)
+    if isinstance(value, tuple):
+        return [_told_value(one) for one in value]
+    return value
 
 
 def key_arn(_response: Struct | None, keys: Sequence[AuthorizedKey]) -> dict[str, object]:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from strongroom.authorization.decide import hidden
 from strongroom.crypto.ciphertext_blob import CiphertextBlob, parse
-from strongroom.errors import InvalidArn, InvalidGrantToken, NotFound
+from strongroom.errors import AccessDenied, InvalidArn, InvalidGrantToken, NotFound
 from strongroom.keystores.grant_tokens import GrantTokens
 from strongroom.model.arn import alias_arn, key_arn
 from strongroom.model.grant import Grant, GrantConstraints
@@ -85,14 +85,51 @@ class GrantTarget(NamedTuple):
     grant_id: str | None
 
 
-Target = AccountTarget | AliasTarget | GrantTarget | KeyTarget
+class IdentityTarget(NamedTuple):
+    """An action on a user, group, role, policy or identity provider of the caller's account.
+
+    `kind` is as in its ARN: user, group, role, policy, oidc-provider; or access-key, for the user of one. `name` is
+    its name, or, of a policy or a provider, its ARN, of an access key its id; None is the caller itself. `path` is that
+    of one that is not there. A list is told by its path alone, with the name "". `policy_arn` is the policy that is
+    attached or detached, `boundary` the permissions boundary that is set. `new_name` and `new_path` are what a user or
+    a group is to be called: the action is on what it will be then. `called` is what a refusal calls it, as AWS does, if
+    not by its ARN.
+    """
+
+    action: str
+    kind: str
+    name: str | None
+    path: str = "/"
+    policy_arn: str | None = None
+    boundary: str | None = None
+    new_name: str | None = None
+    new_path: str | None = None
+    called: str | None = None
+
+
+class RoleTarget(NamedTuple):
+    """A role to assume, by its ARN.
+
+    `inherited` is for what a request need not say: the action is asked only if the caller's session hands it down.
+    """
+
+    action: str
+    role_arn: str
+    inherited: bool = False
+
+
+Target = AccountTarget | AliasTarget | GrantTarget | IdentityTarget | KeyTarget | RoleTarget
 
 
 class FoundKey(NamedTuple):
-    """A key that a target means, before anybody said that the caller may know of it."""
+    """A key that a target means, before anybody said that the caller may know of it.
+
+    `unless_allowed` is what a caller is told who may not use it, where that is not that they may not.
+    """
 
     entry: KeyEntry
     blob: CiphertextBlob | None
+    unless_allowed: NotFound | None = None
 
 
 class FoundGrant(NamedTuple):
@@ -162,11 +199,12 @@ def _foreign_by_short_id(
 
     Raises as `find` does.
     """
+    missing = _not_found(reference, principal, target.action)
     blob = parse(ciphertext)
     entry = snapshot.find_key_of_material(reference.region, blob.material_id)
-    if entry is None or entry.key.key_id != reference.name or reference.account != principal.account:
-        raise _not_found(reference, principal, target.action)
-    return FoundKey(entry, blob)
+    if entry is None or entry.key.key_id != reference.name or not isinstance(missing, NotFound):
+        raise missing
+    return FoundKey(entry, blob, unless_allowed=missing)
 
 
 def _no_alias_here(key_id: str) -> InvalidArn | NotFound:
@@ -175,7 +213,7 @@ def _no_alias_here(key_id: str) -> InvalidArn | NotFound:
     return NotFound(f"Invalid keyId '{key_id}'")
 
 
-def _not_found(reference: KeyReference, principal: Principal, action: str) -> Exception:
+def _not_found(reference: KeyReference, principal: Principal, action: str) -> AccessDenied | NotFound:
     if reference.account != principal.account:
         return hidden(principal, action)
     if reference.is_alias:

@@ -8,9 +8,9 @@ are in verify.py.
 2. The Authorization header has all its parts, each once, and there is a date: X-Amz-Date, or else Date.
 3. The date can be read. A repeated header is all its values, joined by commas: two X-Amz-Date are no date.
 4. The date is at most five minutes from now.
-5. What decides about the request is signed: the host and every X-Amz header, each name once. (AWS's guide
-   demands both; its services enforce the first. Without the second, whoever sits on the line could change the
-   operation.)
+5. What decides about the request is signed: the host and every X-Amz and X-Strongroom header, each name once.
+   (AWS's guide demands the first two; its services enforce the first. Without the second, whoever sits on the line
+   could change the operation.)
 6. The algorithm is the one we know.
 7. The credential has its five parts.
 8. The credential is scoped to our Region, service and day; all faults are told together.
@@ -25,7 +25,8 @@ from strongroom.sigv4.canonical import ALGORITHM, TERMINATOR, fold_headers
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.timestamps import basic_format_of_http_date, format_timestamp, parse_timestamp
 
-_SKEW = 5 * 60  # seconds
+SKEW = 5 * 60
+"""Seconds that a client's clock may be off."""
 _CREDENTIAL_PARTS = 5
 _MAY_BE_UNSIGNED = b"x-amz-user-agent"  # the AWS SDK for PHP leaves it out, and nothing depends on it
 
@@ -50,8 +51,8 @@ class Authorization(Struct, frozen=True):
         return f"Authorization({self.access_key_id}/{self.date}/{self.region}/{self.service})"
 
 
-class _Parameters(Struct, frozen=True):
-    """The Authorization header, taken apart."""
+class Parameters(Struct, frozen=True):
+    """The Authorization header, taken apart; or what stands in the query string instead."""
 
     algorithm: str
     credential: str
@@ -70,8 +71,24 @@ def read_authorization(request: SignedRequest, *, service: str, regions: Contain
     if not header.startswith("AWS4-"):  # 1
         raise MissingAuthenticationToken("Missing Authentication Token")
     parameters = _read_parameters(header, dated=b"x-amz-date" in headers or b"date" in headers)  # 2
-    timestamp, signed_at = _read_date(headers)  # 3
-    _check_time(timestamp, signed_at, int(now))  # 4
+    timestamp = _date(headers)
+    signed_at = read_date(timestamp)  # 3
+    check_time(timestamp, signed_at, int(now), lifetime=SKEW)  # 4
+    token = headers.get(b"x-amz-security-token")
+    session_token = None if token is None else token.decode("latin-1")
+    return check_parameters(parameters, headers, timestamp, session_token, service=service, regions=regions)  # 5 to 8
+
+
+def check_parameters(
+    parameters: Parameters,
+    headers: Mapping[bytes, bytes],
+    timestamp: str,
+    session_token: str | None,
+    *,
+    service: str,
+    regions: Container[str],
+) -> Authorization:
+    """Steps 5 to 8. `headers` are folded. Raises IncompleteSignature or InvalidSignature."""
     _check_signed_headers(headers, parameters.signed_headers)  # 5
     if parameters.algorithm != ALGORITHM:  # 6
         raise IncompleteSignature(
@@ -87,7 +104,6 @@ def read_authorization(request: SignedRequest, *, service: str, regions: Contain
     faults = _scope_faults(credential, service, regions, timestamp)
     if faults:  # 8
         raise InvalidSignature(faults)
-    token = headers.get(b"x-amz-security-token")
     return Authorization(
         access_key_id,
         date,
@@ -96,11 +112,11 @@ def read_authorization(request: SignedRequest, *, service: str, regions: Contain
         parameters.signed_headers,
         parameters.signature,
         timestamp,
-        None if token is None else token.decode("latin-1"),
+        session_token,
     )
 
 
-def _read_parameters(header: str, *, dated: bool) -> _Parameters:
+def _read_parameters(header: str, *, dated: bool) -> Parameters:
     algorithm, _, rest = header.partition(" ")
     parameters: dict[str, str] = {}
     for pair in rest.split(","):
@@ -122,7 +138,7 @@ def _read_parameters(header: str, *, dated: bool) -> _Parameters:
     if credential is None or signed_headers is None or signature is None or not dated:
         raise IncompleteSignature(_missing_parts(header, parameters, dated=dated))
     names = signed_headers.lower().encode("latin-1").split(b";")
-    return _Parameters(algorithm, credential, tuple(names), signature)
+    return Parameters(algorithm, credential, tuple(names), signature)
 
 
 def _missing_parts(header: str, parameters: Container[str], *, dated: bool) -> str:
@@ -136,29 +152,34 @@ def _missing_parts(header: str, parameters: Container[str], *, dated: bool) -> s
     return f"{''.join(missing)}Authorization={header}"
 
 
-def _read_date(headers: Mapping[bytes, bytes]) -> tuple[str, int]:
+def _date(headers: Mapping[bytes, bytes]) -> str:
     date = headers.get(b"x-amz-date")
     if date is not None:
-        timestamp = date.decode("latin-1")
-    else:
-        timestamp = basic_format_of_http_date(headers[b"date"].decode("latin-1"))
+        return date.decode("latin-1")
+    return basic_format_of_http_date(headers[b"date"].decode("latin-1"))
+
+
+def read_date(timestamp: str) -> int:
+    """Step 3: read a date as seconds since the epoch. Raises IncompleteSignature."""
     try:
-        return timestamp, parse_timestamp(timestamp)
+        return parse_timestamp(timestamp)
     except ValueError:
         raise IncompleteSignature(
             f"Date must be in ISO-8601 'basic format'. Got '{timestamp}'. See http://en.wikipedia.org/wiki/ISO_8601"
         ) from None
 
 
-def _check_time(timestamp: str, signed_at: int, now: int) -> None:
-    if signed_at < now - _SKEW:
+def check_time(timestamp: str, signed_at: int, now: int, *, lifetime: int) -> None:
+    """Step 4, for a signature that lasts `lifetime` seconds. Raises InvalidSignature."""
+    if signed_at < now - lifetime:
+        age = f"{lifetime // 60} min." if lifetime % 60 == 0 else f"{lifetime} sec."
         raise InvalidSignature(
-            f"Signature expired: {timestamp} is now earlier than {format_timestamp(now - _SKEW)} "
-            f"({format_timestamp(now)} - 5 min.)"
+            f"Signature expired: {timestamp} is now earlier than {format_timestamp(now - lifetime)} "
+            f"({format_timestamp(now)} - {age})"
         )
-    if signed_at > now + _SKEW:
+    if signed_at > now + SKEW:
         raise InvalidSignature(
-            f"Signature not yet current: {timestamp} is still later than {format_timestamp(now + _SKEW)} "
+            f"Signature not yet current: {timestamp} is still later than {format_timestamp(now + SKEW)} "
             f"({format_timestamp(now)} + 5 min.)"
         )
 
@@ -170,7 +191,7 @@ def _check_signed_headers(headers: Mapping[bytes, bytes], signed_headers: tuple[
     if len(signed) != len(signed_headers):  # AWS's text is not known. A repeated name would repeat its value.
         raise InvalidSignature("A header must be a 'SignedHeader' in the AWS Authorization only once.")
     for name in headers:
-        if name.startswith(b"x-amz-") and name not in signed and name != _MAY_BE_UNSIGNED:
+        if name.startswith((b"x-amz-", b"x-strongroom-")) and name not in signed and name != _MAY_BE_UNSIGNED:
             raise InvalidSignature(
                 f"'{name.decode('latin-1').title()}' must be a 'SignedHeader' in the AWS Authorization."
             )

@@ -20,16 +20,24 @@ from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant
+from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_usage import KeyUsage
-from strongroom.model.principal import AccessKey, Account
+from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
 
 Record = (
     Installation
     | DomainKey
     | Account
     | AccessKey
+    | AccessKeyUsage
+    | User
+    | Group
+    | Role
+    | ManagedPolicy
+    | IdentityProvider
+    | Service
     | KmsKey
     | KeyMaterial
     | Alias
@@ -39,6 +47,21 @@ Record = (
     | ClockReading
 )
 R = TypeVar("R", bound=Record)
+
+
+class Nonces(Protocol):
+    """The nonces of requests, so that none is taken twice. All server processes of an installation share them."""
+
+    def first_use(self, owner: str, nonce: str, now: float) -> bool:
+        """Note a nonce of an owner; whether it was not there. `now` is in seconds since the epoch. Blocks on the disk.
+
+        Nonces are forgotten after `NONCE_SECONDS`. Raises StorageError.
+        """
+        ...
+
+
+NONCE_SECONDS = 15 * 60
+"""How long a nonce is remembered: longer than a signed request can be sent, five minutes early to five late."""
 
 
 class Position(NamedTuple):
@@ -220,9 +243,11 @@ class Storage(Protocol):
         ...
 
     def list_retirable_grants(
-        self, region: str, retiring_principal: str, *, after: tuple[str, str, str], limit: int
+        self, region: str, retiring: tuple[str, str | None], *, after: tuple[str, str, str], limit: int
     ) -> list[Grant]:
         """Grants of any account's keys in a Region that a principal may retire, as `list_keys` lists keys.
+
+        The principal is named by its ARN and the unique id that grants remember, if they do.
 
         In order of account, key id and grant id, beginning after those of `after` (three times empty: from the start).
         """

@@ -267,13 +267,11 @@ class DatabaseStorage:
             return rows.list_grants(connection, self._row_key, key, after=after, limit=limit, members=members)
 
     def list_retirable_grants(
-        self, region: str, retiring_principal: str, *, after: tuple[str, str, str], limit: int
+        self, region: str, retiring: tuple[str, str | None], *, after: tuple[str, str, str], limit: int
     ) -> list[Grant]:
         """Grants that a principal may retire; see `Storage`."""
         with self._database.connecting() as connection:
-            return rows.list_retirable_grants(
-                connection, self._row_key, region, retiring_principal, after=after, limit=limit
-            )
+            return rows.list_retirable_grants(connection, self._row_key, region, retiring, after=after, limit=limit)
 
     def erase(self) -> None:
         """Write the database anew without what was deleted; see `Storage`."""

@@ -108,6 +108,7 @@ _LIST_RETIRABLE_GRANTS = (
     .where(
         GRANTS.c.region == bindparam("region"),
         GRANTS.c.retiring_principal == bindparam("retiring_principal"),
+        GRANTS.c.retiring_id.is_not_distinct_from(bindparam("retiring_id", type_=ANY_TEXT)),
         _PLACE > _AFTER,
     )
     .order_by(*_PLACE)
@@ -197,15 +198,19 @@ def list_retirable_grants(
     connection: Connection,
     row_key: bytes,
     region: str,
-    retiring_principal: str,
+    retiring: tuple[str, str | None],
     *,
     after: tuple[str, str, str],
     limit: int,
 ) -> list[Grant]:
-    """Read up to `limit` grants that a principal may retire, in order of key and grant id. Raises IntegrityError."""
-    bound = {
+    """Read up to `limit` grants that a principal may retire, in order of key and grant id. Raises IntegrityError.
+
+    `retiring` is its ARN, and the unique id that grants remember.
+    """
+    bound: dict[str, str | int | None] = {
         "region": region,
-        "retiring_principal": retiring_principal,
+        "retiring_principal": retiring[0],
+        "retiring_id": retiring[1],
         "after_account": after[0],
         "after_key_id": after[1],
         "after_grant_id": after[2],

@@ -15,10 +15,11 @@ from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant, GrantConstraints
+from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, PolicyVersion, Role, User
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_usage import KeyUsage
-from strongroom.model.principal import AccessKey, Account
+from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
 from strongroom.storage.column_types import ANY_TEXT
 from strongroom.storage.contract import R, Record
 
@@ -26,7 +27,7 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0004"
+REVISION: Final = "0005"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
@@ -76,6 +77,7 @@ ACCOUNTS: Final = Table(
     METADATA,
     _text("account", key=True),
     _time("created"),
+    _time("sessions_not_before", nullable=True),
     _number("number"),
     _blob("mac"),
 )
@@ -87,6 +89,116 @@ ACCESS_KEYS: Final = Table(
     _text("account"),
     _time("created"),
     _blob("sealed_secret"),
+    _text("user_id", nullable=True),
+    _text("service", nullable=True),
+    _time("deactivated", nullable=True),
+    _number("number"),
+    _blob("mac"),
+)
+
+ACCESS_KEY_USAGES: Final = Table(
+    "access_key_usages",
+    METADATA,
+    _text("access_key_id", key=True),
+    _time("used"),
+    _text("region"),
+    _text("service"),
+    _number("number"),
+    _blob("mac"),
+)
+
+# Of the tables below: tags and policies are JSON, [[key, value], …]; what else has several values is JSON, [value, …].
+USERS: Final = Table(
+    "users",
+    METADATA,
+    _text("account", key=True),
+    _text("user_id", key=True),
+    _text("name"),
+    _text("path"),
+    _time("created"),
+    _text("tags"),
+    _text("groups"),
+    _text("policies"),
+    _text("attached"),
+    _text("boundary", nullable=True),
+    _time("sessions_not_before", nullable=True),
+    _number("number"),
+    _blob("mac"),
+)
+
+GROUPS: Final = Table(
+    "groups",
+    METADATA,
+    _text("account", key=True),
+    _text("group_id", key=True),
+    _text("name"),
+    _text("path"),
+    _time("created"),
+    _text("policies"),
+    _text("attached"),
+    _number("number"),
+    _blob("mac"),
+)
+
+ROLES: Final = Table(
+    "roles",
+    METADATA,
+    _text("account", key=True),
+    _text("role_id", key=True),
+    _text("name"),
+    _text("path"),
+    _time("created"),
+    _text("trust_policy"),
+    _text("trusted"),  # JSON: [[ARN, unique id], …]
+    _text("description"),
+    Column("max_session_duration", Integer, nullable=False),
+    _text("tags"),
+    _text("policies"),
+    _text("attached"),
+    _text("boundary", nullable=True),
+    _time("sessions_not_before", nullable=True),
+    _number("number"),
+    _blob("mac"),
+)
+
+MANAGED_POLICIES: Final = Table(
+    "managed_policies",
+    METADATA,
+    _text("account", key=True),
+    _text("policy_id", key=True),
+    _text("name"),
+    _text("path"),
+    _time("created"),
+    _time("updated"),
+    _text("description"),
+    _text("versions"),  # JSON: the members of each PolicyVersion
+    _text("default_version_id"),
+    Column("newest_version", Integer, nullable=False),
+    _text("tags"),
+    _number("number"),
+    _blob("mac"),
+)
+
+IDENTITY_PROVIDERS: Final = Table(
+    "identity_providers",
+    METADATA,
+    _text("account", key=True),
+    _text("url", key=True),
+    _time("created"),
+    _text("client_ids"),
+    _text("thumbprints"),
+    _text("tags"),
+    _number("number"),
+    _blob("mac"),
+)
+
+SERVICES: Final = Table(
+    "services",
+    METADATA,
+    _text("name", key=True),
+    _time("created"),
+    _text("accounts"),
+    _text("operations"),
     _number("number"),
     _blob("mac"),
 )
@@ -110,6 +222,7 @@ KMS_KEYS: Final = Table(
     Column("multi_region", Boolean, nullable=False),
     _time("deletion_date", nullable=True),
     Column("pending_window_in_days", Integer, nullable=True),
+    _text("policy_principals", nullable=True),  # JSON: [[ARN, unique id], …]
     _number("number"),
     _blob("mac"),
 )
@@ -160,6 +273,8 @@ GRANTS: Final = Table(
     _text("retiring_principal", nullable=True),
     _text("retiring_service", nullable=True),
     _text("constraints"),  # JSON: the members of GrantConstraints
+    _text("grantee_id", nullable=True),
+    _text("retiring_id", nullable=True),
     _number("number"),
     _blob("mac"),
     Index("grants_by_retiring_principal", "region", "retiring_principal", "account", "key_id", "grant_id"),
@@ -290,6 +405,13 @@ RECORD_TABLES: Final[dict[type, RecordTable]] = {
     DomainKey: _record_table(DomainKey, DOMAIN_KEYS),
     Account: _record_table(Account, ACCOUNTS),
     AccessKey: _record_table(AccessKey, ACCESS_KEYS),
+    AccessKeyUsage: _record_table(AccessKeyUsage, ACCESS_KEY_USAGES),
+    User: _record_table(User, USERS),
+    Group: _record_table(Group, GROUPS),
+    Role: _record_table(Role, ROLES),
+    ManagedPolicy: _record_table(ManagedPolicy, MANAGED_POLICIES),
+    IdentityProvider: _record_table(IdentityProvider, IDENTITY_PROVIDERS),
+    Service: _record_table(Service, SERVICES),
     KmsKey: _record_table(KmsKey, KMS_KEYS),
     KeyMaterial: _record_table(KeyMaterial, KEY_MATERIALS),
     Alias: _record_table(Alias, ALIASES),
@@ -302,10 +424,18 @@ RECORD_TABLES: Final[dict[type, RecordTable]] = {
 
 TABLES_BY_NAME: Final = {entry.name: entry for entry in RECORD_TABLES.values()}
 
+_TEXTS: Final[msgspec.json.Decoder[object]] = msgspec.json.Decoder(tuple[str, ...])
+_PAIRS: Final[msgspec.json.Decoder[object]] = msgspec.json.Decoder(tuple[tuple[str, str], ...])
 _JSON: Final[dict[type, dict[str, msgspec.json.Decoder[object]]]] = {
-    KmsKey: {"tags": msgspec.json.Decoder(tuple[tuple[str, str], ...])},
+    KmsKey: {"tags": _PAIRS, "policy_principals": _PAIRS},
+    User: {"tags": _PAIRS, "groups": _TEXTS, "policies": _PAIRS, "attached": _TEXTS},
+    Group: {"policies": _PAIRS, "attached": _TEXTS},
+    Role: {"trusted": _PAIRS, "tags": _PAIRS, "policies": _PAIRS, "attached": _TEXTS},
+    ManagedPolicy: {"versions": msgspec.json.Decoder(tuple[PolicyVersion, ...]), "tags": _PAIRS},
+    IdentityProvider: {"client_ids": _TEXTS, "thumbprints": _TEXTS, "tags": _PAIRS},
+    Service: {"accounts": _TEXTS, "operations": _TEXTS},
     Grant: {
-        "operations": msgspec.json.Decoder(tuple[str, ...]),
+        "operations": _TEXTS,
         "constraints": msgspec.json.Decoder(GrantConstraints),
     },
 }
@@ -318,7 +448,7 @@ def to_row(record: Record) -> dict[str, Cell]:
     for name in RECORD_TABLES[type(record)].times:
         row[name] = _float(row[name])
     for name in _JSON.get(type(record), ()):
-        row[name] = msgspec.json.encode(row[name]).decode()
+        row[name] = None if row[name] is None else msgspec.json.encode(row[name]).decode()
     return row
 
 
@@ -332,5 +462,5 @@ def from_row(kind: type[R], row: Row) -> R:
     """The record of a row that was verified."""
     cells: dict[str, object] = {name: row[name] for name in kind.__struct_fields__}
     for name, decoder in _JSON.get(kind, {}).items():
-        cells[name] = decoder.decode(str(row[name]))
+        cells[name] = None if row[name] is None else decoder.decode(str(row[name]))
     return msgspec.convert(cells, kind)

@@ -66,6 +66,13 @@ class SignedClient:
         credential = replace(self._credential, session_token=session_token)
         return headers + sign(request, credential, region=self._region, service="kms", now=now, body=body)
 
+    def form(self, service: str, body: bytes) -> Reply:
+        """Send a signed form to a service of the Query protocol, `iam` or `sts`."""
+        headers = [(b"host", self._host.encode()), (b"content-type", b"application/x-www-form-urlencoded")]
+        request = SignedRequest("POST", b"/", b"", headers)
+        signed = sign(request, self._credential, region=self._region, service=service, now=time.time(), body=body)
+        return self.send(headers + signed, body)
+
     def send(self, headers: list[tuple[bytes, bytes]], body: bytes, *, method: str = "POST") -> Reply:
         """Send these headers and this body as they are."""
         self._connection.putrequest(method, "/", skip_host=True, skip_accept_encoding=True)

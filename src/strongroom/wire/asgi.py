@@ -3,16 +3,20 @@
 Steps of the order of checks that are taken here:
 
 1. Size, method and content type. What fails cannot be told to be a call of any operation.
-2. The target: which service, and which of its operations.
+2. The target: which service, and which of its operations. The header X-Amz-Target says it, or in a form (STS takes
+   one in a query string too) Action and Version.
 """
 
+from collections.abc import Sequence
 from typing import Protocol
 
 from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
 
 from strongroom.errors import RequestEntityTooLarge, RequestError, UnknownOperation
+from strongroom.messages import query
 from strongroom.model.exchange import Answer, Incoming
-from strongroom.wire import json_protocol
+from strongroom.wire import json_protocol, query_protocol
+from strongroom.wire.response import Response, respond_no_protocol
 
 _KMS_TARGET = b"TrentService."
 
@@ -27,8 +31,11 @@ class Answering(Protocol):
         """
         ...
 
-    def refuse(self, incoming: Incoming, error: RequestError) -> Answer:
-        """Give what was refused before an operation could be told a request id and its place in the log."""
+    def refuse(self, incoming: Incoming, error: RequestError, service: str | None) -> Answer:
+        """Give what was refused before an operation could be told a request id and its place in the log.
+
+        The service is None if a form names none of ours.
+        """
         ...
 
 
@@ -52,36 +59,49 @@ def application(answering: Answering) -> ASGI3Application:
             client[0] if client is not None else "",
             scope["state"]["tls"],
         )
-        # 1. Size, method and content type.
-        if message["more_body"]:
-            refused = answering.refuse(incoming, RequestEntityTooLarge())
-            status, response_headers, body = json_protocol.respond(refused)
-        elif incoming.method != "POST" or not _is_json(_first(headers, b"content-type")):
-            refused = answering.refuse(incoming, UnknownOperation())
-            status, response_headers, body = json_protocol.respond_not_this_protocol(refused)
-        # 2. The target.
-        else:
-            target = _first(headers, b"x-amz-target")
-            operation = target[len(_KMS_TARGET) :].decode("latin-1") if target.startswith(_KMS_TARGET) else None
-            status, response_headers, body = json_protocol.respond(
-                await answering.answer(incoming, "kms", operation or None)
-            )
+        status, response_headers, body = await _respond(answering, incoming, whole=not message["more_body"])
         await send({"type": "http.response.start", "status": status, "headers": response_headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
     return respond
 
 
-def _first(headers: list[tuple[bytes, bytes]], wanted: bytes) -> bytes:
+async def _respond(answering: Answering, incoming: Incoming, *, whole: bool) -> Response:
+    content_type = _first(incoming.headers, b"content-type")
+    # 1. Size, method and content type.
+    if not whole:
+        if _is(content_type, query_protocol.CONTENT_TYPE):
+            return query_protocol.respond(answering.refuse(incoming, RequestEntityTooLarge(), None), None, "")
+        return json_protocol.respond(answering.refuse(incoming, RequestEntityTooLarge(), "kms"))
+    if incoming.method == "POST" and _is(content_type, json_protocol.CONTENT_TYPE):
+        # 2. The target.
+        target = _first(incoming.headers, b"x-amz-target")
+        operation = target[len(_KMS_TARGET) :].decode("latin-1") if target.startswith(_KMS_TARGET) else None
+        return json_protocol.respond(await answering.answer(incoming, "kms", operation or None))
+    form = None
+    if incoming.method == "POST" and _is(content_type, query_protocol.CONTENT_TYPE):
+        form = incoming.body
+    elif incoming.method == "GET" and query_protocol.stated(incoming.query, b"Version") == query.VERSIONS["sts"]:
+        form = incoming.query
+    action = None if form is None else query_protocol.stated(form, b"Action")
+    if form is None or action is None:
+        return respond_no_protocol(answering.refuse(incoming, UnknownOperation(), "kms"))
+    # 2. The target, in a form.
+    version = query_protocol.stated(form, b"Version")
+    service = query_protocol.SERVICES.get(version or "")
+    if service is None:
+        refused = answering.refuse(incoming, query.unknown_operation(action, version), None)
+        return query_protocol.respond(refused, None, action)
+    return query_protocol.respond(await answering.answer(incoming, service, action), service, action)
+
+
+def _first(headers: Sequence[tuple[bytes, bytes]], wanted: bytes) -> bytes:
     for name, value in headers:
         if name == wanted:
             return value.strip()
     return b""
 
 
-def _is_json(content_type: bytes) -> bool:
-    """Whether a content type is JSON 1.1, parameters (`; charset=utf-8`) and case aside."""
-    return (
-        content_type == json_protocol.CONTENT_TYPE
-        or content_type.partition(b";")[0].rstrip().lower() == json_protocol.CONTENT_TYPE
-    )
+def _is(content_type: bytes, wanted: bytes) -> bool:
+    """Whether a content type is the wanted one, parameters (`; charset=utf-8`) and case aside."""
+    return content_type == wanted or content_type.partition(b";")[0].rstrip().lower() == wanted

@@ -102,7 +102,8 @@ def wide_stars(case: Case) -> Case:
 
 
 def not_principal(case: Case) -> Case:
-    """ "NotPrincipal": the account must be named beside its principal, or the Deny is for the whole account.
+    """ "NotPrincipal": the account must be named beside its principal, or the Deny is for the whole account; and for a
+    session its role, which stands for all its sessions unless some are named.
 
     "Don't use … for IAM users or roles that have a permissions boundary": the Deny is always for them. iam-simulate
     spares whoever is named in any way.
@@ -176,6 +177,10 @@ def _spared(element: str | Json, case: Case) -> bool:
         return False
     if "*" in names or (caller.kind == "Root" and names & account):
         return True
+    if caller.kind == "AssumedRole":
+        sessions = f"{caller.arn.rpartition('/')[0]}/"
+        some = any(name is not None and name.startswith(sessions) for name in names)
+        return bool(names & account) and caller.issuer in names and (not some or caller.arn in names)
     return bool(names & account) and bool(names & {caller.arn, caller.issuer})
 
 

@@ -11,9 +11,9 @@ from strongroom.audit.record import (
     Resource,
     encode,
     recorded_tls,
-    root_identity,
     service_event,
     unknown_identity,
+    user_identity,
     utc_time,
 )
 from strongroom.model.exchange import TlsDetails
@@ -24,7 +24,7 @@ ARN = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890
 
 def encrypt_record(**members: object) -> CloudTrailRecord:
     settings: dict[str, object] = {
-        "user_identity": root_identity(root_user("111122223333", "AKIAABCDEFGHIJKLMNOP")),
+        "user_identity": user_identity(root_user("111122223333", "AKIAABCDEFGHIJKLMNOP")),
         "event_time": utc_time(1_790_000_000),
         "event_name": "Encrypt",
         "aws_region": "us-east-1",

@@ -2,12 +2,14 @@
 
 import fnmatch
 import json
+import time
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from strongroom.authorization.conditions import MAX_CHARACTERS
 from strongroom.authorization.decide import AuthorizedKey, authorize_account, authorize_key, hidden
 from strongroom.authorization.documents import (
     MAX_POLICY_BYTES,
@@ -184,6 +186,31 @@ def test_malformed_documents(text: str) -> None:
         compile_key_policy(text)
 
 
+HALF = "\ud800"
+"""Half of a character: JSON can escape it, and nothing that is told or recorded can have it."""
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"Sid": HALF},
+        {"Action": f"kms:{HALF}"},
+        {"Resource": HALF},
+        {"Principal": {"AWS": HALF}},
+        {"Condition": {HALF: {"aws:username": "a"}}},
+        {"Condition": {"StringEquals": {HALF: "a"}}},
+        {"Condition": {"StringEquals": {"aws:username": HALF}}},
+    ],
+)
+def test_half_a_character_is_in_no_policy(changed: dict[str, Any]) -> None:
+    text = policy(statement(**changed))
+    with pytest.raises(MalformedPolicyDocument) as refused:
+        compile_key_policy(text)
+    assert HALF not in (refused.value.message or "")
+    with pytest.raises(MalformedPolicyDocument):
+        compile_identity_policy(policy(statement(**{"Principal": None, **changed})))
+
+
 def test_the_size_limit_is_in_bytes() -> None:
     check_policy_size("x" * MAX_POLICY_BYTES)
     with pytest.raises(LimitExceeded):
@@ -201,6 +228,42 @@ def test_wildcards_match_as_fnmatch_does(pattern: str, text: str) -> None:
     expected = fnmatch.fnmatchcase(f"kms:a{text}", f"kms:a{pattern}")
 
     assert allowed(policy(statement(Action=f"kms:a{pattern}")), action=f"kms:a{text}") is expected
+
+
+@given(st.lists(st.text("ab*?", max_size=5), min_size=1, max_size=4), st.text("ab", max_size=6))
+def test_patterns_do_not_disturb_one_another(patterns: list[str], text: str) -> None:
+    compiled = policy(statement(Action=[f"kms:{pattern}*?" for pattern in patterns]))
+
+    expected = any(fnmatch.fnmatchcase(f"kms:{text}", f"kms:{pattern}*?") for pattern in patterns)
+    assert allowed(compiled, action=f"kms:{text}") is expected
+
+
+def asked_with(value: str) -> Asked:
+    return Asked(ROOT, "kms:Encrypt", KEY.arn, None, None, {"kms:encryptioncontext:a": (value,)})
+
+
+@pytest.mark.parametrize("pattern", ["*?{:03x}", "*{:03x}*", "${{kms:EncryptionContext:a}}?{:x}"])
+def test_who_asks_does_not_choose_how_long_thousands_of_patterns_are_compared(pattern: str) -> None:
+    listed = [pattern.format(number) for number in range(24_000 // len(pattern))]
+    compiled = compile_key_policy(policy(statement(Condition={"StringLike": {"kms:EncryptionContext:a": listed}})))
+
+    began = time.process_time()
+    with pytest.raises(AccessDenied):
+        authorize_key(asked_with("z" * MAX_CHARACTERS), Identity(ROOT), KEY, compiled, NO_GRANTS)
+    assert time.process_time() - began < 1
+
+
+@pytest.mark.parametrize("effect", ["Allow", "Deny"])
+@pytest.mark.parametrize("operator", ["StringLike", "StringNotLike"])
+def test_what_is_too_long_to_compare_is_allowed_nothing(effect: str, operator: str) -> None:
+    condition = {operator: {"kms:EncryptionContext:a": "b*" if operator == "StringNotLike" else "a*"}}
+    when = statement(Effect=effect, Condition=condition)
+    compiled = compile_key_policy(policy(when) if effect == "Allow" else policy(statement(), when))
+
+    with pytest.raises(AccessDenied):
+        authorize_key(asked_with("a" * (MAX_CHARACTERS + 1)), Identity(ROOT), KEY, compiled, NO_GRANTS)
+    if effect == "Allow":
+        authorize_key(asked_with("a" * MAX_CHARACTERS), Identity(ROOT), KEY, compiled, NO_GRANTS)
 
 
 def test_another_accounts_user_needs_that_accounts_leave_too() -> None:
@@ -316,3 +379,16 @@ def test_a_long_pattern_of_single_wildcards_is_matched_in_time_with_the_text() -
         authorize_key(
             request, Identity(ROOT), KEY, compile_key_policy(policy(statement(Condition=condition))), NO_GRANTS
         )
+
+
+@pytest.mark.parametrize(
+    "issuer", ["token.actions.githubusercontent.com", "oidc.eks.us-east-1.amazonaws.com/id/A1", "host:8443/a-b_c/~d"]
+)
+def test_what_an_issuer_says_is_a_condition_key(issuer: str) -> None:
+    compile_key_policy(policy(statement(Condition={"StringEquals": {f"{issuer}:aud": "app"}})))
+
+
+@pytest.mark.parametrize("name", ["", "aud", ":aud", "a b:aud", "aws:"])
+def test_a_condition_key_has_a_prefix_and_a_name(name: str) -> None:
+    with pytest.raises(MalformedPolicyDocument, match="Invalid condition key: "):
+        compile_key_policy(policy(statement(Condition={"StringEquals": {name: "x"}})))

@@ -12,8 +12,9 @@ from msgspec import structs
 from strongroom.errors import ConflictError, StorageError
 from strongroom.jobs import key_usage
 from strongroom.jobs.key_usage import UsageJob, store_last
+from strongroom.model.iam import User
 from strongroom.model.key import KmsKey
-from strongroom.model.principal import Account
+from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
 from strongroom.operations.uses import Uses
 from strongroom.snapshot import LiveSnapshot
 from strongroom.storage.contract import Delete, Insert, Replace
@@ -48,6 +49,9 @@ class Process(NamedTuple):
             keys or [kms_key(1)], now=NOON + after, operation="Encrypt", request_id="request", event_id=event_id
         )
 
+    def use_access_key(self, after: float, key: AccessKey) -> None:
+        self.uses.note_access_key(key.access_key_id, now=NOON + after, region=REGION, service="kms")
+
     def run(self, *, ending: bool = False) -> None:
         asyncio.run(self.job.run(ending=ending))
 
@@ -59,6 +63,11 @@ class Process(NamedTuple):
             return None if entry.usage is None else entry.usage.record.used - NOON
 
         return asyncio.run(look())
+
+    def stored_of_access_key(self, key: AccessKey) -> float | None:
+        """The last use of an access key as it is stored, in seconds after noon."""
+        found = self.storage.find(AccessKeyUsage, (key.access_key_id,))
+        return None if found is None else found[0].used - NOON
 
 
 @pytest.fixture
@@ -225,3 +234,67 @@ def test_that_the_last_uses_cannot_be_stored_is_said(
     monkeypatch.setattr(one.storage, "commit", full)
     asyncio.run(store_last(one.job))
     assert capfd.readouterr().err == "strongroom: the last uses of KMS keys are not stored: the disk is full\n"
+
+
+ACCESS_KEYS = [
+    AccessKey("AKIAROOT", ACCOUNT, 1.0, b"sealed"),
+    AccessKey("AKIAUSER", ACCOUNT, 1.0, b"sealed", user_id="AIDA1"),
+    AccessKey("AKIASERVICE", "", 1.0, b"sealed", service="s3"),
+]
+"""Of a root user, a user and a service."""
+USER = User(ACCOUNT, "AIDA1", "ann", "/", 1.0)
+
+
+@pytest.fixture
+def with_access_keys(processes: tuple[Process, Process]) -> tuple[Process, Process]:
+    owners = (Insert(USER), Insert(Service("s3", 1.0, (), ())))
+    processes[0].storage.commit([*owners, *map(Insert, ACCESS_KEYS)], None)
+    return processes
+
+
+@pytest.mark.parametrize("key", ACCESS_KEYS, ids=repr)
+def test_access_keys_have_their_uses_stored_as_kms_keys_have(
+    with_access_keys: tuple[Process, Process], key: AccessKey
+) -> None:
+    one, other = with_access_keys
+    for used, stored in ((10, 10), (20, 10), (HOUR, HOUR), (HOUR + 1, HOUR)):
+        one.use_access_key(used, key)
+        one.run()
+        assert one.stored_of_access_key(key) == stored
+    other.use_access_key(HOUR + 2, key)
+    for process in (other, one):
+        process.run(ending=True)
+        assert process.uses.noted() == []
+    assert one.stored_of_access_key(key) == HOUR + 2
+
+
+@pytest.mark.parametrize("key", ACCESS_KEYS, ids=repr)
+def test_the_use_of_an_access_key_that_is_deleted_goes(
+    with_access_keys: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch, key: AccessKey
+) -> None:
+    one, other = with_access_keys
+    number = one.storage.position().number
+    one.use_access_key(10, key)
+    one.run()
+    other.use_access_key(20, key)
+    interfere(other, monkeypatch, lambda: one.storage.commit([Delete(key, number)], None))
+    for process in (other, one):
+        process.run(ending=True)
+        assert process.uses.noted() == []
+    assert one.stored_of_access_key(key) is None
+    last = one.storage.position()
+    for process in (one, other):
+        process.run()
+    assert one.storage.position() == last
+
+
+def test_an_access_key_that_was_deleted_before_its_use_is_stored_gets_no_row(
+    with_access_keys: tuple[Process, Process], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = with_access_keys
+    key, number = ACCESS_KEYS[1], one.storage.position().number
+    one.use_access_key(10, key)
+    interfere(one, monkeypatch, lambda: other.storage.commit([Delete(key, number)], None))
+    one.run()
+    assert one.stored_of_access_key(key) is None
+    assert one.uses.noted() == []

@@ -1,7 +1,12 @@
 """The grammar of validation errors, and Java's regular expressions."""
 
+import re
+import unicodedata
+from collections.abc import Mapping
+
 import pytest
 
+from strongroom.messages import iam, kms, sts
 from strongroom.messages.constraints import (
     Rule,
     content_rules,
@@ -12,7 +17,10 @@ from strongroom.messages.constraints import (
     value_rules,
     violation,
 )
-from strongroom.messages.declaration import Constraint
+from strongroom.messages.declaration import Constraint, OperationMessages
+from strongroom.messages.schema import schema_of
+
+TAG = r"[\p{L}\p{Z}\p{N}_.:/=+\-@]+"
 
 
 def broken(rules: tuple[Rule, ...], value: object) -> list[str]:
@@ -77,6 +85,14 @@ def test_an_enumeration_is_named_in_the_order_of_the_model() -> None:
         (r"a[\].]b", "a]b", "a-b"),
         (r"[\u0009\u000A\u000D\u0020-\u00FF]+", "\t\n\r ÿ", "Ā"),
         ("^[a-zA-Z0-9-_.]+$", "a-_.", "a+"),
+        (TAG, "Aé漢\u0661½\u2167_.:/=+-@ \u00a0\u2003\u2028\U0001d400", "a!"),
+        (TAG, "a", "a\u0301"),  # a mark
+        (TAG, "a", "a\t"),
+        (TAG, "a", "a\n"),
+        (TAG, "a", "a\u200b"),
+        (TAG, "a", "\U0001f511"),
+        (rf"\w{TAG}", "aé", "éa"),
+        (rf"{TAG}\w", "éa", "aé"),
     ],
 )
 def test_patterns_are_read_as_java_reads_them(pattern: str, good: str, bad: str) -> None:
@@ -84,6 +100,28 @@ def test_patterns_are_read_as_java_reads_them(pattern: str, good: str, bad: str)
 
     assert broken(rules, good) == []
     assert broken(rules, bad) == [f"Member must satisfy regular expression pattern: {pattern}"]
+
+
+def test_letters_separators_and_numbers_are_unicodes() -> None:
+    holds = content_rules(Constraint(pattern=TAG))[0].holds
+    others = set("_.:/=+-@")
+
+    for character in map(chr, range(0x30000)):
+        expected = unicodedata.category(character)[0] in "LZN" or character in others
+        assert bool(holds(character)) == expected, hex(ord(character))
+
+
+@pytest.mark.parametrize("pattern", [r"[\p{L}]", r"\p{L}", r"[\w\p{L}\p{Z}\p{N}_]", r"[\p{L}\p{Z}\p{N}_\S]"])
+def test_other_uses_of_categories_are_not_read_at_all(pattern: str) -> None:
+    with pytest.raises((ValueError, re.error)):
+        content_rules(Constraint(pattern=pattern))
+
+
+@pytest.mark.parametrize("operations", [iam.OPERATIONS, kms.OPERATIONS, sts.OPERATIONS], ids=["iam", "kms", "sts"])
+def test_every_pattern_of_the_models_is_read(operations: Mapping[str, OperationMessages]) -> None:
+    for messages in operations.values():
+        for kind in filter(None, (messages.request, messages.response)):
+            assert schema_of(kind).kind is kind
 
 
 def test_violations_name_value_path_and_rule() -> None:

@@ -132,7 +132,6 @@ def test_attributes_are_named_in_words(generator: ModuleType, wire: str, attribu
 @pytest.mark.parametrize(
     "shape",
     [
-        {"type": "integer"},
         {"type": "string", "streaming": True},
         {"type": "list", "member": {"shape": "PlaintextType"}},
         {"type": "list", "member": {"shape": "TagList"}},
@@ -140,7 +139,10 @@ def test_attributes_are_named_in_words(generator: ModuleType, wire: str, attribu
     ],
 )
 def test_what_the_messages_have_no_form_for_is_refused(generator: ModuleType, shape: dict[str, Any]) -> None:
-    model = generator.Model(generator.SERVICES[0], {}, {**SHAPES, "New": shape}, {})
+    request = {"type": "structure", "members": {"New": {"shape": "New"}}}
+    operations = {"Ask": {"input": {"shape": "AskRequest"}}}
+    shapes = {**SHAPES, "New": shape, "AskRequest": request}
+    model = generator.Model(generator.SERVICES[0], operations, shapes, {})
 
     with pytest.raises(generator.UnsupportedModelError):
         generator.alias(model, "New")

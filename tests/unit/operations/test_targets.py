@@ -8,6 +8,7 @@ import pytest
 from strongroom.authorization.decide import AuthorizedKey, hidden
 from strongroom.authorization.identity import Identity
 from strongroom.crypto.ciphertext_blob import ALGORITHM_XAES_256_GCM, build_header
+from strongroom.directory import Directory
 from strongroom.errors import (
     AccessDenied,
     Disabled,
@@ -21,12 +22,13 @@ from strongroom.errors import (
 from strongroom.model.alias import Alias
 from strongroom.model.exchange import Incoming
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.principal import Principal, root_user
+from strongroom.model.numbered import Numbered
+from strongroom.model.principal import Account, Principal, root_user
 from strongroom.operations.authorizing import authorize_named_alias, authorize_target
 from strongroom.operations.call import Call
 from strongroom.operations.targets import AliasTarget, KeyTarget, find, use_of_encryption_key
 from strongroom.operations.uses import Uses
-from strongroom.snapshot import KeyEntry, Numbered, Snapshot
+from strongroom.snapshot import KeyEntry, Snapshot
 from strongroom.storage.contract import Position
 
 REGION, ACCOUNT, OTHER = "us-east-1", "111122223333", "444455556666"
@@ -65,10 +67,7 @@ SNAPSHOT = Snapshot(
         for key_id in ENTRIES
     },
     materials={(REGION, entry.key.current_material_id): (REGION, ACCOUNT, key_id) for key_id, entry in ENTRIES.items()},
-    accounts=frozenset({ACCOUNT, OTHER}),
-    credentials={},
-    clock_readings={},
-    erasures={},
+    directories={account: Directory(Numbered(Account(account, 0.0), 1)) for account in (ACCOUNT, OTHER)},
 )
 
 
@@ -161,6 +160,14 @@ def test_a_short_name_is_one_of_the_callers_own_account() -> None:
 
     assert refused(NotFound, use(SHARED_ID), STRANGER) == f"Key '{own}:key/{SHARED_ID}' does not exist"
     assert refused(NotFound, use(f"alias/{SHARED_ID}"), STRANGER) == f"Alias {own}:alias/{SHARED_ID} is not found."
+
+
+def test_a_foreign_key_is_not_found_by_its_short_id_and_a_ciphertext_unless_it_may_be_used() -> None:
+    missing = f"Key 'arn:aws:kms:{REGION}:{OTHER}:key/{KEY_ID}' does not exist"
+
+    for material_id in ("11" * 32, "22" * 32, "44" * 32):  # made under it, under another, and under none
+        assert refused(NotFound, use(KEY_ID, blob_of(material_id)), STRANGER) == missing
+    assert reach(use(SHARED_ID, blob_of("33" * 32)), STRANGER).key.key_id == SHARED_ID
 
 
 def test_authorization_comes_before_state_state_before_ciphertext_ciphertext_before_usage() -> None:

@@ -34,16 +34,17 @@ from strongroom.storage.tables import METADATA, RECORD_TABLES
 from strongroom.testing.postgresql import Postgresql, running_postgresql
 
 ROW_KEY = bytes(range(32))
-ACCOUNT = Account("111122223333", 1.0)
+ACCOUNT = Account("111122223333", 1.0, 1.5)
 KEY = KmsKey(
     ACCOUNT.account, "us-east-1", "key-1", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
     "tëxt\x00", "{}", (("a", "b"),), 1.1, "ab" * 32, deletion_date=2.2, pending_window_in_days=7,
+    policy_principals=(("arn:1", "AIDA1"),),
 )  # fmt: skip
 RECORDS: list[Record] = [
     ACCOUNT,
     Installation("installation-1", 1.25, b"chain", b"digest", 2.5),
     DomainKey("rows", 1, 0.1, b"wrapped"),
-    AccessKey("AKIA1", ACCOUNT.account, 2.0, b"sealed"),
+    AccessKey("AKIA1", ACCOUNT.account, 2.0, b"sealed", "AIDA1", "s3", 3.0),
     KEY,
     KeyMaterial(ACCOUNT.account, "us-east-1", "key-1", "ab" * 32, 1, "software", 1, b"wrapped", 1.5),
     KeyUsage(ACCOUNT.account, "us-east-1", "key-1", 1.5, "Encrypt", "request-1", "event-1"),

@@ -15,10 +15,11 @@ from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant, GrantConstraints
+from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, PolicyVersion, Role, User
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_usage import KeyUsage
-from strongroom.model.principal import AccessKey, Account
+from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
 from strongroom.storage import feed
 from strongroom.storage.contract import AuditChain, Delete, Insert, OutboxEntry, Record, Replace
 from strongroom.storage.database import DatabaseStorage
@@ -40,18 +41,35 @@ def records(version: int) -> list[Record]:
         both += [
             Installation(f"installation-{number}", time, b"chain", b"digest", time),
             DomainKey("rows", number, time, b"wrapped %d" % number),
-            Account(f"{number:012d}", time),
-            AccessKey(f"AKIA{number:016d}", ACCOUNT, time, b"sealed %d" % number),
+            Account(f"{number:012d}", time, time),
+            AccessKey(f"AKIA{number:016d}", ACCOUNT, time, b"sealed %d" % number, "AIDA", "s3", time),
+            AccessKeyUsage(f"AKIA{number:016d}", time, REGION, "kms"),
+            User(
+                ACCOUNT, f"AIDA{number}", f"user-{number}", "/", time, (("a", "b"),), ("AGPA1",), (("p", "{}"),),
+                ("arn:1",), "arn:2", time,
+            ),
+            Group(ACCOUNT, f"AGPA{number}", f"group-{number}", "/", time, (("p", "{}"),), ("arn:1",)),
+            Role(
+                ACCOUNT, f"AROA{number}", f"role-{number}", "/", time, "{}", (("arn:3", "AIDA1"),), "for", 3600,
+                (("a", "b"),), (("p", "{}"),), ("arn:1",), "arn:2", time,
+            ),
+            ManagedPolicy(
+                ACCOUNT, f"ANPA{number}", f"policy-{number}", "/", time, time, "for",
+                (PolicyVersion("v1", "{}", time),), "v1", 1, (("a", "b"),),
+            ),
+            IdentityProvider(ACCOUNT, f"issuer-{number}.example", time, ("app",), ("ab" * 20,), (("a", "b"),)),
+            Service(f"service-{number}", time, (ACCOUNT,), ("Decrypt",)),
             KmsKey(
                 ACCOUNT, REGION, key_id, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
                 f"number {number}", "{}", (("a", "b"),), time, "ab" * 32, deletion_date=time,
-                pending_window_in_days=version,
+                pending_window_in_days=version, policy_principals=(("arn:1", "AIDA1"),),
             ),
             KeyMaterial(ACCOUNT, REGION, key_id, "ab" * 32, number, "software", 1, b"wrapped %d" % number, time),
             Alias(ACCOUNT, REGION, f"alias/{number}", key_id, 1.0, time),
             Grant(
                 ACCOUNT, REGION, key_id, "cd" * 32, time, ACCOUNT, ("Encrypt",), "name", "arn:1",
                 "rds.amazonaws.com", "arn:2", "x.amazonaws.com", GrantConstraints({"a": "b"}),
+                "AIDA1", "AIDA2",
             ),
             KeyUsage(ACCOUNT, REGION, key_id, time, "Encrypt", "request", f"event {version}"),
             PendingErasure(ACCOUNT, REGION, key_id, time),
@@ -65,6 +83,13 @@ FIRST = {
     "domain_keys": "rows/1",
     "accounts": "000000000001",
     "access_keys": "AKIA0000000000000001",
+    "access_key_usages": "AKIA0000000000000001",
+    "users": f"{ACCOUNT}/AIDA1",
+    "groups": f"{ACCOUNT}/AGPA1",
+    "roles": f"{ACCOUNT}/AROA1",
+    "managed_policies": f"{ACCOUNT}/ANPA1",
+    "identity_providers": f"{ACCOUNT}/issuer-1.example",
+    "services": "service-1",
     "kms_keys": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab",
     "key_materials": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab/{'ab' * 32}",
     "aliases": f"{ACCOUNT}/{REGION}/alias/1",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from strongroom.errors import NotFound, RequestError
+from strongroom.errors import NoSuchEntity, NotFound, RequestError
 from strongroom.messages.kms.keys import ListKeysResponse
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.wire.asgi import application
@@ -30,14 +30,16 @@ class Recorder:
 
     asked: list[tuple[Incoming, str, str | None]] = field(default_factory=list)
     refused: list[tuple[Incoming, RequestError]] = field(default_factory=list)
+    refused_by: list[str | None] = field(default_factory=list)
     says: Answer = ANSWER
 
     async def answer(self, incoming: Incoming, service: str, operation: str | None) -> Answer:
         self.asked.append((incoming, service, operation))
         return self.says
 
-    def refuse(self, incoming: Incoming, error: RequestError) -> Answer:
+    def refuse(self, incoming: Incoming, error: RequestError, service: str | None) -> Answer:
         self.refused.append((incoming, error))
+        self.refused_by.append(service)
         return Answer("id-of-refusal", error=error)
 
 
@@ -55,6 +57,7 @@ def served(serve_module: Serve, recording: Recorder) -> Served:
 def recorder(recording: Recorder) -> Recorder:
     recording.asked.clear()
     recording.refused.clear()
+    recording.refused_by.clear()
     recording.says = ANSWER
     return recording
 
@@ -167,6 +170,104 @@ def test_another_method_or_content_type_is_refused_in_xml(
     assert b"\r\nx-amzn-RequestId: id-of-refusal\r\n" in response.head
     assert [error.code for _, error in recorder.refused] == ["UnknownOperationException"]
     assert recorder.asked == []
+
+
+FORM = b"Content-Type: application/x-www-form-urlencoded; charset=utf-8\r\n"
+FAULT = b'<ErrorResponse xmlns="http://webservices.amazon.com/AWSFault/2005-15-09"><Error><Type>Sender</Type>'
+IAM = b"Version=2010-05-08"
+STS = b"Version=2011-06-15"
+
+
+def posted(form: bytes) -> bytes:
+    return KMS + FORM + b"Content-Length: %d\r\n\r\n" % len(form) + form
+
+
+def gotten(query: bytes) -> bytes:
+    return b"GET /?" + query + b" HTTP/1.1\r\nHost: localhost:8400\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    ("sent", "service", "operation"),
+    [
+        (posted(b"Action=ListUsers&" + IAM), "iam", "ListUsers"),
+        (posted(IAM + b"&PathPrefix=/&Action=NoSuchThing"), "iam", "NoSuchThing"),
+        (posted(b"Action=GetCallerIdentity&" + STS), "sts", "GetCallerIdentity"),
+        (posted(b"Action=ListUsers&" + IAM).replace(FORM, LIST_KEYS + FORM), "iam", "ListUsers"),
+        (posted(b"Action=A&" + IAM).replace(b"POST /", b"POST /?Action=B&" + STS), "iam", "A"),
+        (gotten(b"Action=GetCallerIdentity&" + STS), "sts", "GetCallerIdentity"),
+    ],
+)
+def test_a_form_says_its_service_and_operation(
+    connection: Connection, recorder: Recorder, sent: bytes, service: str, operation: str
+) -> None:
+    recorder.says = Answer("id-of-answer", error=NoSuchEntity("gone"))
+    response = connection.send(sent).response()
+
+    assert [asked[1:] for asked in recorder.asked] == [(service, operation)]
+    assert response.status == 404
+    assert b"<Code>NoSuchEntity</Code><Message>gone</Message>" in response.body
+    assert b"\r\nContent-Type: text/xml\r\n" in response.head
+
+
+def test_an_output_is_named_for_its_operation(connection: Connection, recorder: Recorder) -> None:
+    recorder.says = Answer("id-of-answer")
+    response = connection.send(posted(b"Action=DeleteUser&" + IAM)).response()
+
+    assert response.status == 200
+    assert response.body.startswith(b'<DeleteUserResponse xmlns="https://iam.amazonaws.com/doc/2010-05-08/">')
+
+
+@pytest.mark.parametrize(
+    ("form", "version"),
+    [
+        (b"Action=ListUsers&Version=2010-05-09", b"2010-05-09"),
+        (b"Action=ListUsers&Version=<%26", b"&lt;&amp;"),
+        (b"Action=ListUsers", b"NO_VERSION_SPECIFIED"),
+    ],
+)
+def test_a_version_that_nobody_has_is_refused(
+    connection: Connection, recorder: Recorder, form: bytes, version: bytes
+) -> None:
+    response = connection.send(posted(form)).response()
+
+    assert response.status == 400
+    assert response.body.startswith(
+        FAULT
+        + b"<Code>InvalidAction</Code><Message>Could not find operation ListUsers for version %b</Message>" % version
+    )
+    assert [error.code for _, error in recorder.refused] == ["UnknownOperationException"]
+    assert recorder.refused_by == [None]
+    assert recorder.asked == []
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        posted(IAM),
+        posted(b"Action=&" + IAM),
+        posted(b""),
+        gotten(STS),
+        gotten(b"Action=ListUsers&" + IAM),
+        gotten(b"Action=GetCallerIdentity"),
+        posted(b"Action=ListUsers&" + IAM).replace(b"POST", b"PUT"),
+        posted(b"Action=ListUsers&" + IAM).replace(b"urlencoded", b"other"),
+        gotten(b"Action=GetCallerIdentity&" + STS).replace(b"GET", b"DELETE"),
+    ],
+)
+def test_what_names_no_operation_is_no_form_of_ours(connection: Connection, recorder: Recorder, sent: bytes) -> None:
+    response = connection.send(sent).response()
+
+    assert (response.status, response.body) == (404, b"<UnknownOperationException/>")
+    assert recorder.refused_by == ["kms"]
+    assert recorder.asked == []
+
+
+def test_too_large_a_form_is_refused_with_413(connection: Connection, recorder: Recorder) -> None:
+    response = connection.send(KMS + FORM + b"Content-Length: 1048577\r\n\r\n" + b"x" * 1048577).response()
+
+    assert response.status == 413
+    assert response.body.startswith(FAULT + b"<Code>RequestEntityTooLarge</Code>")
+    assert recorder.refused_by == [None]
 
 
 @pytest.mark.parametrize("framing", [b"Content-Length: 1048577\r\n\r\n", b"Transfer-Encoding: chunked\r\n\r\n"])

@@ -5,7 +5,7 @@ import pytest
 from strongroom import errors
 from strongroom.messages.kms.keys import ListKeysResponse
 from strongroom.model.exchange import Answer
-from strongroom.wire.json_protocol import respond, respond_not_this_protocol
+from strongroom.wire.json_protocol import respond
 
 REQUEST_ID = "12345678-1234-1234-1234-123456789012"
 HEADERS = [
@@ -49,10 +49,3 @@ def test_no_output_is_an_empty_body() -> None:
 )
 def test_an_error_is_its_type_and_its_text_if_it_has_one(error: errors.RequestError, status: int, body: bytes) -> None:
     assert respond(Answer(REQUEST_ID, error=error)) == (status, HEADERS, body)
-
-
-def test_what_is_not_this_protocol_is_a_404_in_xml() -> None:
-    status, headers, body = respond_not_this_protocol(Answer(REQUEST_ID, error=errors.UnknownOperation()))
-
-    assert (status, body) == (404, b"<UnknownOperationException/>")
-    assert headers == [*HEADERS[:-1], (b"Content-Type", b"text/xml")]

@@ -21,7 +21,7 @@ from strongroom.messages.kms.aliases import (
 )
 from strongroom.model.alias import Alias
 from strongroom.operations.call import Call, Change
-from strongroom.operations.kms.pages import Listing
+from strongroom.operations.pages import Listing
 from strongroom.operations.targets import AccountTarget, AliasTarget, KeyTarget, Target, find
 from strongroom.storage.contract import Delete, Insert, Replace
 

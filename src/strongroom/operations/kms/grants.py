@@ -30,8 +30,8 @@ from strongroom.model.grant import Grant, GrantConstraints
 from strongroom.model.key import KmsKey
 from strongroom.model.key_specs import GRANT_OPERATIONS, SYMMETRIC_DEFAULT
 from strongroom.operations.call import Call, Change
-from strongroom.operations.kms.pages import Listing, Page
 from strongroom.operations.logged import lower_camel
+from strongroom.operations.pages import Listing, Page
 from strongroom.operations.targets import AccountTarget, GrantTarget, KeyTarget, grant_not_found
 from strongroom.storage.contract import Delete, Insert, Keep, Write
 
@@ -82,13 +82,25 @@ def create_grant(call: Call, request: CreateGrantRequest, keys: Sequence[Authori
         constraints=_constraints(request),
     )
     _check_fit(key.key, asked_for)
-    for principal in (asked_for.grantee_principal, asked_for.retiring_principal):
-        if principal is not None and not call.snapshot.principal_exists(principal):
-            raise InvalidArn(f"ARN does not refer to a valid principal: {principal}")
+    asked_for = structs.replace(
+        asked_for,
+        grantee_id=_unique_id(call, asked_for.grantee_principal),
+        retiring_id=_unique_id(call, asked_for.retiring_principal),
+    )
     there = _same(call, key.key, asked_for)
     grant = asked_for if there is None else there[0]
-    response = CreateGrantResponse(grant_token=call.grant_tokens.seal(grant), grant_id=grant.grant_id)
+    response = CreateGrantResponse(grant_token=call.seals.grant_tokens.seal(grant), grant_id=grant.grant_id)
     return Change(response, [*_writes(call, key, asked_for, there), *_kept(call, key)])
+
+
+def _unique_id(call: Call, principal: str | None) -> str | None:
+    """The unique id to remember a principal by, None for an account, which cannot be deleted. Raises InvalidArn."""
+    if principal is None:
+        return None
+    unique_id = call.snapshot.unique_id(principal)
+    if unique_id is None:
+        raise InvalidArn(f"ARN does not refer to a valid principal: {principal}")
+    return None if principal == root_arn(unique_id) else unique_id
 
 
 def _writes(call: Call, key: AuthorizedKey, grant: Grant, there: tuple[Grant, int] | None) -> list[Write]:
@@ -128,7 +140,7 @@ def list_grants(call: Call, request: ListGrantsRequest, keys: Sequence[Authorize
         marker=request.marker,
         of=_digest(key.arn, request.grant_id, request.grantee_principal),
     )
-    return _told(page)
+    return _told(call, page)
 
 
 def list_retirable_grants_targets(request: ListRetirableGrantsRequest) -> list[AccountTarget]:
@@ -155,16 +167,18 @@ def list_retirable_grants(
             f"User: {call.principal.arn} is not authorized to perform: kms:ListRetirableGrants on resource: "
             f"{principal} because no identity-based policy allows the kms:ListRetirableGrants action"
         )
+    there = call.snapshot.unique_id(principal)
+    retiring = (principal, None if there == call.account else there or "")  # nobody's id is empty
     page = _RETIRABLE.page(
         lambda after, limit: call.storage.list_retirable_grants(
-            call.region, principal, after=_place(after), limit=limit
+            call.region, retiring, after=_place(after), limit=limit
         ),
         lambda grant: f"{grant.account} {grant.key_id} {grant.grant_id}",
         limit=request.limit,
         marker=request.marker,
         of=_digest(call.region, principal),
     )
-    return _told(page)
+    return _told(call, page)
 
 
 def retire_grant_targets(request: RetireGrantRequest) -> list[GrantTarget]:
@@ -316,21 +330,28 @@ def _place(last: str) -> tuple[str, str, str]:
     return account, key_id, grant_id
 
 
-def _told(page: Page[Grant]) -> ListGrantsResponse:
+def _told(call: Call, page: Page[Grant]) -> ListGrantsResponse:
     return ListGrantsResponse(
-        grants=tuple(_entry(grant) for grant in page.items), truncated=page.truncated, next_marker=page.next_marker
+        grants=tuple(_entry(call, grant) for grant in page.items),
+        truncated=page.truncated,
+        next_marker=page.next_marker,
     )
 
 
-def _entry(grant: Grant) -> GrantListEntry:
+def _shown_principal(call: Call, arn: str | None, unique_id: str | None) -> str | None:
+    """A principal's ARN as it is now, or the unique id of one that is gone: who has its ARN may be another."""
+    return arn if unique_id is None else call.snapshot.arn_of(unique_id) or unique_id
+
+
+def _entry(call: Call, grant: Grant) -> GrantListEntry:
     constraints = messages.GrantConstraints(**structs.asdict(grant.constraints))
     return GrantListEntry(
         key_id=grant.key_arn,
         grant_id=grant.grant_id,
         name=grant.name or "",
         creation_date=grant.created,
-        grantee_principal=grant.grantee_principal,
-        retiring_principal=grant.retiring_principal,
+        grantee_principal=_shown_principal(call, grant.grantee_principal, grant.grantee_id),
+        retiring_principal=_shown_principal(call, grant.retiring_principal, grant.retiring_id),
         issuing_account=root_arn(grant.issuing_account),
         operations=grant.operations,
         constraints=None if constraints == messages.GrantConstraints() else constraints,

@@ -26,10 +26,10 @@ from strongroom.model.key import KmsKey
 from strongroom.model.key_specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT
 from strongroom.model.key_states import DISABLED, ENABLED
 from strongroom.operations.call import Call, Change
-from strongroom.operations.kms.pages import Listing
-from strongroom.operations.kms.policies import check_policy
+from strongroom.operations.kms.policies import checked_policy
 from strongroom.operations.kms.tags import logged_tags, requested_tags
 from strongroom.operations.logged import lower_camel
+from strongroom.operations.pages import Listing
 from strongroom.operations.targets import AccountTarget, KeyTarget, use_of_key
 from strongroom.storage.contract import Insert
 
@@ -70,7 +70,8 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
         created=created,
         current_material_id=material.material_id,
     )
-    check_policy(call, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
+    if request.policy is not None:  # the default policy leaves all to the account
+        key = checked_policy(call, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
     return Change(CreateKeyResponse(key_metadata=metadata(key)), [Insert(key), Insert(material)], made=key)
 
 

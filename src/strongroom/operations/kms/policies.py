@@ -7,7 +7,6 @@ from msgspec import structs
 from strongroom.authorization.decide import AuthorizedKey, authorize_key
 from strongroom.authorization.documents import check_policy_size, compile_key_policy
 from strongroom.authorization.grants import NO_GRANTS
-from strongroom.authorization.policy import Policy
 from strongroom.errors import AccessDenied, MalformedPolicyDocument, NotFound, Validation
 from strongroom.messages.kms.policies import (
     GetKeyPolicyRequest,
@@ -16,11 +15,11 @@ from strongroom.messages.kms.policies import (
     ListKeyPoliciesResponse,
     PutKeyPolicyRequest,
 )
-from strongroom.model.arn import root_arn
 from strongroom.model.key import KmsKey
 from strongroom.operations.call import Call, Change
 from strongroom.operations.condition_keys import Asked
-from strongroom.operations.kms.pages import Listing
+from strongroom.operations.pages import Listing
+from strongroom.operations.remembered import remembered_principals, shown_policy
 from strongroom.operations.targets import KeyTarget
 from strongroom.snapshot import KeyEntry
 
@@ -31,32 +30,31 @@ _SHARED = "AWS_RAM"
 _POLICIES = Listing("ListKeyPolicies", default=100, maximum=1000)
 
 
-def check_policy(call: Call, key: KmsKey, *, bypass_lockout_check: bool | None) -> None:
-    """Check the policy of a key before it is stored.
+def checked_policy(call: Call, key: KmsKey, *, bypass_lockout_check: bool | None) -> KmsKey:
+    """A key with its policy checked, and whom it names remembered by unique ids, before it is stored.
 
     Raises LimitExceeded over 32 KB and MalformedPolicyDocument, also for a principal that does not exist and (the
     lockout check) for a policy under which the caller could not change the policy again.
     """
     check_policy_size(key.policy)
-    policy = compile_key_policy(key.policy)
-    _check_principals(call, policy)
+    principals, unknown = remembered_principals(call.snapshot, compile_key_policy(key.policy))
+    if unknown:
+        raise MalformedPolicyDocument("Policy contains a statement with one or more invalid principals.")
+    key = structs.replace(key, policy_principals=principals or None)
     if bypass_lockout_check:
-        return
+        return key
+    policy = compile_key_policy(key.policy, principals)
     again = PutKeyPolicyRequest(key_id=key.key_id, policy=key.policy)
-    asked = Asked(call.principal, "kms:PutKeyPolicy", key.arn, call, again, entry=KeyEntry(key, 0, {}))
+    there = call.snapshot.keys.get((key.region, key.account, key.key_id), KeyEntry(key, 0, {}))
+    entry = structs.replace(there, key=key)
+    asked = Asked(call.principal, "kms:PutKeyPolicy", key.arn, call, again, entry=entry)
     try:
         authorize_key(asked, call.identity, key, policy, NO_GRANTS)
     except AccessDenied as error:
         raise MalformedPolicyDocument(
             "The new key policy will not allow you to update the key policy in the future."
         ) from error
-
-
-def _check_principals(call: Call, policy: Policy) -> None:
-    for principals in policy.named:
-        for arn in (*map(root_arn, principals.accounts), *principals.arns):
-            if not call.snapshot.principal_exists(arn):
-                raise MalformedPolicyDocument("Policy contains a statement with one or more invalid principals.")
+    return key
 
 
 def put_key_policy_targets(request: PutKeyPolicyRequest) -> list[KeyTarget]:
@@ -72,8 +70,8 @@ def put_key_policy(call: Call, request: PutKeyPolicyRequest, keys: Sequence[Auth
     _check_name(request.policy_name)
     assert request.policy is not None, "the model requires it"
     changed = structs.replace(key.key, policy=request.policy)
-    check_policy(call, changed, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
-    return Change(None, [call.replace(key, policy=request.policy)])
+    changed = checked_policy(call, changed, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
+    return Change(None, [call.replace(key, policy=changed.policy, policy_principals=changed.policy_principals)])
 
 
 def get_key_policy_targets(request: GetKeyPolicyRequest) -> list[KeyTarget]:
@@ -82,10 +80,12 @@ def get_key_policy_targets(request: GetKeyPolicyRequest) -> list[KeyTarget]:
 
 
 def get_key_policy(call: Call, request: GetKeyPolicyRequest, keys: Sequence[AuthorizedKey]) -> GetKeyPolicyResponse:
-    """AWS: GetKeyPolicy. The policy byte for byte as it was put."""
+    """AWS: GetKeyPolicy. The policy byte for byte as it was put, unless somebody it names is gone."""
     (key,) = keys
     _check_name(request.policy_name)
-    return GetKeyPolicyResponse(policy=call.read(key).policy, policy_name=_DEFAULT)
+    stored = call.read(key)
+    policy = shown_policy(call.snapshot, stored.policy, stored.policy_principals or ())
+    return GetKeyPolicyResponse(policy=policy, policy_name=_DEFAULT)
 
 
 def list_key_policies_targets(request: ListKeyPoliciesRequest) -> list[KeyTarget]:

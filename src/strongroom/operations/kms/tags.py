@@ -15,7 +15,7 @@ from strongroom.messages.kms.tags import (
     UntagResourceRequest,
 )
 from strongroom.operations.call import Call, Change
-from strongroom.operations.kms.pages import Listing
+from strongroom.operations.pages import Listing
 from strongroom.operations.targets import KeyTarget
 
 MAX_TAGS = 50

@@ -43,6 +43,7 @@ _DEFAULT = "KMS Developer Guide, Default key policy: Allows access to the AWS ac
 _ONLY_ALICE: dict[str, Any] = {"NotPrincipal": {"AWS": [ALICE.arn, ACCOUNT_ARN]}}
 _ONLY_OLGA: dict[str, Any] = {"NotPrincipal": {"AWS": [OTHER_USER.arn, OTHER_ACCOUNT_ARN]}}
 _ONLY_ONE: dict[str, Any] = {"NotPrincipal": {"AWS": [SESSION.arn, ROLE_ARN, ACCOUNT_ARN]}}
+_ONLY_ROLE: dict[str, Any] = {"NotPrincipal": {"AWS": [ROLE_ARN, ACCOUNT_ARN]}}
 
 CASES = (
     # Users
@@ -140,6 +141,44 @@ CASES = (
         DENY,
         [allow("*"), deny(None, **_ONLY_ONE)],
         OTHER_ROLE_SESSION,
+    ),
+    Case(
+        "a deny for all but a session: the role's others",
+        _NOT,
+        DENY,
+        [allow("*"), deny(None, **_ONLY_ONE)],
+        SECOND_SESSION,
+        because=RESOURCE_DENIES,
+    ),
+    Case(
+        "a deny for all but a session whose role is not named",
+        _NOT,
+        DENY,
+        [allow("*"), deny(None, NotPrincipal={"AWS": [SESSION.arn, ACCOUNT_ARN]})],
+        SESSION,
+        because=RESOURCE_DENIES,
+    ),
+    Case("a deny for all but a role", _NOT, ALLOW, [allow("*"), deny(None, **_ONLY_ROLE)], SESSION),
+    Case(
+        "a deny for all but a role: its other session",
+        _NOT,
+        ALLOW,
+        [allow("*"), deny(None, **_ONLY_ROLE)],
+        SECOND_SESSION,
+    ),
+    Case(
+        "a deny for all but a role: another role",
+        _NOT,
+        DENY,
+        [allow("*"), deny(None, **_ONLY_ROLE)],
+        OTHER_ROLE_SESSION,
+    ),
+    Case(
+        "a deny for all but a role without its account",
+        _NOT,
+        DENY,
+        [allow("*"), deny(None, NotPrincipal={"AWS": ROLE_ARN})],
+        SESSION,
     ),
     Case("an exception from a deny allows nothing", _NOT, DENY, deny(None, **_ONLY_ALICE), because=NO_RESOURCE),
     # Partial wildcards and groups are in documents.py: such a policy cannot exist.

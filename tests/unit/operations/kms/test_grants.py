@@ -10,14 +10,17 @@ from strongroom.authorization.documents import default_key_policy
 from strongroom.authorization.grants import NO_GRANTS
 from strongroom.authorization.identity import Identity
 from strongroom.crypto.xaes import XaesKey
+from strongroom.directory import Directory
 from strongroom.errors import LimitExceeded, Validation
+from strongroom.keystores.domain_keys import Seals
 from strongroom.keystores.grant_tokens import GrantTokens
 from strongroom.messages.kms.grants import CreateGrantRequest, CreateGrantResponse, GrantConstraints
 from strongroom.model.arn import root_arn
 from strongroom.model.exchange import Incoming
 from strongroom.model.grant import Grant
 from strongroom.model.key import KmsKey
-from strongroom.model.principal import Principal, root_user
+from strongroom.model.numbered import Numbered
+from strongroom.model.principal import Account, Principal, root_user
 from strongroom.operations.authorizing import authorize_target
 from strongroom.operations.call import Call, Change
 from strongroom.operations.kms import grants
@@ -53,18 +56,24 @@ def call(principal: Principal, key: KmsKey = KEY) -> Call:
     snapshot = Snapshot(
         Position(9, b""),
         keys={(REGION, ACCOUNT, key.key_id): KeyEntry(key, KEY_NUMBER, {}, frozenset(), held)},
-        aliases={},
-        materials={},
-        accounts=frozenset({ACCOUNT, OTHER}),
-        credentials={},
-        clock_readings={},
-        erasures={},
+        directories={account: Directory(Numbered(Account(account, 0.0), 1)) for account in (ACCOUNT, OTHER)},
     )
     incoming = Incoming("POST", b"/", b"", (), b"", "192.0.2.1")
     key_store: Any = Randomness()
     nothing: Any = None
     tokens = GrantTokens({1: XaesKey(bytes(32))})
-    return Call(12.3456, "", incoming, Identity(principal), REGION, snapshot, key_store, nothing, Uses(), tokens)
+    return Call(
+        12.3456,
+        "",
+        incoming,
+        Identity(principal),
+        REGION,
+        snapshot,
+        key_store,
+        nothing,
+        Uses(),
+        Seals(tokens, nothing, nothing),
+    )
 
 
 def create(asking: Call, request: CreateGrantRequest = REQUEST) -> Change:

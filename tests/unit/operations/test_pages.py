@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from strongroom.errors import InvalidMarker, Validation
-from strongroom.operations.kms.pages import Listing, Page
+from strongroom.operations.pages import Listing, Page
 
 LISTING = Listing("ListThings", default=3, maximum=5)
 

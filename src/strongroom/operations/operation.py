@@ -1,0 +1,49 @@
+"""What a row of the registry says of an operation."""
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from strongroom.messages import iam, kms, sts
+from strongroom.messages.declaration import OperationMessages
+from strongroom.operations.logged import Logged, members
+from strongroom.operations.targets import Target
+
+MESSAGES = {"iam": iam.OPERATIONS, "kms": kms.OPERATIONS, "sts": sts.OPERATIONS}
+"""Service -> operation name -> its generated messages."""
+
+
+class Operation(Struct, frozen=True, kw_only=True):
+    """One row.
+
+    `targets` is a pure function of the request (and checks its parameters: step 7). Exactly one of `run` (returns the
+    response) and `change` (returns a Change to commit) is there, or neither if the operation is not built.
+    `reads_storage` and `change` keep it off the event loop. `uses_material`: the record names the key material, and
+    a success counts as a use of the key (AWS: GetKeyLastUsage); `names_grant`: it names the grant of a GrantTarget.
+    `by_web_identity`: nobody signs it, and a token of an identity provider says who calls.
+    `logged` says which members of the request the audit record shows, `logged_response` which of the response (it is
+    given the keys too).
+    """
+
+    name: str
+    service: str = "kms"
+    read_only: bool = True
+    targets: Callable[..., Sequence[Target]] | None = None
+    run: Callable[..., Struct | None] | None = None
+    change: Callable[..., object] | None = None
+    reads_storage: bool = False
+    uses_material: bool = False
+    by_web_identity: bool = False
+    names_grant: bool = False
+    logged: Logged = members()
+    logged_response: Callable[..., dict[str, object] | None] | None = None
+
+    @property
+    def messages(self) -> OperationMessages:
+        """The request and response types."""
+        return MESSAGES[self.service][self.name]
+
+    @property
+    def built(self) -> bool:
+        """Whether the operation does anything yet."""
+        return self.targets is not None

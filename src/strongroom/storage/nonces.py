@@ -1,0 +1,48 @@
+"""The nonces of requests, in an SQLite file of their own that all server processes of one machine share.
+
+Nothing is synced to the disk: a power failure may forget the nonces of the last minutes, a killed process does not.
+"""
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from strongroom.errors import StorageError
+from strongroom.storage.contract import NONCE_SECONDS
+
+_SCHEMA = (
+    "CREATE TABLE IF NOT EXISTS nonces (owner TEXT, nonce TEXT, used REAL, PRIMARY KEY (owner, nonce)) WITHOUT ROWID"
+)
+_FORGET = "DELETE FROM nonces WHERE used < ?"
+_INSERT = "INSERT OR IGNORE INTO nonces VALUES (?, ?, ?)"
+_BUSY_SECONDS = 5
+
+
+class SqliteNonces:
+    """See `contract.Nonces`. Safe to use from any thread."""
+
+    def __init__(self, path: Path) -> None:
+        """Make the file if there is none. Raises StorageError."""
+        self._path = path
+        path.touch(mode=0o600, exist_ok=True)
+        with closing(self._connect()) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(_SCHEMA)
+            connection.execute("CREATE INDEX IF NOT EXISTS nonces_by_time ON nonces (used)")
+
+    def first_use(self, owner: str, nonce: str, now: float) -> bool:
+        """Note a nonce; whether it was not there."""
+        try:
+            with closing(self._connect()) as connection:
+                connection.execute(_FORGET, (now - NONCE_SECONDS,))
+                return connection.execute(_INSERT, (owner, nonce, now)).rowcount == 1
+        except sqlite3.Error as error:
+            raise StorageError(f"cannot write {self._path}: {error}") from error
+
+    def _connect(self) -> sqlite3.Connection:
+        try:
+            connection = sqlite3.connect(self._path, timeout=_BUSY_SECONDS, isolation_level=None)
+            connection.execute("PRAGMA synchronous = OFF")
+        except sqlite3.Error as error:
+            raise StorageError(f"cannot open {self._path}: {error}") from error
+        return connection

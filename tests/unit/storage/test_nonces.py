@@ -1,0 +1,56 @@
+import multiprocessing
+import sqlite3
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from strongroom.errors import StorageError
+from strongroom.storage.contract import NONCE_SECONDS
+from strongroom.storage.nonces import SqliteNonces
+
+
+def test_a_nonce_is_new_once_for_each_owner(tmp_path: Path) -> None:
+    nonces = SqliteNonces(tmp_path / "nonces.db")
+    assert nonces.first_use("s3", "a", 1.0)
+    assert not nonces.first_use("s3", "a", 1.0)
+    assert nonces.first_use("ebs", "a", 1.0)
+    assert nonces.first_use("s3", "b", 1.0)
+    assert not SqliteNonces(tmp_path / "nonces.db").first_use("s3", "a", 2.0)
+
+
+def test_it_is_remembered_for_as_long_as_a_request_can_be_sent(tmp_path: Path) -> None:
+    nonces = SqliteNonces(tmp_path / "nonces.db")
+    assert nonces.first_use("s3", "a", 1.0)
+    assert not nonces.first_use("s3", "a", 1.0 + NONCE_SECONDS)
+    assert nonces.first_use("s3", "a", 1.5 + NONCE_SECONDS)
+
+
+def test_of_many_at_once_one_is_first(tmp_path: Path) -> None:
+    nonces = SqliteNonces(tmp_path / "nonces.db")
+    with ThreadPoolExecutor(8) as pool:
+        first = list(pool.map(lambda number: nonces.first_use("s3", str(number % 20), 1.0), range(200)))
+    assert first.count(True) == 20
+
+
+def _use(path: Path, number: int) -> bool:
+    return SqliteNonces(path).first_use("s3", str(number), 1.0)
+
+
+def test_processes_share_them(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        assert pool.apply(_use, (tmp_path / "nonces.db", 1))
+    assert not _use(tmp_path / "nonces.db", 1)
+
+
+def test_the_file_is_the_owners_alone(tmp_path: Path) -> None:
+    SqliteNonces(tmp_path / "nonces.db")
+    assert (tmp_path / "nonces.db").stat().st_mode & 0o077 == 0
+
+
+def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
+    nonces = SqliteNonces(tmp_path / "nonces.db")
+    with sqlite3.connect(tmp_path / "nonces.db") as connection:
+        connection.execute("DROP TABLE nonces")
+    with pytest.raises(StorageError):
+        nonces.first_use("s3", "a", 1.0)
