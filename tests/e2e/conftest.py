@@ -41,16 +41,20 @@ def pair(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[S
 @pytest.fixture(scope="session")
 def owners(pair: Server) -> list[Any]:
     """The first account's client of either process."""
-    credentials = configparser.ConfigParser()
-    credentials.read(pair.data / "credentials")
-    (first,) = [profile for profile in credentials.sections() if profile != OTHER]
-    return clients_of(pair, first)
+    return clients_of(pair, first_account(pair))
 
 
 @pytest.fixture(scope="session")
 def others(pair: Server) -> list[Any]:
     """The second account's client of either process."""
     return clients_of(pair, OTHER)
+
+
+def first_account(server: Server) -> str:
+    """The account that the server was initialized with, and its profile: other tests add accounts."""
+    credentials = configparser.ConfigParser()
+    credentials.read(server.data / "credentials")
+    return credentials.sections()[0]
 
 
 def clients_of(pair: Server, profile: str) -> list[Any]:

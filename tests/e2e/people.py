@@ -44,12 +44,6 @@ def client(server: Server, service: str, credential: dict[str, str], region: str
     )
 
 
-def first_account(server: Server) -> str:
-    credentials = configparser.ConfigParser()
-    credentials.read(server.data / "credentials")
-    return credentials.sections()[0]
-
-
 def account_of(server: Server, profile: str) -> Account:
     root = credentials_of(server, profile)
     sts = client(server, "sts", root)

@@ -47,6 +47,9 @@ OTHERWISE = {
 }
 """Cases whose key policy cannot be put, since it names nobody or is nothing -> what comes of putting it."""
 
+PLACES = {name: place for place, name in enumerate(TABLE)}
+"""Places in the table: they choose how callers come by policies, the same way each time."""
+
 
 def left_out(case: Case) -> str | None:
     """Why a case is not asked, or None."""
@@ -105,7 +108,7 @@ def play(cast: Cast, groups: SimpleQueue[list[str]]) -> dict[str, tuple[str, str
             return came_out
         cases = [TABLE[name] for name in names]
         try:
-            outcomes = [simulate(cast, cases[0])] if is_simulated(cases[0]) else ask(cast, cases, len(came_out))
+            outcomes = [simulate(cast, cases[0])] if is_simulated(cases[0]) else ask(cast, cases, PLACES[names[0]])
         except Exception as error:
             error.add_note(f"asking {names}")
             raise

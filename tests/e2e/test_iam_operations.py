@@ -7,7 +7,8 @@ import pytest
 
 from strongroom.operations.registry import OPERATIONS
 from strongroom.testing.server import Server
-from tests.e2e.people import Account, account_of, first_account, name
+from tests.e2e.conftest import first_account
+from tests.e2e.people import Account, account_of, name
 
 ALLOW = {"Version": "2012-10-17", "Statement": [{"Effect": "Allow", "Action": "kms:*", "Resource": "*"}]}
 DENY = {"Version": "2012-10-17", "Statement": [{"Effect": "Deny", "Action": "kms:Decrypt", "Resource": "*"}]}

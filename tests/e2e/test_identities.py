@@ -16,7 +16,7 @@ from strongroom.operations.registry import OPERATIONS
 from strongroom.testing.server import Server
 from tests.e2e.calls import REQUESTS, Key, Statement, allow, call, make_key, policy, refusal
 from tests.e2e.commands import strongroom
-from tests.e2e.conftest import OTHER
+from tests.e2e.conftest import OTHER, first_account
 from tests.e2e.people import (
     Account,
     account_of,
@@ -24,7 +24,6 @@ from tests.e2e.people import (
     both_processes,
     client,
     delete_user,
-    first_account,
     make_user,
     name,
     new_key,

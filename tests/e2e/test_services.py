@@ -10,8 +10,8 @@ import pytest
 from strongroom.testing.server import Server
 from tests.e2e.calls import allow, policy, refusal
 from tests.e2e.commands import strongroom
-from tests.e2e.conftest import OTHER
-from tests.e2e.people import client, credentials_of, first_account
+from tests.e2e.conftest import OTHER, first_account
+from tests.e2e.people import client, credentials_of
 from tests.records import record_of_request
 
 OPERATIONS = "Decrypt,Encrypt,GenerateDataKey,CreateGrant,DescribeKey,CreateKey,ListKeys"

@@ -9,7 +9,7 @@ from botocore.exceptions import ClientError
 from strongroom.testing.server import Server
 from tests.e2e.calls import Key, Statement, allow, make_key, policy, refusal
 from tests.e2e.commands import strongroom
-from tests.e2e.conftest import OTHER
+from tests.e2e.conftest import OTHER, first_account
 from tests.e2e.people import (
     Account,
     User,
@@ -18,7 +18,6 @@ from tests.e2e.people import (
     both_processes,
     client,
     delete_user,
-    first_account,
     make_user,
     name,
     of_session,

@@ -13,7 +13,8 @@ from botocore.config import Config
 from botocore.exceptions import ClientError
 
 from strongroom.testing.server import Server
-from tests.e2e.people import client, credentials_of, first_account
+from tests.e2e.conftest import first_account
+from tests.e2e.people import client, credentials_of
 from tests.issuer import Issuer
 from tests.records import record_of_request, recorded
 

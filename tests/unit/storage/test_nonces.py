@@ -1,6 +1,6 @@
 import multiprocessing
 import sqlite3
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -38,8 +38,8 @@ def _use(path: Path, number: int) -> bool:
 
 
 def test_processes_share_them(tmp_path: Path) -> None:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
-        assert pool.apply(_use, (tmp_path / "nonces.db", 1))
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        assert pool.submit(_use, tmp_path / "nonces.db", 1).result()
     assert not _use(tmp_path / "nonces.db", 1)
 
 
