@@ -14,7 +14,7 @@ serve: .venv/serve.stamp
 	@$(BIN)/strongroom init --if-missing --data "$(DATA)" --port $(PORT)
 	@exec $(BIN)/strongroom serve --config "$(DATA)/strongroom.yaml" --port $(PORT) --workers $(WORKERS)
 
-test: check .venv/awscli/bin/aws strace postgresql $(CLIENTS)
+test: check .venv/awscli/bin/aws strace openssl postgresql $(CLIENTS)
 	$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
 soak: .venv/dev.stamp .venv/awscli/bin/aws strace .venv/compat/iam_simulate/stamp
@@ -70,6 +70,6 @@ clean:
 postgresql:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $@; }
 
-.PHONY: strace wrk npm
-strace wrk npm:
+.PHONY: strace openssl wrk npm
+strace openssl wrk npm:
 	@command -v $@ >/dev/null || { apt-get update -qq && apt-get install -y -qq $@; }

@@ -20,7 +20,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from strongroom.authorization.documents import NOT_IN_KEY_POLICIES
-from strongroom.model.key_specs import KEY_SPECS
+from strongroom.model.key_specs import KEY_SPECS, KeySpec
 from strongroom.model.key_states import KEY_STATES, refusal
 from strongroom.operations.condition_keys import CONDITION_KEYS, ConditionKey
 from strongroom.operations.operation import Operation
@@ -41,6 +41,8 @@ LIMITS = {
     "CreateGrant": "a federated user, whom nobody can make, is no principal",
     "CreateKey": "the key specs below; no `Origin` but `AWS_KMS`, no `MultiRegion`, no `CustomKeyStoreId`",
     "Decrypt": "no `Recipient`",
+    "DeriveSharedSecret": "no `Recipient`",
+    "GenerateDataKeyPair": "no `Recipient`",
     "GetKeyPolicy": "no policy `AWS_RAM`",
     "GetSessionToken": "there are no MFA devices",
     "GenerateDataKey": "no `Recipient`",
@@ -137,11 +139,26 @@ def _operations(operations: Sequence[Operation]) -> str:
 
 def _key_specs() -> str:
     rows = (
-        (f"`{name}`", f"`{usage}`", ", ".join(f"`{algorithm}`" for algorithm in algorithms))
+        (
+            f"`{name}`",
+            f"`{usage}`",
+            ", ".join(_algorithm(spec, algorithm) for algorithm in algorithms),
+            ", ".join(f"`{origin}`" for origin in spec.origins),
+            "yes" if spec.multi_region else "no",
+        )
         for name, spec in KEY_SPECS.items()
         for usage, algorithms in spec.algorithms.items()
     )
-    return "## Key specs\n\n" + _table(("key spec", "key usage", "algorithms"), rows)
+    intro = (
+        "In brackets the most bytes that an encryption algorithm takes. Origins and multi-Region keys are as on AWS; "
+        "what of them is built says CreateKey above. `SM2` is for the Regions of China, and no value elsewhere.\n\n"
+    )
+    return "## Key specs\n\n" + intro + _table(("key spec", "key usage", "algorithms", "origins", "multi-Region"), rows)
+
+
+def _algorithm(spec: KeySpec, algorithm: str) -> str:
+    limit = spec.plaintext.get(algorithm)
+    return f"`{algorithm}`" if limit is None else f"`{algorithm}` ({limit})"
 
 
 def _key_states() -> str:

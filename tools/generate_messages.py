@@ -25,6 +25,9 @@ MESSAGES = Path(__file__).resolve().parents[1] / "src" / "strongroom" / "message
 
 SHARED = "shapes"
 
+OFFERED_IN_CHINA = {"SM2", "SM2DSA", "SM2PKE"}
+"""Values that Regions elsewhere do not list among those they take (as recorded)."""
+
 SCALARS = {"string": "str", "blob": "bytes", "integer": "int", "timestamp": "float", "boolean": "bool"}
 
 KMS_FAMILIES = {
@@ -312,7 +315,8 @@ def constraint(shape: Shape) -> str | None:
     if "pattern" in shape:
         arguments.append(f"pattern={literal(shape['pattern'])}")
     if "enum" in shape:
-        arguments.append(f"values=({''.join(f'{value!r}, ' for value in shape['enum'])})")
+        values = [value for value in shape["enum"] if value not in OFFERED_IN_CHINA]
+        arguments.append(f"values=({''.join(f'{value!r}, ' for value in values)})")
     if shape.get("sensitive"):
         arguments.append("sensitive=True")
     return f"Constraint({', '.join(arguments)})" if arguments else None

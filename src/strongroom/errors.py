@@ -115,6 +115,12 @@ class Validation(RequestError):
     code = "ValidationException"
 
 
+class Throttling(RequestError):
+    """More is asked at once than there is time for. Clients wait and ask again."""
+
+    code = "ThrottlingException"
+
+
 class RequestEntityTooLarge(RequestError):
     """The body is larger than any operation takes."""
 
@@ -207,6 +213,18 @@ class InvalidMarker(RequestError):
     """A pagination marker was not given out by this operation."""
 
     code = "InvalidMarkerException"
+
+
+class KMSInvalidMac(RequestError):
+    """The MAC is not the message's under this key."""
+
+    code = "KMSInvalidMacException"
+
+
+class KMSInvalidSignature(RequestError):
+    """The signature is not the message's under this key."""
+
+    code = "KMSInvalidSignatureException"
 
 
 class KMSInvalidState(RequestError):

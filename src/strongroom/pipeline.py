@@ -186,7 +186,7 @@ class Pipeline:
     async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""
         assert operation.run is not None, "a built operation runs or changes"
-        if operation.reads_storage or self._key_store.blocking:
+        if operation.blocks or self._key_store.blocking:
             loop = asyncio.get_running_loop()
             response = await loop.run_in_executor(self._pool, operation.run, call, event.request, event.authorized)
         else:

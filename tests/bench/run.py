@@ -1,4 +1,4 @@
-"""The benchmark: signed calls per second, latency and CPU per call, beside the static answer and moto; the decision.
+"""The benchmark: signed calls per second, latency and CPU beside the static answer and moto; decision; primitives.
 
     make bench                  # or: .venv/bin/python tests/bench/run.py [--seconds N] [--without-moto]
 
@@ -31,6 +31,7 @@ from strongroom.testing.server import Server, initialize, start_server  # noqa: 
 from tests.bench.decision import measure_decisions, report_decisions  # noqa: E402
 from tests.bench.load import Load, Result, client, signed  # noqa: E402
 from tests.bench.machine import cores, facts, processor_ticks, stolen_since, sync_milliseconds  # noqa: E402
+from tests.bench.primitives import measure_primitives, report_primitives  # noqa: E402
 
 CONNECTIONS = 128
 VARIANTS = 512
@@ -218,6 +219,7 @@ def main() -> None:
     machine["CPU time stolen by the host"] = f"{stolen_since(began):.0%}"
     print("\n".join(report(machine, stages, moto)))
     print("\n".join(report_decisions(list(measure_decisions()))))
+    print("\n".join(report_primitives(measure_primitives())))
 
 
 if __name__ == "__main__":

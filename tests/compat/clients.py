@@ -9,6 +9,9 @@ A client is a folder here. It holds
 - `test_<folder>.py`, whose docstring begins with the sentence for docs/compatibility.md;
 - `driver.py` or `driver.cjs` if it is a library: functions for `Driver.ask` to call. They run in the client's
   environment, where nothing of Strongroom's can be imported.
+
+What needs no environment of its own is a file beside the folders: it has PyJWT and cryptography, on which Strongroom
+depends, and OpenSSL.
 """
 
 import json

@@ -1,4 +1,4 @@
-"""Fixtures of the clients' tests. A test's folder says which client it is about."""
+"""Fixtures of the clients' tests. A test's folder, if it is in one, says which client it is about."""
 
 from collections.abc import Callable, Iterator
 from pathlib import Path

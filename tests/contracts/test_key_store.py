@@ -10,12 +10,21 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from strongroom.crypto.ciphertext_blob import parse
-from strongroom.errors import InvalidCiphertext, KeyUnavailable
+from strongroom.crypto.key_pairs import (
+    generate_key_pair,
+    load_agreement_key,
+    load_encapsulation_key,
+    load_encryption_key,
+    load_verifying_key,
+)
+from strongroom.errors import InvalidCiphertext, KeyUnavailable, KMSInvalidMac
 from strongroom.keystores.contract import KeyStore, SymmetricKey
 from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
 from strongroom.keystores.root_key import create_root_key
 from strongroom.keystores.software import SoftwareKeyStore
-from strongroom.model.key import KeyMaterial
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, MESSAGE_BYTES, SYMMETRIC_DEFAULT
+from tests.keys import KEY, generate, kms_key
 
 CONTEXTS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)
 
@@ -39,13 +48,7 @@ def material(key_store: KeyStore) -> KeyMaterial:
 
 @pytest.fixture(scope="module")
 def key(key_store: KeyStore, material: KeyMaterial) -> SymmetricKey:
-    return key_store.open_symmetric(material)
-
-
-def generate(key_store: KeyStore) -> KeyMaterial:
-    return key_store.generate_symmetric(
-        account="111122223333", region="us-east-1", key_id="1234abcd-12ab-34cd-56ef-1234567890ab", created=1.5
-    )
+    return key_store.open_symmetric(KEY, material)
 
 
 def test_material_says_whose_it_is_and_who_can_open_it(key_store: KeyStore, material: KeyMaterial) -> None:
@@ -53,13 +56,6 @@ def test_material_says_whose_it_is_and_who_can_open_it(key_store: KeyStore, mate
     assert material.key_id == "1234abcd-12ab-34cd-56ef-1234567890ab"
     assert material.created == 1.5
     assert material.key_store == key_store.name
-
-
-def test_material_ids_are_32_random_bytes_in_hexadecimal(key_store: KeyStore) -> None:
-    ids = {generate(key_store).material_id for _ in range(50)}
-    assert len(ids) == 50
-    assert {len(bytes.fromhex(material_id)) for material_id in ids} == {32}
-    assert {material_id.lower() for material_id in ids} == ids
 
 
 @given(plaintext=st.binary(max_size=4096), context=CONTEXTS)
@@ -113,7 +109,7 @@ def test_refuses_a_context_divided_elsewhere(key: SymmetricKey) -> None:
 
 
 def test_refuses_the_blob_of_another_material_of_the_same_key(key_store: KeyStore, key: SymmetricKey) -> None:
-    other = key_store.open_symmetric(generate(key_store))
+    other = key_store.open_symmetric(KEY, generate(key_store))
     with pytest.raises(InvalidCiphertext):
         key.decrypt(parse(other.encrypt(b"plaintext", {})), {})
 
@@ -122,7 +118,7 @@ def test_refuses_a_blob_that_was_given_this_materials_name(
     key_store: KeyStore, key: SymmetricKey, material: KeyMaterial
 ) -> None:
     other = generate(key_store)
-    blob = key_store.open_symmetric(other).encrypt(b"plaintext", {})
+    blob = key_store.open_symmetric(KEY, other).encrypt(b"plaintext", {})
     renamed = blob.replace(bytes.fromhex(other.material_id), bytes.fromhex(material.material_id))
     assert parse(renamed).material_id == material.material_id
     with pytest.raises(InvalidCiphertext):
@@ -131,18 +127,18 @@ def test_refuses_a_blob_that_was_given_this_materials_name(
 
 def test_material_opened_again_decrypts_too(key_store: KeyStore, material: KeyMaterial, key: SymmetricKey) -> None:
     blob = parse(key.encrypt(b"plaintext", {}))
-    assert key_store.open_symmetric(material).decrypt(blob, {}) == b"plaintext"
+    assert key_store.open_symmetric(KEY, material).decrypt(blob, {}) == b"plaintext"
     key_store.forget(material.material_id)
-    assert key_store.open_symmetric(material).decrypt(blob, {}) == b"plaintext"
+    assert key_store.open_symmetric(KEY, material).decrypt(blob, {}) == b"plaintext"
 
 
 def test_forgetting_is_idempotent(key_store: KeyStore) -> None:
     material = generate(key_store)
     key_store.forget(material.material_id)
-    key_store.open_symmetric(material)
+    key_store.open_symmetric(KEY, material)
     key_store.forget(material.material_id)
     key_store.forget(material.material_id)
-    key_store.open_symmetric(material)
+    key_store.open_symmetric(KEY, material)
 
 
 CHANGES = {
@@ -166,14 +162,14 @@ def test_altered_or_moved_material_is_unavailable(
 ) -> None:
     material = generate(key_store)
     for _ in range(times_opened):
-        key_store.open_symmetric(material)
+        key_store.open_symmetric(KEY, material)
     with pytest.raises(KeyUnavailable):
-        key_store.open_symmetric(replace(material, **change))
+        key_store.open_symmetric(KEY, replace(material, **change))
 
 
 def test_material_with_the_bytes_of_another_is_unavailable(key_store: KeyStore, material: KeyMaterial) -> None:
     with pytest.raises(KeyUnavailable):
-        key_store.open_symmetric(replace(material, wrapped=generate(key_store).wrapped))
+        key_store.open_symmetric(KEY, replace(material, wrapped=generate(key_store).wrapped))
 
 
 def test_every_flipped_bit_of_the_wrapped_bytes_is_found(key_store: KeyStore, material: KeyMaterial) -> None:
@@ -181,14 +177,14 @@ def test_every_flipped_bit_of_the_wrapped_bytes_is_found(key_store: KeyStore, ma
         altered = bytearray(material.wrapped)
         altered[bit // 8] ^= 1 << bit % 8
         with pytest.raises(KeyUnavailable):
-            key_store.open_symmetric(replace(material, wrapped=bytes(altered)))
+            key_store.open_symmetric(KEY, replace(material, wrapped=bytes(altered)))
 
 
 def test_is_shared_between_threads(key_store: KeyStore) -> None:
     materials = [generate(key_store) for _ in range(4)]
 
     def use(number: int) -> bytes:
-        key = key_store.open_symmetric(materials[number % 4])
+        key = key_store.open_symmetric(KEY, materials[number % 4])
         if number % 7 == 0:
             key_store.forget(materials[number % 4].material_id)
         return key.decrypt(parse(key.encrypt(number.to_bytes(4), {"n": str(number)})), {"n": str(number)})
@@ -209,3 +205,101 @@ def test_random_bytes_differ(key_store: KeyStore) -> None:
 def test_shows_no_key(key: SymmetricKey, material: KeyMaterial) -> None:
     assert repr(material.wrapped) not in repr(material)
     assert "XaesKey" not in repr(key)
+
+
+KINDS = [(spec, usage) for spec, row in KEY_SPECS.items() if spec != SYMMETRIC_DEFAULT for usage in row.algorithms]
+
+
+@pytest.fixture(scope="module")
+def materials(key_store: KeyStore) -> dict[tuple[str, str], tuple[KmsKey, KeyMaterial]]:
+    """A key of each other kind and its material."""
+    keys = {kind: kms_key(*kind) for kind in KINDS}
+    return {kind: (key, generate(key_store, key)) for kind, key in keys.items()}
+
+
+def use(key_store: KeyStore, key: KmsKey, material: KeyMaterial, algorithm: str) -> None:
+    """Use the secret half, and see that the public half, or a second use, fits."""
+    spec, public = key.key_spec, material.public_key or b""
+    match key.key_usage:
+        case "GENERATE_VERIFY_MAC":
+            mac = key_store.open_mac(key, material).generate(algorithm, b"message")
+            key_store.open_mac(key, material).verify(algorithm, b"message", mac)
+            assert len(mac) == MAC_BYTES[algorithm]
+        case "SIGN_VERIFY":
+            for message_type, length in MESSAGE_BYTES[algorithm].items():
+                message = bytes(length or 4096)
+                signature = key_store.open_signing(key, material).sign(algorithm, message_type, message)
+                load_verifying_key(spec, public).verify(algorithm, message_type, message, signature)
+        case "ENCRYPT_DECRYPT":
+            plaintext = bytes(KEY_SPECS[spec].plaintext[algorithm])
+            ciphertext = load_encryption_key(spec, public).encrypt(algorithm, plaintext)
+            assert key_store.open_decryption(key, material).decrypt(algorithm, ciphertext) == plaintext
+        case "KEY_AGREEMENT":
+            theirs = generate_key_pair(spec)
+            secret = key_store.open_agreement(key, material).shared_secret(theirs.public)
+            assert load_agreement_key(spec, theirs.private).shared_secret(public) == secret
+        case "ENCAPSULATE_DECAPSULATE":
+            secret, ciphertext = load_encapsulation_key(spec, public).encapsulate()
+            assert key_store.open_decapsulation(key, material).decapsulate(ciphertext) == secret
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_key_of_each_kind_is_made_and_used(
+    key_store: KeyStore, materials: dict[tuple[str, str], tuple[KmsKey, KeyMaterial]], kind: tuple[str, str]
+) -> None:
+    key, material = materials[kind]
+    for algorithm in KEY_SPECS[key.key_spec].algorithms[key.key_usage]:
+        use(key_store, key, material, algorithm)
+    key_store.forget(material.material_id)
+    use(key_store, key, material, KEY_SPECS[key.key_spec].algorithms[key.key_usage][-1])
+
+
+def opening(key_store: KeyStore, key_usage: str) -> Callable[[KmsKey, KeyMaterial], object]:
+    return {
+        "GENERATE_VERIFY_MAC": key_store.open_mac,
+        "SIGN_VERIFY": key_store.open_signing,
+        "ENCRYPT_DECRYPT": key_store.open_decryption,
+        "KEY_AGREEMENT": key_store.open_agreement,
+        "ENCAPSULATE_DECAPSULATE": key_store.open_decapsulation,
+    }[key_usage]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_material_of_each_kind_opens_for_its_own_key_alone(
+    key_store: KeyStore, materials: dict[tuple[str, str], tuple[KmsKey, KeyMaterial]], kind: tuple[str, str]
+) -> None:
+    key, material = materials[kind]
+    usage = "SIGN_VERIFY" if key.key_usage != "SIGN_VERIFY" else "KEY_AGREEMENT"
+    for other, altered in (
+        (replace(key, key_usage=usage), material),
+        (replace(key, key_spec="RSA_2048" if key.key_spec != "RSA_2048" else "RSA_3072"), material),
+        (key, replace(material, key_id="00000000-12ab-34cd-56ef-1234567890ab")),
+        (key, replace(material, wrapped=generate(key_store).wrapped)),
+    ):
+        key_store.forget(material.material_id)
+        with pytest.raises(KeyUnavailable):
+            opening(key_store, key.key_usage)(other, altered)
+
+
+def test_a_mac_of_another_key_or_message_is_invalid(
+    key_store: KeyStore, materials: dict[tuple[str, str], tuple[KmsKey, KeyMaterial]]
+) -> None:
+    key, material = materials["HMAC_256", "GENERATE_VERIFY_MAC"]
+    mac_key = key_store.open_mac(key, material)
+    mac = mac_key.generate("HMAC_SHA_256", b"message")
+    other = key_store.open_mac(key, generate(key_store, key))
+    for verifying, message, shown in (
+        (other, b"message", mac),
+        (mac_key, b"other", mac),
+        (mac_key, b"message", mac[:-1]),
+    ):
+        with pytest.raises(KMSInvalidMac):
+            verifying.verify("HMAC_SHA_256", message, shown)
+
+
+@pytest.mark.parametrize("spec", sorted(spec for spec, row in KEY_SPECS.items() if row.pairs))
+def test_data_key_pairs_are_made_of_each_spec(key_store: KeyStore, spec: str) -> None:
+    first, second = key_store.generate_key_pair(spec), key_store.generate_key_pair(spec)
+    assert first.private != second.private
+    assert first.public != second.public
+    assert repr(first) == "KeyPair()"

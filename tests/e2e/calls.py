@@ -13,7 +13,10 @@ _numbers = itertools.count()
 
 
 class Key(NamedTuple):
-    """An enabled key, its one alias, a ciphertext made under it, and its one grant."""
+    """An enabled key, its one alias, what was made with it, and its one grant.
+
+    `blob` is a ciphertext; of a signing key a signature of b"x", of an HMAC key its MAC; or a public key for agreement.
+    """
 
     key_id: str
     arn: str
@@ -32,15 +35,73 @@ def new_name() -> str:
     return f"alias/test/{next(_numbers)}"
 
 
-def make_key(kms: Any) -> Key:
-    metadata = kms.create_key()["KeyMetadata"]
+Kind = tuple[str, str]
+SYMMETRIC: Kind = ("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+_SIGNING: Kind = ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY")
+_MAC: Kind = ("HMAC_256", "GENERATE_VERIFY_MAC")
+_AGREEMENT: Kind = ("ECC_NIST_P256", "KEY_AGREEMENT")
+_ENCAPSULATION: Kind = ("ML_KEM_768", "ENCAPSULATE_DECAPSULATE")
+_KINDS = {
+    "Decapsulate": _ENCAPSULATION,
+    "DeriveSharedSecret": _AGREEMENT,
+    "Encapsulate": _ENCAPSULATION,
+    "GenerateMac": _MAC,
+    "GetPublicKey": _AGREEMENT,
+    "Sign": _SIGNING,
+    "Verify": _SIGNING,
+    "VerifyMac": _MAC,
+}
+"""Operation -> spec and usage of a key for which it can succeed, if that is not a symmetric encryption key."""
+
+ED25519 = {"Message": b"x", "SigningAlgorithm": "ED25519_SHA_512"}
+HMAC = {"Message": b"x", "MacAlgorithm": "HMAC_SHA_256"}
+ML_KEM = {"EncapsulationAlgorithm": "ML_KEM"}
+
+
+def kind_of(request: str) -> Kind:
+    """Spec and usage of a key for which the operation that the first word of `request` names can succeed."""
+    return _KINDS.get(request.split(maxsplit=1)[0], SYMMETRIC)
+
+
+def make_key(kms: Any, kind: Kind = SYMMETRIC) -> Key:
+    metadata = kms.create_key(KeySpec=kind[0], KeyUsage=kind[1])["KeyMetadata"]
     key_id, arn, alias = metadata["KeyId"], metadata["Arn"], new_name()
     kms.create_alias(AliasName=alias, TargetKeyId=key_id)
-    blob = kms.encrypt(KeyId=key_id, Plaintext=b"secret")["CiphertextBlob"]
     grant = kms.create_grant(
         KeyId=key_id, GranteePrincipal=f"arn:aws:iam::{metadata['AWSAccountId']}:root", Operations=["RetireGrant"]
     )
-    return Key(key_id, arn, alias, arn.replace(f"key/{key_id}", alias), blob, grant["GrantId"])
+    return Key(key_id, arn, alias, arn.replace(f"key/{key_id}", alias), _made(kms, key_id, kind), grant["GrantId"])
+
+
+def _made(kms: Any, key_id: str, kind: Kind) -> bytes:
+    made: bytes
+    match kind:
+        case ("ECC_NIST_EDWARDS25519", _):
+            made = kms.sign(KeyId=key_id, **ED25519)["Signature"]
+        case ("HMAC_256", _):
+            made = kms.generate_mac(KeyId=key_id, **HMAC)["Mac"]
+        case ("ECC_NIST_P256", _):
+            made = kms.get_public_key(KeyId=key_id)["PublicKey"]
+        case ("ML_KEM_768", _):
+            made = kms.encapsulate(KeyId=key_id, **ML_KEM)["SharedSecretCiphertextBlob"]
+        case _:
+            made = kms.encrypt(KeyId=key_id, Plaintext=b"secret")["CiphertextBlob"]
+    return made
+
+
+class Keys:
+    """A key of each kind, made when it is first needed."""
+
+    def __init__(self, kms: Any) -> None:
+        self._kms = kms
+        self._made: dict[Kind, Key] = {}
+
+    def fit_for(self, request: str) -> Key:
+        """The key for which the operation that the first word of `request` names can succeed."""
+        kind = kind_of(request)
+        if kind not in self._made:
+            self._made[kind] = make_key(self._kms, kind)
+        return self._made[kind]
 
 
 REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
@@ -51,14 +112,25 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
         "GranteePrincipal": f"arn:aws:iam::{key.account}:root",
         "Operations": ["Encrypt"],
     },
+    "Decapsulate": lambda key, named, _other: {"KeyId": named, "SharedSecretCiphertextBlob": key.blob, **ML_KEM},
     "Decrypt": lambda key, named, _other: {"CiphertextBlob": key.blob, "KeyId": named},
+    "DeriveSharedSecret": lambda key, named, _other: {
+        "KeyId": named,
+        "PublicKey": key.blob,
+        "KeyAgreementAlgorithm": "ECDH",
+    },
     "DescribeKey": lambda _key, named, _other: {"KeyId": named},
     "DisableKey": lambda _key, named, _other: {"KeyId": named},
     "EnableKey": lambda _key, named, _other: {"KeyId": named},
+    "Encapsulate": lambda _key, named, _other: {"KeyId": named, **ML_KEM},
     "Encrypt": lambda _key, named, _other: {"KeyId": named, "Plaintext": b"x"},
     "GenerateDataKey": lambda _key, named, _other: {"KeyId": named, "KeySpec": "AES_256"},
     "GenerateDataKeyWithoutPlaintext": lambda _key, named, _other: {"KeyId": named, "KeySpec": "AES_256"},
+    "GenerateDataKeyPair": lambda _key, named, _other: {"KeyId": named, "KeyPairSpec": "ECC_NIST_P256"},
+    "GenerateDataKeyPairWithoutPlaintext": lambda _key, named, _other: {"KeyId": named, "KeyPairSpec": "ECC_NIST_P256"},
+    "GenerateMac": lambda _key, named, _other: {"KeyId": named, **HMAC},
     "GetKeyPolicy": lambda _key, named, _other: {"KeyId": named},
+    "GetPublicKey": lambda _key, named, _other: {"KeyId": named},
     "ListAliases": lambda _key, named, _other: {"KeyId": named},
     "ListGrants": lambda _key, named, _other: {"KeyId": named},
     "ListKeyPolicies": lambda _key, named, _other: {"KeyId": named},
@@ -73,10 +145,13 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
     "RetireGrant": lambda key, named, _other: {"KeyId": named, "GrantId": key.grant_id},
     "RevokeGrant": lambda key, named, _other: {"KeyId": named, "GrantId": key.grant_id},
     "ScheduleKeyDeletion": lambda _key, named, _other: {"KeyId": named},
+    "Sign": lambda _key, named, _other: {"KeyId": named, **ED25519},
     "TagResource": lambda _key, named, _other: {"KeyId": named, "Tags": [{"TagKey": "a", "TagValue": "b"}]},
     "UntagResource": lambda _key, named, _other: {"KeyId": named, "TagKeys": ["a"]},
     "UpdateAlias": lambda _key, named, other: {"AliasName": other.alias, "TargetKeyId": named},
     "UpdateKeyDescription": lambda _key, named, _other: {"KeyId": named, "Description": "d"},
+    "Verify": lambda key, named, _other: {"KeyId": named, "Signature": key.blob, **ED25519},
+    "VerifyMac": lambda key, named, _other: {"KeyId": named, "Mac": key.blob, **HMAC},
 }
 """Operation (and the key's part in it) -> its parameters, from the key, how to name it, and another, enabled key."""
 

@@ -2,52 +2,10 @@
 
 import base64
 import json
-import subprocess
 from pathlib import Path
-from typing import Any
-
-import pytest
 
 from strongroom.testing.server import Server, initialize, start_server
-
-AWS = Path(__file__).parents[2] / ".venv" / "awscli" / "bin" / "aws"
-
-
-def shell(server: Server, command: str) -> subprocess.CompletedProcess[str]:
-    """Run a command as the line that the server prints has it."""
-    script = f"set -a; . {server.data}/client.env; set +a; {command}"
-    return subprocess.run(
-        ["bash", "-c", script.replace("aws ", f"{AWS} ")],
-        env={"PATH": "/usr/bin:/bin", "HOME": str(server.data)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-
-
-def run(server: Server, command: str) -> str:
-    """Run a command that must succeed; return what it prints."""
-    done = shell(server, command)
-    assert done.returncode == 0, done.stderr
-    return done.stdout
-
-
-def answer(server: Server, command: str) -> dict[str, Any]:
-    members: dict[str, Any] = json.loads(run(server, command))
-    return members
-
-
-def refusal(server: Server, command: str) -> str:
-    """Run a command that must be refused; return the code, the operation and the text in AWS's words."""
-    done = shell(server, command)
-    assert done.returncode != 0
-    assert done.stdout == ""
-    return done.stderr.partition("An error occurred ")[2].strip()
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _the_cli_is_there() -> None:
-    assert AWS.exists(), "`make test` installs the AWS CLI"
+from tests.e2e.aws_cli import answer, refusal, run, shell
 
 
 def test_a_file_is_encrypted_and_survives_a_killed_server(data: Path, tmp_path: Path) -> None:

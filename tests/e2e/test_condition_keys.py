@@ -8,7 +8,7 @@ import pytest
 
 from strongroom.operations.condition_keys import CONDITION_KEYS
 from strongroom.testing.server import Server
-from tests.e2e.calls import REQUESTS, Key, Statement, allow, call, make_key, method, policy, refused
+from tests.e2e.calls import REQUESTS, Key, Keys, Statement, allow, call, make_key, method, policy, refused
 from tests.records import recorded_by_chain
 
 OF_OTHERS = {
@@ -110,6 +110,9 @@ ROWS = [
     *both("StringEquals", "kms:CallerAccount", "{account}", "000000000000"),
     *both("StringEquals", "kms:CustomerMasterKeySpec", "SYMMETRIC_DEFAULT", "RSA_2048"),
     *both("StringEquals", "kms:CustomerMasterKeyUsage", "ENCRYPT_DECRYPT", "SIGN_VERIFY"),
+    *both("StringEquals", "kms:DataKeyPairSpec", "ECC_NIST_P256", "RSA_2048", "GenerateDataKeyPair"),
+    *both("StringEquals", "kms:DataKeyPairSpec", "ECC_NIST_P256", "RSA_2048", "GenerateDataKeyPairWithoutPlaintext"),
+    *both("StringEquals", "kms:EncryptionAlgorithm", "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1", "GenerateDataKeyPair"),
     *both("StringEquals", "kms:EncryptionAlgorithm", "SYMMETRIC_DEFAULT", "RSAES_OAEP_SHA_1"),
     *both("StringEquals", "kms:EncryptionContext:dept", "finance", "Finance", EncryptionContext=CONTEXT),
     *both("StringEquals", "kms:EncryptionContext:Dept", "finance", "it", "GenerateDataKey", KeySpec="AES_256",
@@ -119,15 +122,25 @@ ROWS = [
     *both("ForAllValues:StringEquals", "kms:EncryptionContextKeys", ["Dept", "App"], ["Dept"],
           EncryptionContext=CONTEXT),
     *both("Null", "kms:EncryptionContextKeys", "true", "false"),
+    *both("StringEquals", "kms:KeyAgreementAlgorithm", "ECDH", "X25519", "DeriveSharedSecret"),
     *both("StringEquals", "kms:KeyOrigin", "AWS_KMS", "EXTERNAL"),
     *both("StringEquals", "kms:KeySpec", "SYMMETRIC_DEFAULT", "RSA_2048"),
     *both("StringEquals", "kms:KeyUsage", "ENCRYPT_DECRYPT", "SIGN_VERIFY"),
+    *both("StringEquals", "kms:KeyUsage", "KEY_AGREEMENT", "ENCRYPT_DECRYPT", "GetPublicKey"),
+    *both("StringEquals", "kms:MacAlgorithm", "HMAC_SHA_256", "HMAC_SHA_512", "GenerateMac"),
+    *both("StringEquals", "kms:MacAlgorithm", "HMAC_SHA_256", "HMAC_SHA_512", "VerifyMac"),
+    *both("StringEquals", "kms:MessageType", "RAW", "DIGEST", "Sign"),
+    *both("StringEquals", "kms:MessageType", "RAW", "DIGEST", "Verify"),
     *both("Bool", "kms:MultiRegion", "false", "true"),
     *both("StringEquals", "kms:PolicyName", "default", "other", "GetKeyPolicy"),
     *both("Bool", "kms:ReEncryptOnSameKey", "false", "true", "ReEncrypt to"),
     *both("Null", "kms:RequestAlias", "true", "false"),
     *both("StringLike", "kms:RequestAlias", "alias/test/*", "alias/other/*", "DescribeKey", by_alias=True),
     *both("NumericGreaterThan", "kms:ScheduleKeyDeletionPendingWindowInDays", 29, 30, "ScheduleKeyDeletion"),
+    *both("StringLike", "kms:SigningAlgorithm", "ED25519_*", "RSASSA_*", "Sign"),
+    *both("StringLike", "kms:SigningAlgorithm", "ED25519_*", "RSASSA_*", "Verify"),
+    *both("StringLike", "kms:RequestAlias", "alias/test/*", "alias/other/*", "Encapsulate", by_alias=True),
+    *both("StringLike", "kms:RequestAlias", "alias/test/*", "alias/other/*", "GetPublicKey", by_alias=True),
     *both("NumericLessThan", "kms:TrailingDaysWithoutKeyUsage", 1, 0, "ScheduleKeyDeletion"),
     *both("NumericGreaterThanEquals", "kms:TrailingDaysWithoutKeyUsage", 0, 1, "DisableKey"),
     *both("StringEquals", "kms:EncryptionContext:dept", "finance", "it", "CreateGrant",
@@ -155,10 +168,14 @@ ROWS = [
 
 
 @pytest.fixture(scope="module")
-def key(owners: list[Any]) -> Key:
-    key = make_key(owners[0])
-    owners[0].tag_resource(KeyId=key.key_id, Tags=[{"TagKey": "Level", "TagValue": "high"}])
-    return key
+def keys(owners: list[Any]) -> Keys:
+    return Keys(owners[0])
+
+
+@pytest.fixture
+def key(keys: Keys, row: Row) -> Key:
+    """A key for which the row's operation can succeed."""
+    return keys.fit_for(row.operation)
 
 
 @pytest.fixture(scope="module")

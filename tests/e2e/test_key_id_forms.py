@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from strongroom.operations.registry import OPERATIONS
-from tests.e2e.calls import REQUESTS, Key, call, hidden, make_key, method, refusal, violation
+from tests.e2e.calls import REQUESTS, Key, Keys, call, hidden, kind_of, make_key, method, refusal, violation
 
 MISSING = "00000000-0000-4000-8000-000000000000"
 MISSING_MULTI_REGION = "mrk-" + "0" * 32
@@ -13,13 +13,23 @@ STRANGER = "999999999999"
 
 TAKES_ALIASES = frozenset(
     {
+        "Decapsulate",
         "Decrypt",
+        "DeriveSharedSecret",
         "DescribeKey",
+        "Encapsulate",
         "Encrypt",
         "GenerateDataKey",
+        "GenerateDataKeyPair",
+        "GenerateDataKeyPairWithoutPlaintext",
         "GenerateDataKeyWithoutPlaintext",
+        "GenerateMac",
+        "GetPublicKey",
         "ReEncrypt from",
         "ReEncrypt to",
+        "Sign",
+        "Verify",
+        "VerifyMac",
     }
 )
 REFUSES_ALIASES = frozenset({"CreateAlias", "UpdateAlias"})
@@ -45,8 +55,14 @@ every_request = pytest.mark.parametrize("request_name", REQUESTS)
 
 
 @pytest.fixture(scope="module")
-def key(kms: Any) -> Key:
-    return make_key(kms)
+def keys(kms: Any) -> Keys:
+    return Keys(kms)
+
+
+@pytest.fixture
+def key(keys: Keys, request_name: str) -> Key:
+    """A key for which the request can succeed."""
+    return keys.fit_for(request_name)
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +83,7 @@ def test_every_operation_on_a_key_is_tried() -> None:
 
 def ready(kms: Any, request: str) -> Key:
     """A key for which the request can succeed."""
-    key = make_key(kms)
+    key = make_key(kms, kind_of(request))
     if request == "CancelKeyDeletion":
         kms.schedule_key_deletion(KeyId=key.key_id)
     return key

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from strongroom.operations.registry import OPERATIONS
-from tests.e2e.calls import REQUESTS, Key, call, make_key, method, refusal
+from tests.e2e.calls import REQUESTS, SYMMETRIC, Key, Kind, call, kind_of, make_key, method, refusal
 
 
 class Refusal(NamedTuple):
@@ -29,16 +29,23 @@ TABLE: dict[str, tuple[Refusal | None, ...]] = {
     "CancelKeyDeletion": (NOT_PENDING_DELETION, NOT_PENDING_DELETION, None),
     "CreateAlias": UNLESS_PENDING_DELETION,
     "CreateGrant": USED,
+    "Decapsulate": USED,
     "Decrypt": USED,
     "Decrypt by ciphertext": USED,
     "DeleteAlias": ALWAYS,
+    "DeriveSharedSecret": USED,
     "DescribeKey": ALWAYS,
     "DisableKey": UNLESS_PENDING_DELETION,
     "EnableKey": UNLESS_PENDING_DELETION,
+    "Encapsulate": USED,
     "Encrypt": USED,
     "GenerateDataKey": USED,
+    "GenerateDataKeyPair": USED,
+    "GenerateDataKeyPairWithoutPlaintext": USED,
     "GenerateDataKeyWithoutPlaintext": USED,
+    "GenerateMac": USED,
     "GetKeyPolicy": ALWAYS,
+    "GetPublicKey": UNLESS_PENDING_DELETION,
     "ListAliases": ALWAYS,
     "ListGrants": ALWAYS,
     "ListKeyPolicies": ALWAYS,
@@ -50,11 +57,14 @@ TABLE: dict[str, tuple[Refusal | None, ...]] = {
     "RetireGrant": ALWAYS,
     "RevokeGrant": ALWAYS,
     "ScheduleKeyDeletion": UNLESS_PENDING_DELETION,
+    "Sign": USED,
     "TagResource": UNLESS_PENDING_DELETION,
     "UntagResource": UNLESS_PENDING_DELETION,
     "UpdateAlias": UNLESS_PENDING_DELETION,
     "UpdateAlias away": ALWAYS,
     "UpdateKeyDescription": UNLESS_PENDING_DELETION,
+    "Verify": USED,
+    "VerifyMac": USED,
 }
 """Operation (and the key's part in it) -> for each state the refusal, or None where it is allowed."""
 
@@ -66,8 +76,8 @@ def other(kms: Any) -> Key:
     return make_key(kms)
 
 
-def key_in(kms: Any, state: str) -> Key:
-    key = make_key(kms)
+def key_in(kms: Any, state: str, kind: Kind = SYMMETRIC) -> Key:
+    key = make_key(kms, kind)
     if state == "Disabled":
         kms.disable_key(KeyId=key.key_id)
     elif state == "PendingDeletion":
@@ -92,7 +102,7 @@ def parameters_of(request: str, key: Key, other: Key) -> dict[str, Any]:
 @pytest.mark.parametrize("state", STATES)
 @pytest.mark.parametrize("request_name", TABLE)
 def test_what_a_key_in_each_state_answers(kms: Any, other: Key, request_name: str, state: str) -> None:
-    key = key_in(kms, state)
+    key = key_in(kms, state, kind_of(request_name))
     before = kms.describe_key(KeyId=key.key_id)["KeyMetadata"]
     assert before["KeyState"] == state
     assert before["Enabled"] is (state == "Enabled")

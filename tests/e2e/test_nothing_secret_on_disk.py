@@ -26,6 +26,39 @@ def test_no_data_key_and_no_plaintext_is_in_any_file(server: Server, kms: Any, s
         secrets.append(plaintext)
     secrets.append(kms.generate_random(NumberOfBytes=32)["Plaintext"])
 
+    assert_in_no_file(server, key_id, secrets)
+
+
+def test_no_private_key_no_shared_secret_no_mac_and_no_message_is_in_any_file(server: Server, kms: Any) -> None:
+    key_id = kms.create_key()["KeyMetadata"]["KeyId"]
+    pairs = {
+        spec: kms.generate_data_key_pair(KeyId=key_id, KeyPairSpec=spec)
+        for spec in ("RSA_2048", "ECC_NIST_P256", "ECC_NIST_EDWARDS25519", "ML_KEM_512", "ML_KEM_768")
+    }
+    secrets = [pair["PrivateKeyPlaintext"][-32:] for pair in pairs.values()]
+    agreeing, kem, mac, signing = (
+        kms.create_key(KeySpec=spec, KeyUsage=usage)["KeyMetadata"]["KeyId"]
+        for spec, usage in (
+            ("ECC_NIST_P256", "KEY_AGREEMENT"),
+            ("ML_KEM_768", "ENCAPSULATE_DECAPSULATE"),
+            ("HMAC_256", "GENERATE_VERIFY_MAC"),
+            ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
+        )
+    )
+    theirs = {"PublicKey": pairs["ECC_NIST_P256"]["PublicKey"], "KeyAgreementAlgorithm": "ECDH"}
+    message = os.urandom(48)
+    secrets += [
+        kms.derive_shared_secret(KeyId=agreeing, **theirs)["SharedSecret"],
+        kms.encapsulate(KeyId=kem, EncapsulationAlgorithm="ML_KEM")["SharedSecret"],
+        kms.generate_mac(KeyId=mac, Message=message, MacAlgorithm="HMAC_SHA_256")["Mac"],
+        kms.sign(KeyId=signing, Message=message, SigningAlgorithm="ED25519_SHA_512")["Signature"],
+        message,
+    ]
+
+    assert_in_no_file(server, key_id, secrets)
+
+
+def assert_in_no_file(server: Server, key_id: str, secrets: list[bytes]) -> None:
     contents = b"\n".join(path.read_bytes() for path in files(server.data))
     assert key_id.encode() in contents
     for secret in secrets:

@@ -127,7 +127,8 @@ def test_algorithms(kms: Any, source: Key, destination: Key, side: str) -> None:
     member = f"{side}EncryptionAlgorithm"
 
     assert kms.re_encrypt(**parameters, **{member: "SYMMETRIC_DEFAULT"})[member] == "SYMMETRIC_DEFAULT"
-    assert refusal(kms.re_encrypt, **parameters, **{member: "RSAES_OAEP_SHA_256"}) == (
+    rsa = {"SourceKeyId": source.key_id, member: "RSAES_OAEP_SHA_256"}
+    assert refusal(kms.re_encrypt, **parameters, **rsa) == (
         "InvalidKeyUsageException",
         "Algorithm RSAES_OAEP_SHA_256 is incompatible with key spec SYMMETRIC_DEFAULT.",
     )

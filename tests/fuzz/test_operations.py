@@ -38,15 +38,21 @@ ODD_BODIES = [
 
 
 class Bender:
-    """Makes requests: mostly well formed, then bent in places. The same seed makes the same requests."""
+    """Makes requests: mostly well formed, then bent in places. The same seed makes the same requests.
 
-    def __init__(self, seed: int, known: dict[str, list[Any]]) -> None:
+    `known` are values for members of a name in requests of every operation, `fitting` for those of one operation.
+    """
+
+    def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.known = known
+        self.known: dict[str, list[Any]] = {}
+        self.fitting: dict[str, dict[str, list[Any]]] = {}
+        self.operation = ""
 
     def body(self, operation: str) -> bytes:
         if self.random.random() < 0.05:
             return self.random.choice(ODD_BODIES)
+        self.operation = operation
         members = self.structure(MODEL.operation_model(operation).input_shape)
         for _ in range(self.random.choice([0, 0, 0, 1, 1, 2])):
             self.bend(members)
@@ -65,8 +71,9 @@ class Bender:
         }
 
     def value(self, name: str, shape: Any) -> Any:
-        if self.known.get(name) and self.random.random() < 0.9:
-            return self.random.choice(self.known[name])
+        known = self.fitting.get(self.operation, {}).get(name) or self.known.get(name)
+        if known and self.random.random() < 0.9:
+            return self.random.choice(known)
         match shape.type_name:
             case "structure":
                 return self.structure(shape)
@@ -105,10 +112,11 @@ def test_bent_requests_are_answered_and_recorded(fuzzed: Server, size: Size) -> 
     request_ids: list[str] = []
     kinds: list[tuple[str, str]] = []
     with SignedClient(fuzzed, timeout=20) as client:
-        bender = Bender(seed, {})
+        bender = Bender(seed)
         for number in range(size.fuzz_requests):
             if number % KNOWN_FOR == 0:
                 bender.known = known_values(client)
+                bender.fitting = fitting_values(client)
             operation = bender.random.choice(BUILT)
             body = bender.body(operation)
             reply = client.call(operation, body)
@@ -133,7 +141,7 @@ def test_bent_requests_are_answered_and_recorded(fuzzed: Server, size: Size) -> 
 
 
 def test_bent_requests_without_a_valid_signature_are_refused(fuzzed: Server, size: Size) -> None:
-    bender = Bender(1, {})
+    bender = Bender(1)
     with SignedClient(fuzzed, timeout=20) as client:
         for _ in range(size.fuzz_requests // 10):
             operation = bender.random.choice(BUILT)
@@ -195,6 +203,46 @@ def known_values(client: SignedClient) -> dict[str, list[Any]]:
         "Origin": ["AWS_KMS"],
         "KeyUsage": ["ENCRYPT_DECRYPT"],
         "CustomKeyStoreId": ["cks-0123456789abcdef0"],
+        "KeyPairSpec": ["ECC_NIST_P256", "ECC_NIST_EDWARDS25519", "ML_KEM_512", "RSA_2048"],
+    }
+
+
+def fitting_values(client: SignedClient) -> dict[str, dict[str, list[Any]]]:
+    """Values with which operations on asymmetric and HMAC keys come to their work: operation, member, values."""
+    message = "QUJD"
+    signing, mac, agreeing, encapsulating, encrypting = (
+        done(client, "CreateKey", {"KeySpec": spec, "KeyUsage": usage})["KeyMetadata"]["KeyId"]
+        for spec, usage in (
+            ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"),
+            ("HMAC_256", "GENERATE_VERIFY_MAC"),
+            ("ECC_NIST_P256", "KEY_AGREEMENT"),
+            ("ML_KEM_512", "ENCAPSULATE_DECAPSULATE"),
+            ("RSA_2048", "ENCRYPT_DECRYPT"),
+        )
+    )
+    sign = {"KeyId": signing, "Message": message, "SigningAlgorithm": "ED25519_SHA_512", "MessageType": "RAW"}
+    generate_mac = {"KeyId": mac, "Message": message, "MacAlgorithm": "HMAC_SHA_256"}
+    encapsulate = {"KeyId": encapsulating, "EncapsulationAlgorithm": "ML_KEM"}
+    encrypt = {"KeyId": encrypting, "Plaintext": message, "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"}
+    public_key = done(client, "GetPublicKey", {"KeyId": agreeing})["PublicKey"]
+    ciphertext = done(client, "Encapsulate", encapsulate)["SharedSecretCiphertextBlob"]
+    fitting = {
+        "Sign": sign,
+        "Verify": sign | {"Signature": done(client, "Sign", sign)["Signature"]},
+        "GenerateMac": generate_mac,
+        "VerifyMac": generate_mac | {"Mac": done(client, "GenerateMac", generate_mac)["Mac"]},
+        "DeriveSharedSecret": {"KeyId": agreeing, "PublicKey": public_key, "KeyAgreementAlgorithm": "ECDH"},
+        "Encapsulate": encapsulate,
+        "Decapsulate": encapsulate | {"SharedSecretCiphertextBlob": ciphertext},
+        "GetPublicKey": {"KeyId": encrypting},
+    }
+    return {
+        **{operation: {name: [value] for name, value in members.items()} for operation, members in fitting.items()},
+        "ReEncrypt": {
+            "SourceKeyId": [encrypting],
+            "SourceEncryptionAlgorithm": ["RSAES_OAEP_SHA_256"],
+            "CiphertextBlob": [done(client, "Encrypt", encrypt)["CiphertextBlob"]],
+        },
     }
 
 

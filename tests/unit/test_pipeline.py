@@ -5,23 +5,16 @@ import base64
 import errno
 import json
 import os
-import time
-from collections.abc import AsyncIterator, Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
-from functools import partial
+import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pytest
 from msgspec import structs
 
-from strongroom.app.installing import Opened, audit_log, initialize, open_installation, open_secret, served_regions
-from strongroom.audit.strangers import StrangersLog
-from strongroom.audit.writer import AuditWriter
-from strongroom.authentication import Authenticator
-from strongroom.config import read_config
-from strongroom.directory import Credential as Signing
+from strongroom.app.installing import initialize
+from strongroom.crypto.key_pairs import KeyPair, generate_key_pair
 from strongroom.errors import (
     AccessDenied,
     ConflictError,
@@ -31,101 +24,15 @@ from strongroom.errors import (
     UnknownOperation,
     code_of,
 )
-from strongroom.federation import Federation
-from strongroom.keystores.software import SoftwareKeyStore
+from strongroom.keystores import generation
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.model.key_usage import KeyUsage
 from strongroom.operations import registry
 from strongroom.operations.kms import keys
-from strongroom.operations.uses import Uses
-from strongroom.pipeline import Pipeline
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import Credential, sign
-from strongroom.snapshot import LiveSnapshot
 from strongroom.storage.contract import Replace
-from strongroom.storage.nonces import SqliteNonces
-from strongroom.web_identity.issuers import Issuers
-
-NOW = 1_790_000_000.0
-
-
-def root_credential(state: LiveSnapshot) -> Signing:
-    """The credential of the only access key."""
-    snapshot = state.fresh()
-    credential = snapshot.credential(next(iter(snapshot.access_key_accounts)))
-    assert credential is not None
-    return credential
-
-
-class Composed(NamedTuple):
-    """A pipeline, the parts that a test breaks, and what it was told is fatal."""
-
-    pipeline: Pipeline
-    opened: Opened
-    state: LiveSnapshot
-    uses: Uses
-    fatal: list[str]
-
-    async def call(self, name: str, members: dict[str, Any]) -> Answer:
-        credential = root_credential(self.state)
-        body = json.dumps(members).encode()
-        headers = [(b"host", b"localhost"), (b"x-amz-target", f"TrentService.{name}".encode())]
-        signed = SignedRequest("POST", b"/", b"", headers)
-        key = Credential(credential.identity.principal.access_key_id, credential.secret)
-        headers += sign(signed, key, region="us-east-1", service="kms", now=NOW, body=body)
-        return await self.pipeline.answer(Incoming("POST", b"/", b"", headers, body, "192.0.2.1"), "kms", name)
-
-    async def ask(self, service: str, form: str, *, method: str = "POST") -> Answer:
-        """Send a form, to STS perhaps in the query string."""
-        credential = root_credential(self.state)
-        body, query = (b"", form.encode()) if method == "GET" else (form.encode(), b"")
-        headers = [(b"host", b"localhost")]
-        key = Credential(credential.identity.principal.access_key_id, credential.secret)
-        signed = SignedRequest(method, b"/", query, headers)
-        headers += sign(signed, key, region="us-east-1", service=service, now=NOW, body=body)
-        name = form.partition("&")[0].partition("=")[2]
-        return await self.pipeline.answer(Incoming(method, b"/", query, headers, body, "192.0.2.1"), service, name)
-
-    def records(self) -> list[dict[str, Any]]:
-        """The records of requests in the chained log."""
-        lines = [
-            line
-            for path in sorted(self.opened.config.audit_directory.glob("*/*.log"))
-            for line in path.read_bytes().splitlines()
-        ]
-        events = [json.loads(line.split(b" ", 3)[3]) for line in lines]
-        return [event for event in events if event.get("eventType") == "AwsApiCall"]
-
-
-@asynccontextmanager
-async def composed(data: Path) -> AsyncIterator[Composed]:
-    opened = open_installation(read_config(data / "strongroom.yaml"))
-    fatal: list[str] = []
-    with ThreadPoolExecutor(2) as pool:
-        key_store = SoftwareKeyStore(opened.domain_keys)
-        state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
-        audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=fatal.append)
-        strangers = StrangersLog(opened.config.strangers_directory)
-        uses = Uses()
-        pipeline = Pipeline(
-            state=state,
-            storage=opened.storage,
-            key_store=key_store,
-            audit=audit,
-            strangers=strangers,
-            uses=uses,
-            pool=pool,
-            authenticator=Authenticator(state, opened.domain_keys.seals.session_tokens, served_regions(opened.config)),
-            federation=Federation(state, Issuers(pool)),
-            seals=opened.domain_keys.seals,
-            nonces=SqliteNonces(opened.config.nonces),
-            clock=lambda: NOW,
-            on_fatal=fatal.append,
-        )
-        yield Composed(pipeline, opened, state, uses, fatal)
-        await audit.close()
-        strangers.close()
-    opened.storage.close()
+from tests.composed import NOW, Composed, composed, root_credential
 
 
 @pytest.fixture
@@ -434,5 +341,29 @@ def test_what_changed_since_a_caller_was_authorized_is_decided_again(run: Run, m
         monkeypatch.setattr(parts.opened.storage, "find", found_later)
         answer = await parts.call("GetKeyPolicy", {"KeyId": key_id})
         assert isinstance(answer.error, AccessDenied)
+
+    run(test)
+
+
+def test_a_key_that_takes_long_to_make_holds_nobody_up(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+
+    def slow(key_spec: str) -> KeyPair:
+        assert go_on.wait(10)
+        return generate_key_pair(key_spec.replace("RSA_4096", "RSA_2048"))
+
+    monkeypatch.setattr(generation, "generate_key_pair", slow)
+
+    async def test(parts: Composed) -> None:
+        key = await make_key(parts)
+        pair = {"KeyId": key, "KeyPairSpec": "RSA_4096"}
+        making = asyncio.create_task(parts.call("GenerateDataKeyPair", pair))
+        await asyncio.sleep(0)
+
+        encrypted = await parts.call("Encrypt", {"KeyId": key, "Plaintext": "QUJD"})
+        assert encrypted.error is None
+        assert not making.done()
+        go_on.set()
+        assert (await making).error is None
 
     run(test)

@@ -24,6 +24,8 @@ VERSION = 1
 """The only format version so far."""
 ALGORITHM_XAES_256_GCM = 1
 """XAES-256-GCM with a 24-byte random nonce (crypto/xaes.py)."""
+NO_ALGORITHM = 0
+"""Of key material that makes no blobs."""
 MATERIAL_ID_LENGTH = 32
 """Bytes of a material id; as text it is twice as many lower-case hex digits."""
 

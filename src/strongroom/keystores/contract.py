@@ -6,7 +6,8 @@ One test suite (`tests/contracts/test_key_store.py`) runs on every implementatio
 from typing import Protocol
 
 from strongroom.crypto.ciphertext_blob import CiphertextBlob
-from strongroom.model.key import KeyMaterial
+from strongroom.crypto.key_pairs import KeyPair
+from strongroom.model.key import KeyMaterial, KmsKey
 
 
 class SymmetricKey(Protocol):
@@ -21,23 +22,95 @@ class SymmetricKey(Protocol):
         ...
 
 
+class MacKey(Protocol):
+    """Key material of an HMAC key, ready for use. Safe to share between threads."""
+
+    def generate(self, algorithm: str, message: bytes) -> bytes:
+        """Return the whole MAC of a message."""
+        ...
+
+    def verify(self, algorithm: str, message: bytes, mac: bytes) -> None:
+        """Raise KMSInvalidMac unless the MAC is the message's."""
+        ...
+
+
+class SigningKey(Protocol):
+    """Signs. Safe to share between threads."""
+
+    def sign(self, algorithm: str, message_type: str, message: bytes) -> bytes:
+        """Return a signature in the algorithm's own form, of a message of the length that its type has."""
+        ...
+
+
+class DecryptionKey(Protocol):
+    """Decrypts what was encrypted with the public key. Safe to share between threads."""
+
+    def decrypt(self, algorithm: str, ciphertext: bytes) -> bytes:
+        """Return the plaintext. Raises InvalidCiphertext."""
+        ...
+
+
+class AgreementKey(Protocol):
+    """Agrees on secrets. Safe to share between threads."""
+
+    def shared_secret(self, public_key: bytes) -> bytes:
+        """Return the raw secret shared with the owner of a public key. Raises Validation if it is none that fits."""
+        ...
+
+
+class DecapsulationKey(Protocol):
+    """Takes shared secrets out of ciphertexts. Safe to share between threads."""
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """Return the shared secret. Raises InvalidCiphertext for a wrong length alone."""
+        ...
+
+
 class KeyStore(Protocol):
-    """Makes key material, wraps it for storage, and opens it for use."""
+    """Makes key material, wraps it for storage, and opens it for use.
+
+    There is one way to open for each key usage. Opened material is kept, so that a repeated call costs a lookup. To
+    open raises KeyUnavailable if the material does not unwrap: altered, or wrapped for another key.
+    """
 
     name: str
     """Stored with each key material: which store can open it."""
     blocking: bool
     """Whether calls may wait for something outside the process and must not run on the event loop."""
 
-    def generate_symmetric(self, *, account: str, region: str, key_id: str, created: float) -> KeyMaterial:
-        """Make new 256-bit material with a fresh material id, wrapped for storage. Stores nothing itself."""
+    def generate(self, key: KmsKey, *, material_id: str, created: float) -> KeyMaterial:
+        """Make new material for a key of any spec, wrapped for storage. Stores nothing itself.
+
+        Takes seconds for RSA: not for the event loop. Raises Throttling if too many RSA keys are being made.
+        """
         ...
 
-    def open_symmetric(self, material: KeyMaterial) -> SymmetricKey:
-        """Unwrap `material` for use; opened material is kept, so that a repeated call costs a lookup.
+    def generate_key_pair(self, key_spec: str) -> KeyPair:
+        """Make a data key pair, which is nobody's material. As `generate` in time and errors."""
+        ...
 
-        Raises KeyUnavailable if it does not unwrap: altered, or wrapped for another key.
-        """
+    def open_symmetric(self, key: KmsKey, material: KeyMaterial) -> SymmetricKey:
+        """Open the material of a symmetric encryption key."""
+        ...
+
+    def open_mac(self, key: KmsKey, material: KeyMaterial) -> MacKey:
+        """Open the material of an HMAC key."""
+        ...
+
+    def open_signing(self, key: KmsKey, material: KeyMaterial) -> SigningKey:
+        """Open the private key of a signing key."""
+        ...
+
+    def open_decryption(self, key: KmsKey, material: KeyMaterial) -> DecryptionKey:
+        """Open the private key of an asymmetric encryption key."""
+        ...
+
+    def open_agreement(self, key: KmsKey, material: KeyMaterial) -> AgreementKey:
+        """Open the private key of a key agreement key."""
+        ...
+
+    def open_decapsulation(self, key: KmsKey, material: KeyMaterial) -> DecapsulationKey:
+        """Open the private key of a key encapsulation key."""
         ...
 
     def forget(self, material_id: str) -> None:

@@ -1,7 +1,10 @@
 """The software key store: key material is wrapped by a domain key and used in this process. The embedded default."""
 
 import os
+from collections.abc import Callable
+from functools import partial
 from threading import Lock
+from typing import Generic, TypeVar
 
 from cryptography.exceptions import InvalidTag
 from msgspec.structs import replace
@@ -9,18 +12,32 @@ from msgspec.structs import replace
 from strongroom.crypto import wrapping
 from strongroom.crypto.ciphertext_blob import (
     ALGORITHM_XAES_256_GCM,
-    MATERIAL_ID_LENGTH,
+    NO_ALGORITHM,
     CiphertextBlob,
     associated_data,
     build_header,
 )
+from strongroom.crypto.key_pairs import (
+    ASYMMETRIC,
+    KeyPair,
+    load_agreement_key,
+    load_decapsulation_key,
+    load_decryption_key,
+    load_signing_key,
+)
+from strongroom.crypto.macs import MacKey
 from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, TAG_LENGTH, XaesKey
 from strongroom.errors import InvalidCiphertext, KeyUnavailable
+from strongroom.keystores.contract import AgreementKey, DecapsulationKey, DecryptionKey, SigningKey
 from strongroom.keystores.domain_keys import KEY_MATERIAL, DomainKeys
-from strongroom.model.key import KeyMaterial
+from strongroom.keystores.generation import KeyPairGenerator
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, SYMMETRIC_DEFAULT
 
 OPENED_LIMIT = 100_000
-"""Opened materials kept, 1.4 KB each. Opening one again costs about as much as using it twice."""
+"""Opened keys of symmetric usages kept, 1.4 KB each. Opening one again costs about as much as using it twice."""
+OPENED_PRIVATE_LIMIT = 10_000
+"""Opened private keys of each usage kept, up to 16 KB each."""
 
 
 class SoftwareSymmetricKey:
@@ -49,6 +66,36 @@ class SoftwareSymmetricKey:
             raise InvalidCiphertext from None
 
 
+_Key = TypeVar("_Key")
+
+
+class _Opened(Generic[_Key]):
+    """The material of keys of one usage that was opened last, ready for use."""
+
+    def __init__(self, limit: int, load: Callable[[KmsKey, KeyMaterial], _Key]) -> None:
+        self._limit = limit
+        self._load = load
+        self._kept: dict[str, tuple[KeyMaterial, _Key]] = {}
+        self._eviction = Lock()
+
+    def get(self, key: KmsKey, material: KeyMaterial) -> _Key:
+        """Open material, or return it as opened before."""
+        kept = self._kept.get(material.material_id)
+        # The whole record is compared: an altered copy of an opened material must not pass for it.
+        if kept is not None and kept[0] == material:
+            return kept[1]
+        opened = self._load(key, material)
+        with self._eviction:
+            if len(self._kept) >= self._limit:
+                del self._kept[next(iter(self._kept))]
+            self._kept[material.material_id] = (material, opened)
+        return opened
+
+    def forget(self, material_id: str) -> None:
+        with self._eviction:
+            self._kept.pop(material_id, None)
+
+
 class SoftwareKeyStore:
     """Implements `KeyStore` over the domain keys of purpose `key-material`."""
 
@@ -57,68 +104,103 @@ class SoftwareKeyStore:
 
     def __init__(self, domain_keys: DomainKeys) -> None:
         self._domain_keys = domain_keys
-        self._opened: dict[str, tuple[KeyMaterial, SoftwareSymmetricKey]] = {}
-        self._eviction = Lock()
+        self._generator = KeyPairGenerator()
+        self._symmetric = _Opened(OPENED_LIMIT, self._load_symmetric)
+        self._mac = _Opened(OPENED_LIMIT, lambda key, material: MacKey(self._unwrap(key, material)))
+        self._signing = _Opened(OPENED_PRIVATE_LIMIT, partial(self._load, load_signing_key))
+        self._decryption = _Opened(OPENED_PRIVATE_LIMIT, partial(self._load, load_decryption_key))
+        self._agreement = _Opened(OPENED_PRIVATE_LIMIT, partial(self._load, load_agreement_key))
+        self._decapsulation = _Opened(OPENED_PRIVATE_LIMIT, partial(self._load, load_decapsulation_key))
 
-    def generate_symmetric(self, *, account: str, region: str, key_id: str, created: float) -> KeyMaterial:
-        """Make new 256-bit material with a fresh material id, wrapped for storage. Stores nothing itself."""
-        version = self._domain_keys.newest_key_material_version
+    def generate(self, key: KmsKey, *, material_id: str, created: float) -> KeyMaterial:
+        """Make new material for a key of any spec, wrapped for storage. Raises Throttling."""
+        secret, public = self._new(key)
         unwrapped = KeyMaterial(
-            account=account,
-            region=region,
-            key_id=key_id,
-            material_id=os.urandom(MATERIAL_ID_LENGTH).hex(),
-            algorithm=ALGORITHM_XAES_256_GCM,
+            account=key.account,
+            region=key.region,
+            key_id=key.key_id,
+            material_id=material_id,
+            algorithm=ALGORITHM_XAES_256_GCM if key.key_spec == SYMMETRIC_DEFAULT else NO_ALGORITHM,
             key_store=self.name,
-            domain_key_version=version,
+            domain_key_version=self._domain_keys.newest_key_material_version,
             wrapped=b"",
             created=created,
+            public_key=public,
         )
-        wrapped = wrapping.wrap(
-            self._domain_keys.key_material[version],
-            os.urandom(KEY_LENGTH),
-            _binding(unwrapped),
-            os.urandom(NONCE_LENGTH),
-        )
+        domain_key = self._domain_keys.key_material[unwrapped.domain_key_version]
+        wrapped = wrapping.wrap(domain_key, secret, _binding(key, unwrapped), os.urandom(NONCE_LENGTH))
         return replace(unwrapped, wrapped=wrapped)
 
-    def open_symmetric(self, material: KeyMaterial) -> SoftwareSymmetricKey:
-        """Unwrap `material` for use, or return it as opened before.
+    def generate_key_pair(self, key_spec: str) -> KeyPair:
+        """Make a data key pair. Raises Throttling."""
+        return self._generator.generate(key_spec)
 
-        Raises KeyUnavailable if it does not unwrap: altered, or wrapped for another key.
-        """
-        opened = self._opened.get(material.material_id)
-        # The whole record is compared: an altered copy of an opened material must not pass for it.
-        if opened is not None and opened[0] == material:
-            return opened[1]
-        key = SoftwareSymmetricKey(material.material_id, self._unwrap(material))
-        with self._eviction:
-            if len(self._opened) >= OPENED_LIMIT:
-                del self._opened[next(iter(self._opened))]
-            self._opened[material.material_id] = (material, key)
-        return key
+    def open_symmetric(self, key: KmsKey, material: KeyMaterial) -> SoftwareSymmetricKey:
+        """Open the material of a symmetric encryption key."""
+        return self._symmetric.get(key, material)
+
+    def open_mac(self, key: KmsKey, material: KeyMaterial) -> MacKey:
+        """Open the material of an HMAC key."""
+        return self._mac.get(key, material)
+
+    def open_signing(self, key: KmsKey, material: KeyMaterial) -> SigningKey:
+        """Open the private key of a signing key."""
+        return self._signing.get(key, material)
+
+    def open_decryption(self, key: KmsKey, material: KeyMaterial) -> DecryptionKey:
+        """Open the private key of an asymmetric encryption key."""
+        return self._decryption.get(key, material)
+
+    def open_agreement(self, key: KmsKey, material: KeyMaterial) -> AgreementKey:
+        """Open the private key of a key agreement key."""
+        return self._agreement.get(key, material)
+
+    def open_decapsulation(self, key: KmsKey, material: KeyMaterial) -> DecapsulationKey:
+        """Open the private key of a key encapsulation key."""
+        return self._decapsulation.get(key, material)
 
     def forget(self, material_id: str) -> None:
         """Drop opened material. Idempotent."""
-        with self._eviction:
-            self._opened.pop(material_id, None)
+        for opened in (
+            self._symmetric, self._mac, self._signing, self._decryption, self._agreement, self._decapsulation,
+        ):  # fmt: skip
+            opened.forget(material_id)
 
     def random_bytes(self, length: int) -> bytes:
         """Return `length` bytes of the operating system's generator."""
         return os.urandom(length)
 
-    def _unwrap(self, material: KeyMaterial) -> XaesKey:
+    def _new(self, key: KmsKey) -> tuple[bytes, bytes | None]:
+        """Return new secret material for a key, and of a key pair the public half."""
+        if key.key_spec in ASYMMETRIC:
+            return self._generator.generate(key.key_spec)
+        if key.key_spec == SYMMETRIC_DEFAULT:
+            return os.urandom(KEY_LENGTH), None
+        (algorithm,) = KEY_SPECS[key.key_spec].algorithms[key.key_usage]
+        return os.urandom(MAC_BYTES[algorithm]), None
+
+    def _load_symmetric(self, key: KmsKey, material: KeyMaterial) -> SoftwareSymmetricKey:
+        if material.algorithm != ALGORITHM_XAES_256_GCM:
+            raise KeyUnavailable
+        return SoftwareSymmetricKey(material.material_id, XaesKey(self._unwrap(key, material)))
+
+    def _load(self, load: Callable[[str, bytes], _Key], key: KmsKey, material: KeyMaterial) -> _Key:
+        return load(key.key_spec, self._unwrap(key, material))
+
+    def _unwrap(self, key: KmsKey, material: KeyMaterial) -> bytes:
         domain_key = self._domain_keys.key_material.get(material.domain_key_version)
-        if domain_key is None or material.key_store != self.name or material.algorithm != ALGORITHM_XAES_256_GCM:
+        if domain_key is None or material.key_store != self.name:
             raise KeyUnavailable
         try:
-            return XaesKey(wrapping.unwrap(domain_key, material.wrapped, _binding(material)))
+            return wrapping.unwrap(domain_key, material.wrapped, _binding(key, material))
         except InvalidTag:
             raise KeyUnavailable from None
 
 
-def _binding(material: KeyMaterial) -> tuple[str, ...]:
+def _binding(key: KmsKey, material: KeyMaterial) -> tuple[str, ...]:
     """Return everything that fixes what a material is and whose, for its wrapping to authenticate."""
+    # Until there were others, all material was that of symmetric encryption keys, and not said to be.
+    kind = () if key.key_spec == SYMMETRIC_DEFAULT else (key.key_spec, key.key_usage)
     return (
         KEY_MATERIAL,
         material.account,
@@ -128,4 +210,5 @@ def _binding(material: KeyMaterial) -> tuple[str, ...]:
         str(material.algorithm),
         material.key_store,
         str(material.domain_key_version),
+        *kind,
     )

@@ -48,8 +48,9 @@ class KmsKey(Struct, frozen=True, dict=True):
 class KeyMaterial(Struct, frozen=True):
     """One key material of a KMS key, wrapped by its key store. A rotation adds another.
 
-    `material_id` is 64 lower-case hex digits. `algorithm` is the ciphertext blob's algorithm byte, fixed at creation.
-    `domain_key_version` names the version of the domain key that wraps it.
+    `material_id` is 64 lower-case hex digits. `algorithm` is the ciphertext blob's algorithm byte, fixed at creation; 0
+    for material that makes no blobs. `domain_key_version` names the version of the domain key that wraps it.
+    `public_key` is the public half of a key pair, a DER SubjectPublicKeyInfo.
     """
 
     account: str
@@ -61,6 +62,7 @@ class KeyMaterial(Struct, frozen=True):
     domain_key_version: int
     wrapped: bytes
     created: float
+    public_key: bytes | None = None
 
     def __repr__(self) -> str:
         return f"KeyMaterial({self.material_id})"

@@ -12,11 +12,12 @@ from strongroom.authorization.decide import (
     role_refused,
 )
 from strongroom.authorization.ground import Decision
-from strongroom.crypto.ciphertext_blob import parse
+from strongroom.crypto.ciphertext_blob import CiphertextBlob, parse
 from strongroom.directory import compiled_trust_policy
-from strongroom.errors import AccessDenied, IncorrectKey, InvalidKeyUsage, UnrecognizedClient
+from strongroom.errors import AccessDenied, IncorrectKey, InvalidCiphertext, InvalidKeyUsage, UnrecognizedClient
 from strongroom.model.arn import alias_arn
 from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
+from strongroom.model.key_specs import SYMMETRIC_DEFAULT
 from strongroom.model.key_states import refusal
 from strongroom.model.principal import Principal
 from strongroom.operations.call import Call
@@ -31,6 +32,7 @@ from strongroom.operations.targets import (
     KeyTarget,
     RoleTarget,
 )
+from strongroom.snapshot import KeyEntry
 
 
 def authorize_target(
@@ -64,13 +66,26 @@ def authorize_target(
     if state_refusal is not None:
         raise state_refusal
     if target.ciphertext is not None and found.blob is None:
-        blob = parse(target.ciphertext)
-        if blob.material_id not in entry.materials:
-            raise IncorrectKey("The key ID in the request does not identify a CMK that can perform this operation.")
-        authorized = structs.replace(authorized, ciphertext=blob)
+        authorized = structs.replace(authorized, ciphertext=_blob_of(entry, target.ciphertext))
     if target.usage is not None and key.key_usage != target.usage:
         raise InvalidKeyUsage(f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.")
     return authorized
+
+
+def _blob_of(entry: KeyEntry, ciphertext: bytes) -> CiphertextBlob | None:
+    """The blob of a key that the request named; None if it is none, and the key makes none: steps 11 and 12 refuse.
+
+    Raises IncorrectKey, InvalidCiphertext.
+    """
+    try:
+        blob = parse(ciphertext)
+    except InvalidCiphertext:
+        if entry.key.key_spec == SYMMETRIC_DEFAULT:
+            raise
+        return None
+    if blob.material_id not in entry.materials:
+        raise IncorrectKey("The key ID in the request does not identify a CMK that can perform this operation.")
+    return blob
 
 
 def authorize_grant(

@@ -9,10 +9,18 @@ from strongroom.authorization.decide import AuthorizedKey
 from strongroom.authorization.identity import Identity
 from strongroom.directory import Directory
 from strongroom.errors import ConflictError, IntegrityError, KeyUnavailable, NotFound
-from strongroom.keystores.contract import KeyStore, SymmetricKey
+from strongroom.keystores.contract import (
+    AgreementKey,
+    DecapsulationKey,
+    DecryptionKey,
+    KeyStore,
+    MacKey,
+    SigningKey,
+    SymmetricKey,
+)
 from strongroom.keystores.domain_keys import Seals
 from strongroom.model.exchange import Incoming
-from strongroom.model.key import KmsKey
+from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import Principal
 from strongroom.operations.uses import Uses
 from strongroom.snapshot import Snapshot
@@ -58,16 +66,44 @@ class Call(Struct, frozen=True):
         return Change(response, [*writes, Replace(account, number)])
 
     def open_symmetric(self, authorized: AuthorizedKey) -> SymmetricKey:
-        """The key material of a key that this caller may use.
+        """The material of a symmetric encryption key that this caller may use.
 
-        Raises KeyUnavailable if the material is missing or does not unwrap.
+        These raise KeyUnavailable if the material is missing or does not unwrap.
         """
+        return self.key_store.open_symmetric(authorized.key, self._material(authorized))
+
+    def open_mac(self, authorized: AuthorizedKey) -> MacKey:
+        """The material of an HMAC key that this caller may use."""
+        return self.key_store.open_mac(authorized.key, self._material(authorized))
+
+    def open_signing(self, authorized: AuthorizedKey) -> SigningKey:
+        """The private key of a signing key that this caller may use."""
+        return self.key_store.open_signing(authorized.key, self._material(authorized))
+
+    def open_decryption(self, authorized: AuthorizedKey) -> DecryptionKey:
+        """The private key of an asymmetric encryption key that this caller may use."""
+        return self.key_store.open_decryption(authorized.key, self._material(authorized))
+
+    def open_agreement(self, authorized: AuthorizedKey) -> AgreementKey:
+        """The private key of a key agreement key that this caller may use."""
+        return self.key_store.open_agreement(authorized.key, self._material(authorized))
+
+    def open_decapsulation(self, authorized: AuthorizedKey) -> DecapsulationKey:
+        """The private key of a key encapsulation key that this caller may use."""
+        return self.key_store.open_decapsulation(authorized.key, self._material(authorized))
+
+    def public_key(self, authorized: AuthorizedKey) -> bytes:
+        """The public key of an asymmetric key that this caller may use, a DER SubjectPublicKeyInfo."""
+        public_key = self._material(authorized).public_key
+        assert public_key is not None, "asked for asymmetric keys only"
+        return public_key
+
+    def _material(self, authorized: AuthorizedKey) -> KeyMaterial:
         key = authorized.key
-        entry = self.snapshot.keys[key.region, key.account, key.key_id]
-        material = entry.materials.get(authorized.material_id)
+        material = self.snapshot.keys[key.region, key.account, key.key_id].materials.get(authorized.material_id)
         if material is None:
             raise KeyUnavailable(f"The key material of {key.arn} is not available.")
-        return self.key_store.open_symmetric(material.record)
+        return material.record
 
     def read(self, authorized: AuthorizedKey) -> KmsKey:
         """The key as storage has it now: what is told of it is what anyone wrote. Blocks on the disk.

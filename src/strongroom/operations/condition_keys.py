@@ -18,7 +18,7 @@ from strongroom.authorization.request import Undecidable, Values
 from strongroom.errors import RequestError
 from strongroom.model.grant import GrantConstraints
 from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
-from strongroom.model.key_specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import ENCRYPT_DECRYPT, RAW, SYMMETRIC_DEFAULT
 from strongroom.model.key_usage import trailing_days
 from strongroom.model.principal import Principal
 from strongroom.operations.call import Call
@@ -90,11 +90,20 @@ class ConditionKey(NamedTuple):
 
 _USES = frozenset(
     {
-        "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyWithoutPlaintext",
-        "kms:ReEncryptFrom", "kms:ReEncryptTo",
+        "kms:Decrypt", "kms:Encrypt", "kms:GenerateDataKey", "kms:GenerateDataKeyPair",
+        "kms:GenerateDataKeyPairWithoutPlaintext", "kms:GenerateDataKeyWithoutPlaintext", "kms:ReEncryptFrom",
+        "kms:ReEncryptTo",
     }
 )  # fmt: skip
-"""Cryptographic operations with a symmetric key: those that have an encryption context."""
+"""Cryptographic operations that can have an encryption context."""
+
+_SIGNATURES = frozenset({"kms:Sign", "kms:Verify"})
+_MACS = frozenset({"kms:GenerateMac", "kms:VerifyMac"})
+_DATA_KEY_PAIRS = frozenset({"kms:GenerateDataKeyPair", "kms:GenerateDataKeyPairWithoutPlaintext"})
+_AGREEMENT = frozenset({"kms:DeriveSharedSecret"})
+_ENCAPSULATION = frozenset({"kms:Decapsulate", "kms:Encapsulate"})
+_BY_ALIAS = _USES | _SIGNATURES | _MACS | _AGREEMENT | _ENCAPSULATION | {"kms:DescribeKey", "kms:GetPublicKey"}
+"""Operations whose key may be named by an alias."""
 
 _WITH_CONSTRAINTS = frozenset({"kms:CreateGrant", "kms:RetireGrant"})
 _CREATE_KEY = frozenset({"kms:CreateKey"})
@@ -387,6 +396,7 @@ CONDITION_KEYS = (
     ConditionKey("kms:CallerAccount", "String", lambda a, _: _one(a.principal.account or None), on_keys=True),
     ConditionKey("kms:CustomerMasterKeySpec", "String", _key_spec, actions=_CREATE_KEY, on_keys=True),
     ConditionKey("kms:CustomerMasterKeyUsage", "String", _key_usage, actions=_CREATE_KEY, on_keys=True),
+    ConditionKey("kms:DataKeyPairSpec", "String", _of_message("key_pair_spec"), actions=_DATA_KEY_PAIRS),
     ConditionKey("kms:EncryptionAlgorithm", "String", _algorithm, actions=_USES),
     ConditionKey(
         "kms:EncryptionContext:",
@@ -417,9 +427,12 @@ CONDITION_KEYS = (
     ConditionKey(
         "kms:GranteeServicePrincipal", "String", _of_message("grantee_service_principal"), actions=_CREATE_GRANT
     ),
+    ConditionKey("kms:KeyAgreementAlgorithm", "String", _of_message("key_agreement_algorithm"), actions=_AGREEMENT),
     ConditionKey("kms:KeyOrigin", "String", _key_origin, actions=_CREATE_KEY, on_keys=True),
     ConditionKey("kms:KeySpec", "String", _key_spec, actions=_CREATE_KEY, on_keys=True),
     ConditionKey("kms:KeyUsage", "String", _key_usage, actions=_CREATE_KEY, on_keys=True),
+    ConditionKey("kms:MacAlgorithm", "String", _of_message("mac_algorithm"), actions=_MACS),
+    ConditionKey("kms:MessageType", "String", _of_message("message_type", RAW), actions=_SIGNATURES),
     ConditionKey("kms:MultiRegion", "Bool", _multi_region, actions=_CREATE_KEY, on_keys=True),
     ConditionKey(
         "kms:PolicyName",
@@ -430,7 +443,7 @@ CONDITION_KEYS = (
     ConditionKey(
         "kms:ReEncryptOnSameKey", "Bool", _same_key, actions=frozenset({"kms:ReEncryptFrom", "kms:ReEncryptTo"})
     ),
-    ConditionKey("kms:RequestAlias", "String", _request_alias, actions=_USES | {"kms:DescribeKey"}),
+    ConditionKey("kms:RequestAlias", "String", _request_alias, actions=_BY_ALIAS),
     ConditionKey(
         "kms:ResourceAliases",
         "String",
@@ -448,6 +461,7 @@ CONDITION_KEYS = (
         _of_message("pending_window_in_days", "30"),
         actions=frozenset({"kms:ScheduleKeyDeletion"}),
     ),
+    ConditionKey("kms:SigningAlgorithm", "String", _of_message("signing_algorithm"), actions=_SIGNATURES),
     ConditionKey(
         "kms:TrailingDaysWithoutKeyUsage",
         "Numeric",

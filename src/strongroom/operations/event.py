@@ -19,6 +19,7 @@ from strongroom.authorization.ground import Decision
 from strongroom.errors import AccessDenied, RequestError, code_of
 from strongroom.model.exchange import Incoming
 from strongroom.model.key import KmsKey
+from strongroom.model.key_specs import SYMMETRIC_DEFAULT
 from strongroom.model.principal import Principal
 from strongroom.operations.operation import Operation
 
@@ -141,10 +142,11 @@ def _additional(event: Event, operation: Operation, error: RequestError | None) 
     data: dict[str, object] = {}
     keys, decisions = event.keys, event.decisions
     if operation.uses_material and error is None and keys:
-        if len(keys) == len(_RE_ENCRYPTED):
-            data = {name: key.material_id for name, key in zip(_RE_ENCRYPTED, keys, strict=True)}
-        else:
-            data = {"keyMaterialId": keys[0].material_id}
+        names = _RE_ENCRYPTED if len(keys) == len(_RE_ENCRYPTED) else ("keyMaterialId",)
+        symmetric = [
+            (name, key) for name, key in zip(names, keys, strict=True) if key.key.key_spec == SYMMETRIC_DEFAULT
+        ]
+        data = {name: key.material_id for name, key in symmetric}
     if operation.names_grant and keys and keys[0].grant is not None:
         data["grantId"] = keys[0].grant.grant_id
     if isinstance(error, AccessDenied) and isinstance(error.decision, Decision):

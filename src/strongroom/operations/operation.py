@@ -18,8 +18,9 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     `targets` is a pure function of the request (and checks its parameters: step 7). Exactly one of `run` (returns the
     response) and `change` (returns a Change to commit) is there, or neither if the operation is not built.
-    `reads_storage` and `change` keep it off the event loop. `uses_material`: the record names the key material, and
-    a success counts as a use of the key (AWS: GetKeyLastUsage); `names_grant`: it names the grant of a GrantTarget.
+    `blocks`: it reads storage or computes for long; that and `change` keep it off the event loop.
+    `uses_material`: a success counts as a use of the key (AWS: GetKeyLastUsage), and the record names the material of a
+    symmetric key. `names_grant`: the record names the grant of a GrantTarget.
     `by_web_identity`: nobody signs it, and a token of an identity provider says who calls.
     `logged` says which members of the request the audit record shows, `logged_response` which of the response (it is
     given the keys too).
@@ -31,7 +32,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     targets: Callable[..., Sequence[Target]] | None = None
     run: Callable[..., Struct | None] | None = None
     change: Callable[..., object] | None = None
-    reads_storage: bool = False
+    blocks: bool = False
     uses_material: bool = False
     by_web_identity: bool = False
     names_grant: bool = False

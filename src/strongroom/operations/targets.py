@@ -54,9 +54,9 @@ class KeyTarget(NamedTuple):
     proposed: tuple[frozenset[str], GrantConstraints] | None = None
 
 
-def use_of_key(action: str, key_id: str | None) -> KeyTarget:
+def use_of_key(action: str, key_id: str | None, usage: str | None = None) -> KeyTarget:
     """A key to use and not to manage: it may be named in all four ways, and be another account's."""
-    return KeyTarget(action, key_id, by_alias=True, foreign=True)
+    return KeyTarget(action, key_id, usage=usage, by_alias=True, foreign=True)
 
 
 def use_of_encryption_key(
@@ -68,9 +68,8 @@ def use_of_encryption_key(
     ciphertext: bytes | None = None,
 ) -> KeyTarget:
     """A key to encrypt or decrypt with."""
-    return use_of_key(action, key_id)._replace(
+    return use_of_key(action, key_id, ENCRYPT_DECRYPT)._replace(
         ciphertext=ciphertext,
-        usage=ENCRYPT_DECRYPT,
         encryption_context=encryption_context or {},
         algorithm=algorithm or SYMMETRIC_DEFAULT,
     )

@@ -27,7 +27,7 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0005"
+REVISION: Final = "0006"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
@@ -45,8 +45,8 @@ def _time(name: str, *, nullable: bool = False) -> Column[float]:
     return Column(name, Double, nullable=nullable)
 
 
-def _blob(name: str) -> Column[bytes]:
-    return Column(name, LargeBinary, nullable=False)
+def _blob(name: str, *, nullable: bool = False) -> Column[bytes]:
+    return Column(name, LargeBinary, nullable=nullable)
 
 
 INSTALLATION: Final = Table(
@@ -239,6 +239,7 @@ KEY_MATERIALS: Final = Table(
     Column("domain_key_version", Integer, nullable=False),
     _blob("wrapped"),
     _time("created"),
+    _blob("public_key", nullable=True),
     _number("number"),
     _blob("mac"),
 )

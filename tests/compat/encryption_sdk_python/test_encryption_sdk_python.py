@@ -1,4 +1,4 @@
-"""The AWS Encryption SDK for Python encrypts and decrypts messages under several KMS keys, and caches data keys."""
+"""The AWS Encryption SDK for Python uses symmetric, RSA and ECDH keys to encrypt and decrypt, and caches data keys."""
 
 from typing import Any
 
@@ -62,3 +62,43 @@ def test_a_cached_data_key_is_made_once(server: Server, driver: Driver, key_arn:
 
     assert recorded(server)[before:] == [("GenerateDataKey", None)]
     assert [driver.ask("decrypt", keys=[key_arn], message=message)[0] for message in messages] == ["one", "two"]
+
+
+def test_a_message_to_an_rsa_key_is_opened_by_the_server_alone(server: Server, driver: Driver, kms: Any) -> None:
+    key, other = (made(kms, "RSA_2048", "ENCRYPT_DECRYPT") for _ in range(2))
+    for algorithm in ("RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256"):
+        before = len(recorded(server))
+        message = driver.ask("encrypt_with_rsa", key=key, algorithm=algorithm, plaintext="letter", context=CONTEXT)
+        assert recorded(server)[before:] == [("GetPublicKey", None)]
+
+        plaintext, context = driver.ask("decrypt_with_rsa", key=key, algorithm=algorithm, message=message)
+        assert (plaintext, context) == ("letter", CONTEXT)
+        assert recorded(server)[before + 1 :] == [("GetPublicKey", None), ("Decrypt", None)]
+        with pytest.raises(RefusedError):
+            driver.ask("decrypt_with_rsa", key=other, algorithm=algorithm, message=message)
+        with pytest.raises(RefusedError):
+            driver.ask("decrypt_with_rsa", key=key, algorithm=algorithm, message=of_another_tenant(message))
+
+
+@pytest.mark.parametrize("curve", ["ECC_NIST_P256", "ECC_NIST_P384", "ECC_NIST_P521"])
+def test_a_message_between_two_keys_that_agree(server: Server, driver: Driver, kms: Any, curve: str) -> None:
+    sender, recipient, other = (made(kms, curve, "KEY_AGREEMENT") for _ in range(3))
+    before = len(recorded(server))
+    message = driver.ask(
+        "encrypt_with_ecdh", sender=sender, recipient=recipient, curve=curve, plaintext="letter", context=CONTEXT
+    )
+
+    assert recorded(server)[before:] == [*[("GetPublicKey", None)] * 2, ("DeriveSharedSecret", None)]
+    plaintext, context = driver.ask("decrypt_with_ecdh", recipient=recipient, curve=curve, message=message)
+    assert plaintext == "letter"
+    assert context.items() >= CONTEXT.items()
+    with pytest.raises(RefusedError):
+        driver.ask("decrypt_with_ecdh", recipient=other, curve=curve, message=message)
+    with pytest.raises(RefusedError):
+        driver.ask("decrypt_with_ecdh", recipient=recipient, curve=curve, message=of_another_tenant(message))
+
+
+def made(kms: Any, spec: str, usage: str) -> str:
+    """The ARN of a new key."""
+    arn: str = kms.create_key(KeySpec=spec, KeyUsage=usage)["KeyMetadata"]["Arn"]
+    return arn

@@ -24,6 +24,7 @@ from strongroom.keystores.domain_keys import (
 from strongroom.keystores.root_key import RootKey, create_root_key
 from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.model.domain_key import DomainKey
+from tests.keys import KEY, generate
 
 INSTALLATION = "11111111-2222-3333-4444-555555555555"
 PURPOSES = [KEY_MATERIAL, ROW_AUTHENTICATION, SEALED_SECRETS, AUDIT_DIGEST, AUDIT_CHAIN]
@@ -178,12 +179,11 @@ def test_the_newest_version_does_new_work_and_the_older_ones_still_open(
     with pytest.raises(IntegrityError):
         domain_keys.open_secret(sealed_after, **NAMES)
 
-    key = {"account": "111122223333", "region": "us-east-1", "key_id": "key"}
-    material_before = SoftwareKeyStore(domain_keys).generate_symmetric(**key, created=0.0)
-    material_after = SoftwareKeyStore(rotated).generate_symmetric(**key, created=0.0)
+    material_before = generate(SoftwareKeyStore(domain_keys))
+    material_after = generate(SoftwareKeyStore(rotated))
     assert (material_before.domain_key_version, material_after.domain_key_version) == (1, 2)
-    SoftwareKeyStore(rotated).open_symmetric(material_before)
-    SoftwareKeyStore(rotated).open_symmetric(material_after)
+    SoftwareKeyStore(rotated).open_symmetric(KEY, material_before)
+    SoftwareKeyStore(rotated).open_symmetric(KEY, material_after)
 
 
 def test_shows_no_secret(domain_keys: DomainKeys, new: NewDomainKeys) -> None:

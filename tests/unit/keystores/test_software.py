@@ -9,7 +9,7 @@ from strongroom.keystores import software
 from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
 from strongroom.keystores.root_key import RootKey
 from strongroom.keystores.software import SoftwareKeyStore, SoftwareSymmetricKey
-from strongroom.model.key import KeyMaterial
+from tests.keys import KEY, generate
 
 MATERIAL_ID = "ab" * 32
 NONCE = bytes(24)
@@ -23,10 +23,6 @@ def domain_keys(root_key: RootKey) -> DomainKeys:
 @pytest.fixture
 def key_store(domain_keys: DomainKeys) -> SoftwareKeyStore:
     return SoftwareKeyStore(domain_keys)
-
-
-def generate(key_store: SoftwareKeyStore, key_id: str = "key") -> KeyMaterial:
-    return key_store.generate_symmetric(account="111122223333", region="us-east-1", key_id=key_id, created=1.5)
 
 
 def test_decrypts_a_blob_put_together_by_the_format_document() -> None:
@@ -62,36 +58,55 @@ def test_opens_nothing_that_is_not_its_own_even_if_it_unwraps(
     domain_keys: DomainKeys, key_store: SoftwareKeyStore, algorithm: str, name: str
 ) -> None:
     material = generate(key_store)
-    binding = ("key-material", "111122223333", "us-east-1", "key", material.material_id, algorithm, name, "1")
+    binding = (
+        "key-material",
+        "111122223333",
+        "us-east-1",
+        KEY.key_id,
+        material.material_id,
+        algorithm,
+        name,
+        "1",
+    )
     wrapped = wrap(domain_keys.key_material[1], bytes(32), binding, NONCE)
     with pytest.raises(KeyUnavailable):
-        key_store.open_symmetric(replace(material, algorithm=int(algorithm), key_store=name, wrapped=wrapped))
+        key_store.open_symmetric(KEY, replace(material, algorithm=int(algorithm), key_store=name, wrapped=wrapped))
 
 
 def test_opens_material_wrapped_by_the_format_document(domain_keys: DomainKeys, key_store: SoftwareKeyStore) -> None:
     material = generate(key_store)
-    binding = ("key-material", "111122223333", "us-east-1", "key", material.material_id, "1", "software", "1")
+    binding = (
+        "key-material",
+        "111122223333",
+        "us-east-1",
+        KEY.key_id,
+        material.material_id,
+        "1",
+        "software",
+        "1",
+    )
     wrapped = wrap(domain_keys.key_material[1], b"\x01" * 32, binding, NONCE)
-    opened = key_store.open_symmetric(replace(material, wrapped=wrapped))
+    opened = key_store.open_symmetric(KEY, replace(material, wrapped=wrapped))
     same = SoftwareSymmetricKey(material.material_id, XaesKey(b"\x01" * 32))
     assert opened.decrypt(parse(same.encrypt(b"plaintext", {})), {}) == b"plaintext"
 
 
 def test_keeps_opened_material_until_it_is_forgotten(key_store: SoftwareKeyStore) -> None:
     material = generate(key_store)
-    opened = key_store.open_symmetric(material)
-    assert key_store.open_symmetric(material) is opened
+    opened = key_store.open_symmetric(KEY, material)
+    assert key_store.open_symmetric(KEY, material) is opened
     key_store.forget(material.material_id)
-    assert key_store.open_symmetric(material) is not opened
+    assert key_store.open_symmetric(KEY, material) is not opened
 
 
-def test_keeps_no_more_than_its_limit(key_store: SoftwareKeyStore, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_keeps_no_more_than_its_limit(domain_keys: DomainKeys, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(software, "OPENED_LIMIT", 2)
-    materials = [generate(key_store, f"key {number}") for number in range(3)]
-    opened = [key_store.open_symmetric(material) for material in materials]
-    assert key_store.open_symmetric(materials[1]) is opened[1]
-    assert key_store.open_symmetric(materials[2]) is opened[2]
-    assert key_store.open_symmetric(materials[0]) is not opened[0]
+    key_store = SoftwareKeyStore(domain_keys)
+    materials = [generate(key_store) for _ in range(3)]
+    opened = [key_store.open_symmetric(KEY, material) for material in materials]
+    assert key_store.open_symmetric(KEY, materials[1]) is opened[1]
+    assert key_store.open_symmetric(KEY, materials[2]) is opened[2]
+    assert key_store.open_symmetric(KEY, materials[0]) is not opened[0]
 
 
 def test_the_wrapped_material_has_the_documented_size(key_store: SoftwareKeyStore) -> None:

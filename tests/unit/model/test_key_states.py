@@ -23,15 +23,22 @@ EXPECTED = {
     "CancelKeyDeletion": (NOT_PENDING, NOT_PENDING, OK, NOT_PENDING, NOT_PENDING, NOT_PENDING, NOT_PENDING),
     "CreateAlias": UNLESS_PENDING_DELETION,
     "CreateGrant": (OK, "disabled", "pending deletion", "pending import", OK, "creating", OK),
+    "Decapsulate": USED,
     "Decrypt": USED,
     "DeleteAlias": ALWAYS,
+    "DeriveSharedSecret": USED,
     "DescribeKey": ALWAYS,
     "DisableKey": SWITCHED,
     "EnableKey": SWITCHED,
+    "Encapsulate": USED,
     "Encrypt": USED,
     "GenerateDataKey": USED,
+    "GenerateDataKeyPair": USED,
+    "GenerateDataKeyPairWithoutPlaintext": USED,
     "GenerateDataKeyWithoutPlaintext": USED,
+    "GenerateMac": USED,
     "GetKeyPolicy": ALWAYS,
+    "GetPublicKey": (OK, OK, "pending deletion", OK, "unavailable", "creating", OK),
     "ListGrants": ALWAYS,
     "ListKeyPolicies": ALWAYS,
     "ListResourceTags": ALWAYS,
@@ -40,10 +47,13 @@ EXPECTED = {
     "RetireGrant": ALWAYS,
     "RevokeGrant": ALWAYS,
     "ScheduleKeyDeletion": (OK, OK, "pending deletion", OK, OK, OK, "updating"),
+    "Sign": USED,
     "TagResource": UNLESS_PENDING_DELETION,
     "UntagResource": UNLESS_PENDING_DELETION,
     "UpdateAlias": UNLESS_PENDING_DELETION,
     "UpdateKeyDescription": UNLESS_PENDING_DELETION,
+    "Verify": USED,
+    "VerifyMac": USED,
 }
 """Operation -> for each state what the key is said to be, or OK."""
 
@@ -61,7 +71,7 @@ def test_what_a_key_in_each_state_answers(operation: str) -> None:
 
 def test_nothing_is_allowed_by_omission() -> None:
     with pytest.raises(KeyError):
-        refusal("Sign", "Enabled", ARN)
+        refusal("ImportKeyMaterial", "Enabled", ARN)
     with pytest.raises(KeyError):
         refusal("Encrypt", "Asleep", ARN)
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from strongroom.app.installing import initialize
+from tests.composed import NOW
 from tests.unit.operations.iam.account import ACCOUNT, Account, opened_account
-from tests.unit.test_pipeline import NOW
 
 
 @pytest.fixture(scope="session")

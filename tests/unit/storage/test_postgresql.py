@@ -46,7 +46,7 @@ RECORDS: list[Record] = [
     DomainKey("rows", 1, 0.1, b"wrapped"),
     AccessKey("AKIA1", ACCOUNT.account, 2.0, b"sealed", "AIDA1", "s3", 3.0),
     KEY,
-    KeyMaterial(ACCOUNT.account, "us-east-1", "key-1", "ab" * 32, 1, "software", 1, b"wrapped", 1.5),
+    KeyMaterial(ACCOUNT.account, "us-east-1", "key-1", "ab" * 32, 1, "software", 1, b"wrapped", 1.5, b"public"),
     KeyUsage(ACCOUNT.account, "us-east-1", "key-1", 1.5, "Encrypt", "request-1", "event-1"),
 ]
 

@@ -64,7 +64,9 @@ def records(version: int) -> list[Record]:
                 f"number {number}", "{}", (("a", "b"),), time, "ab" * 32, deletion_date=time,
                 pending_window_in_days=version, policy_principals=(("arn:1", "AIDA1"),),
             ),
-            KeyMaterial(ACCOUNT, REGION, key_id, "ab" * 32, number, "software", 1, b"wrapped %d" % number, time),
+            KeyMaterial(
+                ACCOUNT, REGION, key_id, "ab" * 32, number, "software", 1, b"wrapped %d" % number, time, b"public",
+            ),
             Alias(ACCOUNT, REGION, f"alias/{number}", key_id, 1.0, time),
             Grant(
                 ACCOUNT, REGION, key_id, "cd" * 32, time, ACCOUNT, ("Encrypt",), "name", "arn:1",

@@ -62,7 +62,6 @@ DataKeyPairSpec = Annotated[
             "ECC_NIST_P384",
             "ECC_NIST_P521",
             "ECC_SECG_P256K1",
-            "SM2",
             "ECC_NIST_EDWARDS25519",
             "ML_KEM_512",
             "ML_KEM_768",

@@ -42,7 +42,6 @@ AlgorithmSpec = Annotated[
             "RSAES_OAEP_SHA_256",
             "RSA_AES_KEY_WRAP_SHA_1",
             "RSA_AES_KEY_WRAP_SHA_256",
-            "SM2PKE",
         )
     ),
 ]
@@ -53,7 +52,6 @@ WrappingKeySpec = Annotated[
             "RSA_2048",
             "RSA_3072",
             "RSA_4096",
-            "SM2",
         )
     ),
 ]

@@ -43,7 +43,6 @@ CustomerMasterKeySpec = Annotated[
             "HMAC_256",
             "HMAC_384",
             "HMAC_512",
-            "SM2",
         )
     ),
 ]
@@ -63,7 +62,6 @@ KeySpec = Annotated[
             "HMAC_256",
             "HMAC_384",
             "HMAC_512",
-            "SM2",
             "ML_DSA_44",
             "ML_DSA_65",
             "ML_DSA_87",
@@ -141,7 +139,6 @@ EncryptionAlgorithmSpec = Annotated[
             "SYMMETRIC_DEFAULT",
             "RSAES_OAEP_SHA_1",
             "RSAES_OAEP_SHA_256",
-            "SM2PKE",
         )
     ),
 ]
@@ -159,7 +156,6 @@ SigningAlgorithmSpec = Annotated[
             "ECDSA_SHA_256",
             "ECDSA_SHA_384",
             "ECDSA_SHA_512",
-            "SM2DSA",
             "ML_DSA_SHAKE_256",
             "ED25519_SHA_512",
             "ED25519_PH_SHA_512",

@@ -28,7 +28,7 @@ Targets = Callable[..., Sequence[Target]]
 
 def _reads(name: str, run: Callable[..., Struct], targets: Targets = entities.targets) -> Operation:
     """An operation that changes nothing. It may tell of thousands, and so is kept off the event loop."""
-    return Operation(name=name, service="iam", targets=targets, run=run, reads_storage=True, logged=every_member)
+    return Operation(name=name, service="iam", targets=targets, run=run, blocks=True, logged=every_member)
 
 
 def _changes(name: str, change: Callable[..., object], targets: Targets = entities.targets) -> Operation:

@@ -1,10 +1,15 @@
-"""GenerateDataKey and GenerateDataKeyWithoutPlaintext. A data key is never stored."""
+"""Data keys and data key pairs, each with its twin that gives no plaintext. None of them is ever stored."""
 
 from collections.abc import Sequence
 
 from strongroom.authorization.decide import AuthorizedKey
+from strongroom.crypto.key_pairs import KeyPair
 from strongroom.errors import UnsupportedOperation, Validation
 from strongroom.messages.kms.data_keys import (
+    GenerateDataKeyPairRequest,
+    GenerateDataKeyPairResponse,
+    GenerateDataKeyPairWithoutPlaintextRequest,
+    GenerateDataKeyPairWithoutPlaintextResponse,
     GenerateDataKeyRequest,
     GenerateDataKeyResponse,
     GenerateDataKeyWithoutPlaintextRequest,
@@ -54,6 +59,64 @@ def generate_data_key_without_plaintext(
     return GenerateDataKeyWithoutPlaintextResponse(
         ciphertext_blob=blob, key_id=key.key.arn, key_material_id=key.material_id
     )
+
+
+def generate_data_key_pair_targets(request: GenerateDataKeyPairRequest) -> list[KeyTarget]:
+    """The key that encrypts the private key."""
+    if request.recipient is not None:
+        raise UnsupportedOperation("Recipient is not supported.")
+    return [use_of_encryption_key("kms:GenerateDataKeyPair", request.key_id, request.encryption_context)]
+
+
+def generate_data_key_pair(
+    call: Call, request: GenerateDataKeyPairRequest, keys: Sequence[AuthorizedKey]
+) -> GenerateDataKeyPairResponse:
+    """AWS: GenerateDataKeyPair. PKCS #8 and SubjectPublicKeyInfo, in DER."""
+    (key,) = keys
+    pair, blob = _generate_pair(call, request, key)
+    return GenerateDataKeyPairResponse(
+        private_key_ciphertext_blob=blob,
+        private_key_plaintext=pair.private,
+        public_key=pair.public,
+        key_id=key.key.arn,
+        key_pair_spec=request.key_pair_spec,
+        key_material_id=key.material_id,
+    )
+
+
+def generate_data_key_pair_without_plaintext_targets(
+    request: GenerateDataKeyPairWithoutPlaintextRequest,
+) -> list[KeyTarget]:
+    """The key that encrypts the private key."""
+    action = "kms:GenerateDataKeyPairWithoutPlaintext"
+    return [use_of_encryption_key(action, request.key_id, request.encryption_context)]
+
+
+def generate_data_key_pair_without_plaintext(
+    call: Call, request: GenerateDataKeyPairWithoutPlaintextRequest, keys: Sequence[AuthorizedKey]
+) -> GenerateDataKeyPairWithoutPlaintextResponse:
+    """AWS: GenerateDataKeyPairWithoutPlaintext. The private key leaves this function only encrypted."""
+    (key,) = keys
+    pair, blob = _generate_pair(call, request, key)
+    return GenerateDataKeyPairWithoutPlaintextResponse(
+        private_key_ciphertext_blob=blob,
+        public_key=pair.public,
+        key_id=key.key.arn,
+        key_pair_spec=request.key_pair_spec,
+        key_material_id=key.material_id,
+    )
+
+
+def _generate_pair(
+    call: Call,
+    request: GenerateDataKeyPairRequest | GenerateDataKeyPairWithoutPlaintextRequest,
+    key: AuthorizedKey,
+) -> tuple[KeyPair, bytes]:
+    """Return a fresh key pair and the ciphertext blob of its private key."""
+    assert request.key_pair_spec is not None, "the model requires it"
+    check_algorithm(key.key, SYMMETRIC_DEFAULT)
+    pair = call.key_store.generate_key_pair(request.key_pair_spec)
+    return pair, call.open_symmetric(key).encrypt(pair.private, request.encryption_context or {})
 
 
 def _generate(call: Call, request: _Request, key: AuthorizedKey) -> tuple[bytes, bytes]:

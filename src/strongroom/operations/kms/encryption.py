@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from msgspec import Struct
 
 from strongroom.authorization.decide import AuthorizedKey
+from strongroom.crypto.key_pairs import load_encryption_key
 from strongroom.errors import UnsupportedOperation, Validation
 from strongroom.messages.kms.encryption import (
     DecryptRequest,
@@ -14,7 +15,7 @@ from strongroom.messages.kms.encryption import (
     ReEncryptRequest,
     ReEncryptResponse,
 )
-from strongroom.model.key_specs import SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import KEY_SPECS, SYMMETRIC_DEFAULT
 from strongroom.operations.call import Call
 from strongroom.operations.kms.algorithms import check_algorithm
 from strongroom.operations.logged import members
@@ -31,13 +32,13 @@ def encrypt_targets(request: EncryptRequest) -> list[KeyTarget]:
 
 
 def encrypt(call: Call, request: EncryptRequest, keys: Sequence[AuthorizedKey]) -> EncryptResponse:
-    """AWS: Encrypt. Up to 4,096 bytes."""
+    """AWS: Encrypt. Up to 4,096 bytes, with RSA fewer."""
     (key,) = keys
     algorithm = request.encryption_algorithm or SYMMETRIC_DEFAULT
     check_algorithm(key.key, algorithm)
     assert request.plaintext is not None, "the model requires it"
     return EncryptResponse(
-        ciphertext_blob=call.open_symmetric(key).encrypt(request.plaintext, request.encryption_context or {}),
+        ciphertext_blob=_encrypted(call, key, algorithm, request.plaintext, request.encryption_context),
         key_id=key.key.arn,
         encryption_algorithm=algorithm,
     )
@@ -65,13 +66,13 @@ def decrypt(call: Call, request: DecryptRequest, keys: Sequence[AuthorizedKey]) 
     (key,) = keys
     algorithm = request.encryption_algorithm or SYMMETRIC_DEFAULT
     check_algorithm(key.key, algorithm)
-    if key.ciphertext is None:
+    if _ignores_ciphertext(request):
         return None
     return DecryptResponse(
         key_id=key.key.arn,
-        plaintext=call.open_symmetric(key).decrypt(key.ciphertext, request.encryption_context or {}),
+        plaintext=_decrypted(call, key, algorithm, request.ciphertext_blob, request.encryption_context),
         encryption_algorithm=algorithm,
-        key_material_id=key.material_id,
+        key_material_id=_material_told(key),
     )
 
 
@@ -110,19 +111,19 @@ def re_encrypt(call: Call, request: ReEncryptRequest, keys: Sequence[AuthorizedK
     destination_algorithm = request.destination_encryption_algorithm or SYMMETRIC_DEFAULT
     check_algorithm(source.key, source_algorithm)
     check_algorithm(destination.key, destination_algorithm)
-    if source.ciphertext is None:
+    if _ignores_ciphertext(request):
         return None
-    plaintext = call.open_symmetric(source).decrypt(source.ciphertext, request.source_encryption_context or {})
+    plaintext = _decrypted(call, source, source_algorithm, request.ciphertext_blob, request.source_encryption_context)
     return ReEncryptResponse(
-        ciphertext_blob=call.open_symmetric(destination).encrypt(
-            plaintext, request.destination_encryption_context or {}
+        ciphertext_blob=_encrypted(
+            call, destination, destination_algorithm, plaintext, request.destination_encryption_context
         ),
         source_key_id=source.key.arn,
         key_id=destination.key.arn,
         source_encryption_algorithm=source_algorithm,
         destination_encryption_algorithm=destination_algorithm,
-        source_key_material_id=source.material_id,
-        destination_key_material_id=destination.material_id,
+        source_key_material_id=_material_told(source),
+        destination_key_material_id=_material_told(destination),
     )
 
 
@@ -159,9 +160,10 @@ def _opening(
 ) -> KeyTarget:
     """The key under which a ciphertext is opened: the one that the request names, or else the ciphertext.
 
-    A dry run may leave the ciphertext out (DryRunModifiers); then `member` must name the key.
+    `member` must name the key if a dry run leaves the ciphertext out (DryRunModifiers), and for RSA, whose ciphertexts
+    name no key.
     """
-    if request.dry_run and _IGNORE_CIPHERTEXT in (request.dry_run_modifiers or ()):
+    if _ignores_ciphertext(request):
         if key_id is None:
             raise Validation(f"{member} is required when IGNORE_CIPHERTEXT is specified.")
         return use_of_encryption_key(action, key_id, encryption_context, algorithm)
@@ -170,7 +172,52 @@ def _opening(
             "1 validation error detected: Value null at 'ciphertextBlob' failed to satisfy constraint: "
             "Member must not be null"
         )
+    if algorithm not in (None, SYMMETRIC_DEFAULT):
+        if key_id is None:
+            raise Validation(f"{member} is required when the encryption algorithm is {algorithm}.")
+        return use_of_encryption_key(action, key_id, encryption_context, algorithm)
     return use_of_encryption_key(action, key_id, encryption_context, algorithm, ciphertext=request.ciphertext_blob)
+
+
+def _ignores_ciphertext(request: DecryptRequest | ReEncryptRequest) -> bool:
+    return bool(request.dry_run) and _IGNORE_CIPHERTEXT in (request.dry_run_modifiers or ())
+
+
+def _encrypted(
+    call: Call, key: AuthorizedKey, algorithm: str, plaintext: bytes, encryption_context: dict[str, str] | None
+) -> bytes:
+    """Steps 13 and 14: encrypt with a key that offers the algorithm. Raises Validation."""
+    if algorithm == SYMMETRIC_DEFAULT:
+        return call.open_symmetric(key).encrypt(plaintext, encryption_context or {})
+    _check_no_context(encryption_context)
+    spec = key.key.key_spec
+    limit = KEY_SPECS[spec].plaintext[algorithm]
+    if len(plaintext) > limit:
+        raise Validation(f"Algorithm {algorithm} and key spec {spec} cannot encrypt data larger than {limit} bytes.")
+    return load_encryption_key(spec, call.public_key(key)).encrypt(algorithm, plaintext)
+
+
+def _decrypted(
+    call: Call, key: AuthorizedKey, algorithm: str, ciphertext: bytes | None, encryption_context: dict[str, str] | None
+) -> bytes:
+    """Step 14: decrypt with a key that offers the algorithm. Raises InvalidCiphertext, Validation."""
+    if algorithm == SYMMETRIC_DEFAULT:
+        assert key.ciphertext is not None, "the target had it"
+        return call.open_symmetric(key).decrypt(key.ciphertext, encryption_context or {})
+    _check_no_context(encryption_context)
+    assert ciphertext is not None, "checked with the targets"
+    return call.open_decryption(key).decrypt(algorithm, ciphertext)
+
+
+def _check_no_context(encryption_context: dict[str, str] | None) -> None:
+    """Refuse what an asymmetric algorithm cannot authenticate (AWS: Encrypt, the EncryptionContext parameter)."""
+    if encryption_context:
+        raise Validation("An encryption context cannot be specified with an asymmetric KMS key.")
+
+
+def _material_told(key: AuthorizedKey) -> str | None:
+    """The id of the key material used: AWS tells it of symmetric keys alone."""
+    return key.material_id if key.key.key_spec == SYMMETRIC_DEFAULT else None
 
 
 def _logged(request: EncryptRequest | DecryptRequest, key_id: str | None) -> dict[str, object]:

@@ -28,7 +28,7 @@ from strongroom.messages.kms.grants import (
 from strongroom.model.arn import root_arn
 from strongroom.model.grant import Grant, GrantConstraints
 from strongroom.model.key import KmsKey
-from strongroom.model.key_specs import GRANT_OPERATIONS, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import SYMMETRIC_DEFAULT, grant_operations
 from strongroom.operations.call import Call, Change
 from strongroom.operations.logged import lower_camel
 from strongroom.operations.pages import Listing, Page
@@ -270,7 +270,7 @@ def _check_fit(key: KmsKey, grant: Grant) -> None:
     on_context = (constraints.encryption_context_subset, constraints.encryption_context_equals)
     if key.key_spec != SYMMETRIC_DEFAULT and any(pairs is not None for pairs in on_context):
         raise Validation("Constraints on the encryption context are for symmetric encryption keys only.")
-    unfit = [name for name in grant.operations if name not in GRANT_OPERATIONS[key.key_spec, key.key_usage]]
+    unfit = [name for name in grant.operations if name not in grant_operations(key.key_spec, key.key_usage)]
     if unfit:
         raise Validation(f"{key.arn} key usage is {key.key_usage} which is not valid for {', '.join(unfit)}.")
 

@@ -8,6 +8,7 @@ from msgspec import Struct
 from strongroom.audit.record import shown_time
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.authorization.documents import default_key_policy
+from strongroom.crypto.ciphertext_blob import MATERIAL_ID_LENGTH
 from strongroom.errors import CustomKeyStoreNotFound, LimitExceeded, UnsupportedOperation, Validation
 from strongroom.messages.kms.keys import (
     CreateKeyRequest,
@@ -23,9 +24,19 @@ from strongroom.messages.kms.keys import (
 )
 from strongroom.messages.kms.shapes import KeyMetadata
 from strongroom.model.key import KmsKey
-from strongroom.model.key_specs import ENCRYPT_DECRYPT, KEY_SPECS, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import (
+    AWS_KMS,
+    ENCAPSULATE_DECAPSULATE,
+    ENCRYPT_DECRYPT,
+    GENERATE_VERIFY_MAC,
+    KEY_AGREEMENT,
+    KEY_SPECS,
+    SIGN_VERIFY,
+    SYMMETRIC_DEFAULT,
+)
 from strongroom.model.key_states import DISABLED, ENABLED
 from strongroom.operations.call import Call, Change
+from strongroom.operations.kms.algorithms import offered
 from strongroom.operations.kms.policies import checked_policy
 from strongroom.operations.kms.tags import logged_tags, requested_tags
 from strongroom.operations.logged import lower_camel
@@ -51,27 +62,24 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
     """AWS: CreateKey. The policy and the description are kept as they came."""
     if call.storage.count_keys(call.account, call.region) >= MAX_KEYS:
         raise LimitExceeded(f"The account has {MAX_KEYS} KMS keys in {call.region}, the most that it can have.")
-    key_id = str(uuid.UUID(bytes=call.key_store.random_bytes(16), version=4))
     created = round(call.now, 3)  # AWS tells milliseconds
-    material = call.key_store.generate_symmetric(
-        account=call.account, region=call.region, key_id=key_id, created=created
-    )
     key = KmsKey(
         account=call.account,
         region=call.region,
-        key_id=key_id,
-        key_spec=SYMMETRIC_DEFAULT,
-        key_usage=ENCRYPT_DECRYPT,
-        origin="AWS_KMS",
+        key_id=str(uuid.UUID(bytes=call.key_store.random_bytes(16), version=4)),
+        key_spec=_spec(request),
+        key_usage=request.key_usage or ENCRYPT_DECRYPT,
+        origin=AWS_KMS,
         state=ENABLED,
         description=request.description or "",
         policy=default_key_policy(call.account) if request.policy is None else request.policy,
         tags=requested_tags(request.tags),
         created=created,
-        current_material_id=material.material_id,
+        current_material_id=call.key_store.random_bytes(MATERIAL_ID_LENGTH).hex(),
     )
     if request.policy is not None:  # the default policy leaves all to the account
         key = checked_policy(call, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
+    material = call.key_store.generate(key, material_id=key.current_material_id, created=created)
     return Change(CreateKeyResponse(key_metadata=metadata(key)), [Insert(key), Insert(material)], made=key)
 
 
@@ -154,9 +162,13 @@ def metadata(key: KmsKey) -> KeyMetadata:
         key_manager=key.key_manager,
         customer_master_key_spec=key.key_spec,
         key_spec=key.key_spec,
-        encryption_algorithms=KEY_SPECS[key.key_spec].algorithms[key.key_usage],
+        encryption_algorithms=offered(key, ENCRYPT_DECRYPT),
+        signing_algorithms=offered(key, SIGN_VERIFY),
+        mac_algorithms=offered(key, GENERATE_VERIFY_MAC),
+        key_agreement_algorithms=offered(key, KEY_AGREEMENT),
+        encapsulation_algorithms=offered(key, ENCAPSULATE_DECAPSULATE),
         multi_region=key.multi_region,
-        current_key_material_id=key.current_material_id,
+        current_key_material_id=key.current_material_id if key.key_spec == SYMMETRIC_DEFAULT else None,
         deletion_date=key.deletion_date,
         pending_deletion_window_in_days=key.pending_window_in_days,
     )
@@ -165,10 +177,10 @@ def metadata(key: KmsKey) -> KeyMetadata:
 def logged_create_key(request: Struct, _keys: Sequence[AuthorizedKey]) -> dict[str, object]:
     """CloudTrail shows CreateKey's defaults as if they had been given."""
     assert isinstance(request, CreateKeyRequest)
-    spec = request.key_spec or request.customer_master_key_spec or SYMMETRIC_DEFAULT
+    spec = _spec(request)
     logged: dict[str, object] = {
         "description": request.description or "",
-        "origin": request.origin or "AWS_KMS",
+        "origin": request.origin or AWS_KMS,
         "keySpec": spec,
         "customerMasterKeySpec": spec,
         "keyUsage": request.key_usage or ENCRYPT_DECRYPT,
@@ -200,17 +212,22 @@ def _check_kind(request: CreateKeyRequest) -> None:
             "You cannot specify KeySpec and CustomerMasterKeySpec in the same request. "
             "CustomerMasterKeySpec is deprecated."
         )
-    spec = request.key_spec or request.customer_master_key_spec or SYMMETRIC_DEFAULT
+    spec = _spec(request)
     if request.key_usage is None and spec != SYMMETRIC_DEFAULT:
         raise Validation("You must specify a KeyUsage value for all KMS keys except for symmetric encryption keys.")
-    if spec not in KEY_SPECS:
-        raise UnsupportedOperation(f"KeySpec {spec} is not supported.")
     usage = request.key_usage or ENCRYPT_DECRYPT
     if usage not in KEY_SPECS[spec].algorithms:
         raise Validation(f"KeyUsage {usage} is not compatible with KeySpec {spec}")
+    origin = request.origin or AWS_KMS
+    if origin not in KEY_SPECS[spec].origins:
+        raise Validation(f"KeySpec {spec} is not supported for Origin {origin}")
     if request.custom_key_store_id is not None:
         raise CustomKeyStoreNotFound(f"Custom key store {request.custom_key_store_id} was not found.")
-    if request.origin not in (None, "AWS_KMS") or request.xks_key_id is not None:
-        raise UnsupportedOperation(f"Origin {request.origin} is not supported.")
+    if origin != AWS_KMS or request.xks_key_id is not None:
+        raise UnsupportedOperation(f"Origin {origin} is not supported.")
     if request.multi_region:
         raise UnsupportedOperation("MultiRegion is not supported.")
+
+
+def _spec(request: CreateKeyRequest) -> str:
+    return request.key_spec or request.customer_master_key_spec or SYMMETRIC_DEFAULT

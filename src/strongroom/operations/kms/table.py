@@ -4,11 +4,16 @@ from strongroom.operations.kms import (
     aliases,
     data_keys,
     deletion,
+    encapsulation,
     encryption,
     grants,
+    key_agreement,
     keys,
+    macs,
     policies,
+    public_keys,
     random_bytes,
+    signatures,
     tags,
 )
 from strongroom.operations.logged import key_arn, members
@@ -48,6 +53,13 @@ BUILT = (
         logged_response=keys.logged_created_key,
     ),
     Operation(
+        name="Decapsulate",
+        targets=encapsulation.decapsulate_targets,
+        run=encapsulation.decapsulate,
+        uses_material=True,
+        logged=members("key_id", "encapsulation_algorithm", "dry_run"),
+    ),
+    Operation(
         name="Decrypt",
         targets=encryption.decrypt_targets,
         run=encryption.decrypt,
@@ -63,10 +75,17 @@ BUILT = (
         logged_response=key_arn,
     ),
     Operation(
+        name="DeriveSharedSecret",
+        targets=key_agreement.derive_shared_secret_targets,
+        run=key_agreement.derive_shared_secret,
+        uses_material=True,
+        logged=members("key_id", "key_agreement_algorithm", "dry_run"),
+    ),
+    Operation(
         name="DescribeKey",
         targets=keys.describe_key_targets,
         run=keys.describe_key,
-        reads_storage=True,
+        blocks=True,
         logged=members("key_id"),
     ),
     Operation(
@@ -86,6 +105,13 @@ BUILT = (
         logged_response=key_arn,
     ),
     Operation(
+        name="Encapsulate",
+        targets=encapsulation.encapsulate_targets,
+        run=encapsulation.encapsulate,
+        uses_material=True,
+        logged=members("key_id", "encapsulation_algorithm", "dry_run"),
+    ),
+    Operation(
         name="Encrypt",
         targets=encryption.encrypt_targets,
         run=encryption.encrypt,
@@ -100,11 +126,34 @@ BUILT = (
         logged=members("key_id", "key_spec", "number_of_bytes", "encryption_context", "dry_run"),
     ),
     Operation(
+        name="GenerateDataKeyPair",
+        targets=data_keys.generate_data_key_pair_targets,
+        run=data_keys.generate_data_key_pair,
+        blocks=True,
+        uses_material=True,
+        logged=members("key_id", "key_pair_spec", "encryption_context", "dry_run"),
+    ),
+    Operation(
+        name="GenerateDataKeyPairWithoutPlaintext",
+        targets=data_keys.generate_data_key_pair_without_plaintext_targets,
+        run=data_keys.generate_data_key_pair_without_plaintext,
+        blocks=True,
+        uses_material=True,
+        logged=members("key_id", "key_pair_spec", "encryption_context", "dry_run"),
+    ),
+    Operation(
         name="GenerateDataKeyWithoutPlaintext",
         targets=data_keys.generate_data_key_without_plaintext_targets,
         run=data_keys.generate_data_key_without_plaintext,
         uses_material=True,
         logged=members("key_id", "key_spec", "number_of_bytes", "encryption_context", "dry_run"),
+    ),
+    Operation(
+        name="GenerateMac",
+        targets=macs.generate_mac_targets,
+        run=macs.generate_mac,
+        uses_material=True,
+        logged=members("key_id", "mac_algorithm", "dry_run"),
     ),
     Operation(
         name="GenerateRandom",
@@ -116,21 +165,27 @@ BUILT = (
         name="GetKeyPolicy",
         targets=policies.get_key_policy_targets,
         run=policies.get_key_policy,
-        reads_storage=True,
+        blocks=True,
         logged=members("key_id", "policy_name"),
+    ),
+    Operation(
+        name="GetPublicKey",
+        targets=public_keys.get_public_key_targets,
+        run=public_keys.get_public_key,
+        logged=members("key_id"),
     ),
     Operation(
         name="ListAliases",
         targets=aliases.list_aliases_targets,
         run=aliases.list_aliases,
-        reads_storage=True,
+        blocks=True,
         logged=members("key_id", "limit", "marker"),
     ),
     Operation(
         name="ListGrants",
         targets=grants.list_grants_targets,
         run=grants.list_grants,
-        reads_storage=True,
+        blocks=True,
         logged=members("key_id", "grant_id", "grantee_principal", "grantee_service_principal", "limit", "marker"),
     ),
     Operation(
@@ -143,21 +198,21 @@ BUILT = (
         name="ListKeys",
         targets=keys.list_keys_targets,
         run=keys.list_keys,
-        reads_storage=True,
+        blocks=True,
         logged=members("limit", "marker", "resource_owners"),
     ),
     Operation(
         name="ListResourceTags",
         targets=tags.list_resource_tags_targets,
         run=tags.list_resource_tags,
-        reads_storage=True,
+        blocks=True,
         logged=members("key_id", "limit", "marker"),
     ),
     Operation(
         name="ListRetirableGrants",
         targets=grants.list_retirable_grants_targets,
         run=grants.list_retirable_grants,
-        reads_storage=True,
+        blocks=True,
         logged=members("retiring_principal", "retiring_service_principal", "limit", "marker"),
     ),
     Operation(
@@ -201,6 +256,13 @@ BUILT = (
         logged_response=deletion.logged_scheduled_deletion,
     ),
     Operation(
+        name="Sign",
+        targets=signatures.sign_targets,
+        run=signatures.sign,
+        uses_material=True,
+        logged=members("key_id", "message_type", "signing_algorithm", "dry_run"),
+    ),
+    Operation(
         name="TagResource",
         read_only=False,
         targets=tags.tag_resource_targets,
@@ -232,14 +294,26 @@ BUILT = (
         logged=members("key_id", "description"),
         logged_response=key_arn,
     ),
+    Operation(
+        name="Verify",
+        targets=signatures.verify_targets,
+        run=signatures.verify,
+        uses_material=True,
+        logged=members("key_id", "message_type", "signing_algorithm", "dry_run"),
+    ),
+    Operation(
+        name="VerifyMac",
+        targets=macs.verify_mac_targets,
+        run=macs.verify_mac,
+        uses_material=True,
+        logged=members("key_id", "mac_algorithm", "dry_run"),
+    ),
 )
 
 READ_ONLY_NOT_BUILT = frozenset(
     {
-        "Decapsulate", "DeriveSharedSecret", "DescribeCustomKeyStores", "Encapsulate", "GenerateDataKeyPair",
-        "GenerateDataKeyPairWithoutPlaintext", "GenerateMac", "GetKeyLastUsage", "GetKeyRotationStatus",
-        "GetParametersForImport", "GetPublicKey", "ListKeyRotations", "Sign",
-        "Verify", "VerifyMac",
+        "DescribeCustomKeyStores", "GetKeyLastUsage", "GetKeyRotationStatus", "GetParametersForImport",
+        "ListKeyRotations",
     }
 )  # fmt: skip
 """Of those that are not built yet, the ones that change nothing."""

@@ -16,7 +16,7 @@ from strongroom.errors import RequestError, code_of
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import Credential, sign
-from tests.unit.test_pipeline import NOW, Composed, composed, root_credential
+from tests.composed import NOW, Composed, composed, root_credential
 
 ACCOUNT = "111122223333"
 ARN = f"arn:aws:iam::{ACCOUNT}:"

@@ -4,8 +4,8 @@ import pytest
 from msgspec import structs
 
 from strongroom.sigv4.signing import Credential
+from tests.composed import NOW
 from tests.unit.operations.iam.account import ARN, TRUST, Account, document
-from tests.unit.test_pipeline import NOW
 
 UNKNOWN = "The security token included in the request is invalid."
 

@@ -6,8 +6,8 @@ from urllib.parse import unquote
 import pytest
 
 from strongroom.operations.iam import managed_policies
+from tests.composed import NOW
 from tests.unit.operations.iam.account import ARN, POWER_USER, Account, document
-from tests.unit.test_pipeline import NOW
 
 ALLOW, DENY = document(), document(effect="Deny")
 

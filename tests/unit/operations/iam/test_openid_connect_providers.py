@@ -5,8 +5,8 @@ from typing import Any
 import pytest
 
 from strongroom.operations.iam import openid_connect_providers
+from tests.composed import NOW
 from tests.unit.operations.iam.account import ARN, Account
-from tests.unit.test_pipeline import NOW
 
 PRINT = "0123456789abcdef" * 2 + "01234567"
 

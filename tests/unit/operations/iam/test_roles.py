@@ -7,8 +7,8 @@ from urllib.parse import unquote
 import pytest
 
 from strongroom.operations.iam import roles
+from tests.composed import NOW
 from tests.unit.operations.iam.account import ACCOUNT, ARN, POWER_USER, TRUST, Account, document
-from tests.unit.test_pipeline import NOW
 
 
 def trust(principal: object, **members: Any) -> str:

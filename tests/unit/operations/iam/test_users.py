@@ -3,8 +3,8 @@
 import pytest
 
 from strongroom.operations.iam import users
+from tests.composed import NOW
 from tests.unit.operations.iam.account import ACCOUNT, ARN, POWER_USER, Account, document
-from tests.unit.test_pipeline import NOW
 
 
 def test_a_user_is_made_and_told(account: Account) -> None:

@@ -13,8 +13,8 @@ from strongroom.model.iam import User
 from strongroom.model.principal import Account as AccountRecord
 from strongroom.sigv4.signing import Credential
 from strongroom.storage.contract import Insert
+from tests.composed import NOW
 from tests.unit.operations.iam.account import ACCOUNT, ARN, POWER_USER, Account, document
-from tests.unit.test_pipeline import NOW
 
 OTHER = "444455556666"
 ROOT = f"{ARN}root"

@@ -11,8 +11,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from strongroom.sigv4.signing import Credential
 from strongroom.web_identity.issuers import Issuers
 from strongroom.web_identity.tokens import Key
+from tests.composed import NOW
 from tests.unit.operations.iam.account import ACCOUNT, ARN, POWER_USER, Account, document
-from tests.unit.test_pipeline import NOW
 
 ISSUER = "https://issuer.example/a"
 PROVIDER = f"{ARN}oidc-provider/issuer.example/a"

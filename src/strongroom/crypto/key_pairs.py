@@ -1,0 +1,223 @@
+"""Key pairs of every asymmetric key spec: made, and opened for what their key usage allows.
+
+Private keys are PKCS #8 (RFC 5958), those of ML-DSA and ML-KEM their seed alone; public keys are SubjectPublicKeyInfo
+(RFC 5280). Both are DER, as AWS gives them out. To open a key of another spec than was said raises ValueError.
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple, Protocol
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, rsa
+from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+    load_der_public_key,
+)
+
+from strongroom.crypto import ml_kem
+from strongroom.crypto.ecc import CURVES, EccPrivateKey, EccPublicKey
+from strongroom.crypto.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from strongroom.crypto.ml_dsa import MlDsaPrivateKey, MlDsaPublicKey
+from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT, RsaPrivateKey, RsaPublicKey
+
+_OPENED_PUBLIC_KEYS = 10_000
+_ML_KEM_512 = "ML_KEM_512"
+
+
+class VerifyingKey(Protocol):
+    """Verifies signatures. Safe to share between threads."""
+
+    def verify(self, algorithm: str, message_type: str, message: bytes, signature: bytes) -> None:
+        """Raise KMSInvalidSignature unless the signature is the message's."""
+        ...
+
+
+class EncapsulationKey(Protocol):
+    """Makes shared secrets for the owner of the private key. Safe to share between threads."""
+
+    def encapsulate(self) -> tuple[bytes, bytes]:
+        """Return a fresh shared secret and the ciphertext that carries it."""
+        ...
+
+
+class KeyPair(NamedTuple):
+    """A key pair in DER: PKCS #8 and SubjectPublicKeyInfo."""
+
+    private: bytes
+    public: bytes
+
+    def __repr__(self) -> str:
+        return "KeyPair()"
+
+
+_Private = (
+    rsa.RSAPrivateKey
+    | ec.EllipticCurvePrivateKey
+    | ed25519.Ed25519PrivateKey
+    | mldsa.MLDSA44PrivateKey
+    | mldsa.MLDSA65PrivateKey
+    | mldsa.MLDSA87PrivateKey
+    | mlkem.MLKEM768PrivateKey
+    | mlkem.MLKEM1024PrivateKey
+)
+_TYPES: dict[str, tuple[type[PrivateKeyTypes], type[PublicKeyTypes]]] = {
+    **dict.fromkeys(MODULUS_BITS, (rsa.RSAPrivateKey, rsa.RSAPublicKey)),
+    **dict.fromkeys(CURVES, (ec.EllipticCurvePrivateKey, ec.EllipticCurvePublicKey)),
+    "ECC_NIST_EDWARDS25519": (ed25519.Ed25519PrivateKey, ed25519.Ed25519PublicKey),
+    "ML_DSA_44": (mldsa.MLDSA44PrivateKey, mldsa.MLDSA44PublicKey),
+    "ML_DSA_65": (mldsa.MLDSA65PrivateKey, mldsa.MLDSA65PublicKey),
+    "ML_DSA_87": (mldsa.MLDSA87PrivateKey, mldsa.MLDSA87PublicKey),
+    "ML_KEM_768": (mlkem.MLKEM768PrivateKey, mlkem.MLKEM768PublicKey),
+    "ML_KEM_1024": (mlkem.MLKEM1024PrivateKey, mlkem.MLKEM1024PublicKey),
+}
+
+
+def _rsa(bits: int) -> Callable[[], _Private]:
+    return lambda: rsa.generate_private_key(PUBLIC_EXPONENT, bits)
+
+
+def _on_curve(curve: ec.EllipticCurve) -> Callable[[], _Private]:
+    return lambda: ec.generate_private_key(curve)
+
+
+_GENERATE: dict[str, Callable[[], _Private]] = {
+    **{spec: _rsa(bits) for spec, bits in MODULUS_BITS.items()},
+    **{spec: _on_curve(curve) for spec, curve in CURVES.items()},
+    "ECC_NIST_EDWARDS25519": ed25519.Ed25519PrivateKey.generate,
+    "ML_DSA_44": mldsa.MLDSA44PrivateKey.generate,
+    "ML_DSA_65": mldsa.MLDSA65PrivateKey.generate,
+    "ML_DSA_87": mldsa.MLDSA87PrivateKey.generate,
+    "ML_KEM_768": mlkem.MLKEM768PrivateKey.generate,
+    "ML_KEM_1024": mlkem.MLKEM1024PrivateKey.generate,
+}
+ASYMMETRIC = frozenset({*_GENERATE, _ML_KEM_512})
+"""The key specs of key pairs."""
+
+
+def generate_key_pair(key_spec: str) -> KeyPair:
+    """Make a key pair. RSA takes from a tenth of a second to some seconds, during which other threads run."""
+    if key_spec == _ML_KEM_512:
+        return KeyPair(*ml_kem.generate_512())
+    key = _GENERATE[key_spec]()
+    return KeyPair(
+        key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
+        key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),
+    )
+
+
+def load_signing_key(
+    key_spec: str, private: bytes
+) -> RsaPrivateKey | EccPrivateKey | Ed25519PrivateKey | MlDsaPrivateKey:
+    """Open the private key of a spec that signs."""
+    match _private_key(key_spec, private):
+        case rsa.RSAPrivateKey() as key:
+            return RsaPrivateKey(key)
+        case ec.EllipticCurvePrivateKey() as key:
+            return EccPrivateKey(key)
+        case ed25519.Ed25519PrivateKey() as key:
+            return Ed25519PrivateKey(key)
+        case mldsa.MLDSA44PrivateKey() | mldsa.MLDSA65PrivateKey() | mldsa.MLDSA87PrivateKey() as key:
+            return MlDsaPrivateKey(key)
+    raise _no(key_spec)
+
+
+def load_decryption_key(key_spec: str, private: bytes) -> RsaPrivateKey:
+    """Open the private key of a spec that encrypts with its public key."""
+    key = _private_key(key_spec, private)
+    if not isinstance(key, rsa.RSAPrivateKey):
+        raise _no(key_spec)
+    return RsaPrivateKey(key)
+
+
+def load_agreement_key(key_spec: str, private: bytes) -> EccPrivateKey:
+    """Open the private key of a spec that agrees on secrets."""
+    key = _private_key(key_spec, private)
+    if not isinstance(key, ec.EllipticCurvePrivateKey):
+        raise _no(key_spec)
+    return EccPrivateKey(key)
+
+
+def load_decapsulation_key(key_spec: str, private: bytes) -> ml_kem.DecapsulationKey | ml_kem.DecapsulationKey512:
+    """Open the private key of a spec that encapsulates."""
+    if key_spec == _ML_KEM_512:
+        return ml_kem.load_private_512(private)
+    key = _private_key(key_spec, private)
+    if not isinstance(key, mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey):
+        raise _no(key_spec)
+    return ml_kem.DecapsulationKey(key)
+
+
+@lru_cache(maxsize=_OPENED_PUBLIC_KEYS)
+def load_verifying_key(key_spec: str, public: bytes) -> VerifyingKey:
+    """Open the public key of a spec that signs; the last that were opened are kept."""
+    match _public_key(key_spec, public):
+        case rsa.RSAPublicKey() as key:
+            return RsaPublicKey(key)
+        case ec.EllipticCurvePublicKey() as key:
+            return EccPublicKey(key)
+        case ed25519.Ed25519PublicKey() as key:
+            return Ed25519PublicKey(key)
+        case mldsa.MLDSA44PublicKey() | mldsa.MLDSA65PublicKey() | mldsa.MLDSA87PublicKey() as key:
+            return MlDsaPublicKey(key)
+    raise _no(key_spec)
+
+
+@lru_cache(maxsize=_OPENED_PUBLIC_KEYS)
+def load_encryption_key(key_spec: str, public: bytes) -> RsaPublicKey:
+    """Open the public key of a spec that encrypts with it; the last that were opened are kept."""
+    key = _public_key(key_spec, public)
+    if not isinstance(key, rsa.RSAPublicKey):
+        raise _no(key_spec)
+    return RsaPublicKey(key)
+
+
+@lru_cache(maxsize=_OPENED_PUBLIC_KEYS)
+def load_encapsulation_key(key_spec: str, public: bytes) -> EncapsulationKey:
+    """Open the public key of a spec that encapsulates; the last that were opened are kept."""
+    if key_spec == _ML_KEM_512:
+        return ml_kem.load_public_512(public)
+    key = _public_key(key_spec, public)
+    if not isinstance(key, mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey):
+        raise _no(key_spec)
+    return ml_kem.EncapsulationKey(key)
+
+
+def _private_key(key_spec: str, private: bytes) -> PrivateKeyTypes:
+    # That an RSA key is sound was seen when it was made; to see it again takes longer than a hundred signatures.
+    try:
+        key = load_der_private_key(private, None, unsafe_skip_rsa_key_validation=True)
+    except (TypeError, UnsupportedAlgorithm):  # encrypted; of an algorithm or a curve that is not known
+        raise _no(key_spec) from None
+    if not isinstance(key, _TYPES[key_spec][0]) or not _fits(key_spec, key):
+        raise _no(key_spec)
+    return key
+
+
+def _public_key(key_spec: str, public: bytes) -> PublicKeyTypes:
+    try:
+        key = load_der_public_key(public)
+    except UnsupportedAlgorithm:
+        raise _no(key_spec) from None
+    if not isinstance(key, _TYPES[key_spec][1]) or not _fits(key_spec, key):
+        raise _no(key_spec)
+    return key
+
+
+def _fits(key_spec: str, key: PrivateKeyTypes | PublicKeyTypes) -> bool:
+    """Whether a key of the right type has the spec's size or curve."""
+    match key:
+        case rsa.RSAPrivateKey() | rsa.RSAPublicKey():
+            return key.key_size == MODULUS_BITS[key_spec]
+        case ec.EllipticCurvePrivateKey() | ec.EllipticCurvePublicKey():
+            return key.curve.name == CURVES[key_spec].name
+    return True
+
+
+def _no(key_spec: str) -> ValueError:
+    return ValueError(f"not a key of spec {key_spec} that does this")

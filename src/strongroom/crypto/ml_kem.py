@@ -1,0 +1,100 @@
+"""ML-KEM (FIPS 203). Private keys are kept as seeds, 64 bytes, for all parameter sets.
+
+cryptography has no ML-KEM-512: pycryptodome makes, reads and expands its keys, and pqcrypto encapsulates and
+decapsulates with them (docs/decisions/ml-kem-512.md).
+"""
+
+from Crypto.PublicKey import MLKEM
+from cryptography.hazmat.primitives.asymmetric import mlkem
+from pqcrypto.kem import ml_kem_512
+
+from strongroom.errors import InvalidCiphertext
+
+_CIPHERTEXT_768, _CIPHERTEXT_1024 = 1088, 1568
+
+
+class DecapsulationKey:
+    """Decapsulates with ML-KEM-768 or -1024. Safe to share between threads."""
+
+    __slots__ = ("_ciphertext_length", "_key")
+
+    def __init__(self, key: mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey) -> None:
+        self._key = key
+        self._ciphertext_length = _CIPHERTEXT_768 if isinstance(key, mlkem.MLKEM768PrivateKey) else _CIPHERTEXT_1024
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """Return the shared secret, 32 bytes: for a ciphertext of another key, other bytes (implicit rejection).
+
+        Raises InvalidCiphertext for one of another length.
+        """
+        if len(ciphertext) != self._ciphertext_length:
+            raise InvalidCiphertext
+        return self._key.decapsulate(ciphertext)
+
+
+class DecapsulationKey512:
+    """Decapsulates with ML-KEM-512. Safe to share between threads."""
+
+    __slots__ = ("_expanded",)
+
+    def __init__(self, expanded: bytes) -> None:
+        self._expanded = expanded
+
+    def decapsulate(self, ciphertext: bytes) -> bytes:
+        """As `DecapsulationKey.decapsulate`."""
+        if len(ciphertext) != ml_kem_512.CIPHERTEXT_SIZE:
+            raise InvalidCiphertext
+        return bytes(ml_kem_512.decaps(self._expanded, ciphertext))
+
+
+class EncapsulationKey:
+    """Encapsulates with ML-KEM-768 or -1024. Safe to share between threads."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey) -> None:
+        self._key = key
+
+    def encapsulate(self) -> tuple[bytes, bytes]:
+        """Return a fresh shared secret, 32 bytes, and the ciphertext that carries it."""
+        return self._key.encapsulate()
+
+
+class EncapsulationKey512:
+    """Encapsulates with ML-KEM-512. Safe to share between threads."""
+
+    __slots__ = ("_key",)
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def encapsulate(self) -> tuple[bytes, bytes]:
+        """As `EncapsulationKey.encapsulate`."""
+        ciphertext, shared_secret = ml_kem_512.encaps(self._key)
+        return bytes(shared_secret), bytes(ciphertext)
+
+
+def generate_512() -> tuple[bytes, bytes]:
+    """Return a new ML-KEM-512 key pair: PKCS #8, its seed alone, and SubjectPublicKeyInfo, both in DER (RFC 9935)."""
+    key = MLKEM.generate(param_set=MLKEM.ML_KEM_512)
+    return key.export_key(), key.public_key().export_key()
+
+
+def load_private_512(private: bytes) -> DecapsulationKey512:
+    """Open the PKCS #8 of an ML-KEM-512 key. Raises ValueError."""
+    return DecapsulationKey512(_read_512(private).expanded_dk)
+
+
+def load_public_512(public: bytes) -> EncapsulationKey512:
+    """Open the SubjectPublicKeyInfo of an ML-KEM-512 key. Raises ValueError."""
+    key = _read_512(public)
+    if key.has_private():
+        raise ValueError("a private key")
+    return EncapsulationKey512(key.ek)
+
+
+def _read_512(der: bytes) -> MLKEM.MLKEMKey:
+    key = MLKEM.import_key(der)
+    if key.param_set is not MLKEM.ML_KEM_512:
+        raise ValueError("not an ML-KEM-512 key")
+    return key

@@ -1,0 +1,113 @@
+"""A pipeline over real parts, without sockets."""
+
+import json
+import time
+from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
+from strongroom.audit.strangers import StrangersLog
+from strongroom.audit.writer import AuditWriter
+from strongroom.authentication import Authenticator
+from strongroom.config import read_config
+from strongroom.directory import Credential as Signing
+from strongroom.federation import Federation
+from strongroom.keystores.software import SoftwareKeyStore
+from strongroom.model.exchange import Answer, Incoming
+from strongroom.operations.uses import Uses
+from strongroom.pipeline import Pipeline
+from strongroom.sigv4.request import SignedRequest
+from strongroom.sigv4.signing import Credential, sign
+from strongroom.snapshot import LiveSnapshot
+from strongroom.storage.nonces import SqliteNonces
+from strongroom.web_identity.issuers import Issuers
+
+NOW = 1_790_000_000.0
+
+
+def root_credential(state: LiveSnapshot) -> Signing:
+    """The credential of the only access key."""
+    snapshot = state.fresh()
+    credential = snapshot.credential(next(iter(snapshot.access_key_accounts)))
+    assert credential is not None
+    return credential
+
+
+class Composed(NamedTuple):
+    """A pipeline, the parts that a test breaks, and what it was told is fatal."""
+
+    pipeline: Pipeline
+    opened: Opened
+    state: LiveSnapshot
+    uses: Uses
+    fatal: list[str]
+
+    async def call(self, name: str, members: dict[str, Any]) -> Answer:
+        """Call an operation of KMS as the root user."""
+        return await self.pipeline.answer(self.signed(name, members), "kms", name)
+
+    def signed(self, name: str, members: dict[str, Any]) -> Incoming:
+        """A request of KMS by the root user."""
+        credential = root_credential(self.state)
+        body = json.dumps(members).encode()
+        headers = [(b"host", b"localhost"), (b"x-amz-target", f"TrentService.{name}".encode())]
+        signed = SignedRequest("POST", b"/", b"", headers)
+        key = Credential(credential.identity.principal.access_key_id, credential.secret)
+        headers += sign(signed, key, region="us-east-1", service="kms", now=NOW, body=body)
+        return Incoming("POST", b"/", b"", headers, body, "192.0.2.1")
+
+    async def ask(self, service: str, form: str, *, method: str = "POST") -> Answer:
+        """Send a form, to STS perhaps in the query string."""
+        credential = root_credential(self.state)
+        body, query = (b"", form.encode()) if method == "GET" else (form.encode(), b"")
+        headers = [(b"host", b"localhost")]
+        key = Credential(credential.identity.principal.access_key_id, credential.secret)
+        signed = SignedRequest(method, b"/", query, headers)
+        headers += sign(signed, key, region="us-east-1", service=service, now=NOW, body=body)
+        name = form.partition("&")[0].partition("=")[2]
+        return await self.pipeline.answer(Incoming(method, b"/", query, headers, body, "192.0.2.1"), service, name)
+
+    def records(self) -> list[dict[str, Any]]:
+        """The records of requests in the chained log."""
+        lines = [
+            line
+            for path in sorted(self.opened.config.audit_directory.glob("*/*.log"))
+            for line in path.read_bytes().splitlines()
+        ]
+        events = [json.loads(line.split(b" ", 3)[3]) for line in lines]
+        return [event for event in events if event.get("eventType") == "AwsApiCall"]
+
+
+@asynccontextmanager
+async def composed(data: Path) -> AsyncIterator[Composed]:
+    opened = open_installation(read_config(data / "strongroom.yaml"))
+    fatal: list[str] = []
+    with ThreadPoolExecutor(2) as pool:
+        key_store = SoftwareKeyStore(opened.domain_keys)
+        state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
+        audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=fatal.append)
+        strangers = StrangersLog(opened.config.strangers_directory)
+        uses = Uses()
+        pipeline = Pipeline(
+            state=state,
+            storage=opened.storage,
+            key_store=key_store,
+            audit=audit,
+            strangers=strangers,
+            uses=uses,
+            pool=pool,
+            authenticator=Authenticator(state, opened.domain_keys.seals.session_tokens, served_regions(opened.config)),
+            federation=Federation(state, Issuers(pool)),
+            seals=opened.domain_keys.seals,
+            nonces=SqliteNonces(opened.config.nonces),
+            clock=lambda: NOW,
+            on_fatal=fatal.append,
+        )
+        yield Composed(pipeline, opened, state, uses, fatal)
+        await audit.close()
+        strangers.close()
+    opened.storage.close()
