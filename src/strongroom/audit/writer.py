@@ -174,6 +174,10 @@ class AuditWriter:
         ]
 
     async def _register(self, *, ended: bool) -> None:
+        """What is begun is finished, even if who waits for it is cancelled: no two threads ever do it at once."""
+        await asyncio.shield(self._register_alone(ended=ended))
+
+    async def _register_alone(self, *, ended: bool) -> None:
         async with self._bookkeeping:
             progress = await self._groups.durable()
             if progress is None:

@@ -11,12 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 from msgspec.structs import replace
 
 from strongroom.audit import chain
-from strongroom.audit.digests import is_signed, load_public_key, read_digest
+from strongroom.audit.digests import is_signed, load_public_key, read_digest, write_digest
 from strongroom.audit.headers import decode_header, is_genuine, open_key
 from strongroom.audit.segments import log_path, segments
 from strongroom.audit.verify import verify
@@ -389,6 +390,48 @@ def test_a_clean_end_is_signed_and_registered_and_nothing_follows(log: AuditLog,
         assert len(lines_of(log, writer)) == 2
 
     asyncio.run(scenario())
+
+
+def test_a_tick_that_is_cancelled_while_it_signs_is_waited_for(
+    log: AuditLog, open_writer: Open, chain_private_key: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signing, go_on = threading.Event(), threading.Event()
+    at_once: list[int] = []
+    busy = threading.Lock()
+
+    def slow(*arguments: Any, **named: Any) -> Any:
+        assert busy.acquire(blocking=False), "two threads sign at once"
+        at_once.append(1)
+        signing.set()
+        assert go_on.wait(10)
+        busy.release()
+        return write_digest(*arguments, **named)
+
+    monkeypatch.setattr("strongroom.audit.writer.write_digest", slow)
+
+    async def tick(writer: AuditWriter) -> None:
+        while True:
+            await writer.tick()
+            await asyncio.sleep(0.01)
+
+    async def scenario(executor: ThreadPoolExecutor) -> None:
+        clock = Clock()
+        writer = open_writer(now=clock, executor=executor)
+        await writer.write(b"{}")
+        clock.now += SEGMENT_SECONDS
+        ticking = asyncio.create_task(tick(writer))
+        assert await asyncio.to_thread(signing.wait, 10)
+        ticking.cancel()
+        closing = asyncio.create_task(writer.close())
+        await asyncio.sleep(0.1)
+        assert not closing.done()
+        go_on.set()
+        await closing
+        assert len(at_once) == 2
+        assert findings(log, chain_private_key) == []
+
+    with ThreadPoolExecutor(2) as executor:
+        asyncio.run(scenario(executor))
 
 
 def chain_mac(line: bytes) -> bytes:
