@@ -194,7 +194,7 @@ def _private_key(key_spec: str, private: bytes) -> PrivateKeyTypes:
         key = load_der_private_key(private, None, unsafe_skip_rsa_key_validation=True)
     except (TypeError, UnsupportedAlgorithm):  # encrypted; of an algorithm or a curve that is not known
         raise _no(key_spec) from None
-    if not isinstance(key, _TYPES[key_spec][0]) or not _fits(key_spec, key):
+    if key_spec not in _TYPES or not isinstance(key, _TYPES[key_spec][0]) or not _fits(key_spec, key):
         raise _no(key_spec)
     return key
 
@@ -204,7 +204,7 @@ def _public_key(key_spec: str, public: bytes) -> PublicKeyTypes:
         key = load_der_public_key(public)
     except UnsupportedAlgorithm:
         raise _no(key_spec) from None
-    if not isinstance(key, _TYPES[key_spec][1]) or not _fits(key_spec, key):
+    if key_spec not in _TYPES or not isinstance(key, _TYPES[key_spec][1]) or not _fits(key_spec, key):
         raise _no(key_spec)
     return key
 

@@ -82,7 +82,7 @@ def generate_512() -> tuple[bytes, bytes]:
 
 def load_private_512(private: bytes) -> DecapsulationKey512:
     """Open the PKCS #8 of an ML-KEM-512 key. Raises ValueError."""
-    return DecapsulationKey512(_read_512(private).expanded_dk)
+    return DecapsulationKey512(_read_512(private).expanded_dk)  # a public key has none: ValueError
 
 
 def load_public_512(public: bytes) -> EncapsulationKey512:

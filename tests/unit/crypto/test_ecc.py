@@ -1,12 +1,22 @@
+import contextlib
 import hashlib
+from functools import cache
 from itertools import permutations, product
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from hypothesis import given
+from hypothesis import strategies as st
 
-from strongroom.crypto.ecc import CURVES
-from strongroom.crypto.key_pairs import generate_key_pair, load_agreement_key, load_signing_key, load_verifying_key
+from strongroom.crypto.ecc import CURVES, EccPrivateKey
+from strongroom.crypto.key_pairs import (
+    ASYMMETRIC,
+    generate_key_pair,
+    load_agreement_key,
+    load_signing_key,
+    load_verifying_key,
+)
 from strongroom.errors import KMSInvalidSignature, Validation
 from strongroom.model.key_specs import DIGEST, KEY_AGREEMENT, KEY_SPECS, RAW, SIGN_VERIFY
 from tests.unit.crypto.vectors import Case, Hex, Verification, each
@@ -122,3 +132,27 @@ def test_public_keys_are_of_a_named_curve_and_not_compressed() -> None:
     public = generate_key_pair("ECC_NIST_P256").public
     assert public[:27].hex() == "3059301306072a8648ce3d020106082a8648ce3d03010703420004"
     assert len(public) == 26 + 65
+
+
+@given(
+    spec=st.sampled_from(sorted(ASYMMETRIC - {"RSA_3072", "RSA_4096"})),
+    position=st.integers(min_value=0, max_value=60),
+    byte=st.integers(min_value=0, max_value=255),
+    length=st.integers(min_value=0),
+)
+def test_no_public_key_raises_anything_but_our_error(spec: str, position: int, byte: int, length: int) -> None:
+    public = bytearray(public_key(spec))
+    public[position % len(public)] = byte
+    for given_key in (bytes(public), bytes(public[: length % len(public)])):
+        with contextlib.suppress(Validation):
+            assert len(agreement_key().shared_secret(given_key)) == 32
+
+
+@cache
+def public_key(spec: str) -> bytes:
+    return generate_key_pair(spec).public
+
+
+@cache
+def agreement_key() -> EccPrivateKey:
+    return load_agreement_key("ECC_NIST_P256", generate_key_pair("ECC_NIST_P256").private)
