@@ -37,4 +37,6 @@ class KeyPairGenerator:
 
 def _yield_to_others() -> None:
     """Give this thread the time that others leave (Linux: a niceness is a thread's own)."""
-    os.setpriority(os.PRIO_PROCESS, threading.get_native_id(), _NICENESS)
+    thread = threading.get_native_id()
+    inherited = os.getpriority(os.PRIO_PROCESS, thread)  # to lower it would need a privilege
+    os.setpriority(os.PRIO_PROCESS, thread, max(inherited, _NICENESS))

@@ -1,4 +1,6 @@
 import os
+import subprocess
+import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -58,3 +60,19 @@ def test_rsa_key_pairs_are_made_on_a_thread_that_yields(monkeypatch: pytest.Monk
     KeyPairGenerator().generate("RSA_2048")
     assert niceness == [10]
     assert os.getpriority(os.PRIO_PROCESS, threading.get_native_id()) < 10
+
+
+UNPRIVILEGED = """
+import os
+from strongroom.keystores.generation import KeyPairGenerator
+os.nice(15)
+if os.getuid() == 0:
+    os.setuid(65534)
+print(len(KeyPairGenerator().generate("RSA_2048").public))
+"""
+
+
+def test_a_process_that_is_nicer_than_that_and_may_not_change_it_makes_keys_too() -> None:
+    made = subprocess.run([sys.executable, "-c", UNPRIVILEGED], capture_output=True, text=True, check=False)
+
+    assert (made.returncode, made.stdout) == (0, "294\n"), made.stderr

@@ -115,8 +115,9 @@ def _generate_pair(
     """Return a fresh key pair and the ciphertext blob of its private key."""
     assert request.key_pair_spec is not None, "the model requires it"
     check_algorithm(key.key, SYMMETRIC_DEFAULT)
+    wrapping_key = call.open_symmetric(key)  # first: a pair that cannot be encrypted need not be made
     pair = call.key_store.generate_key_pair(request.key_pair_spec)
-    return pair, call.open_symmetric(key).encrypt(pair.private, request.encryption_context or {})
+    return pair, wrapping_key.encrypt(pair.private, request.encryption_context or {})
 
 
 def _generate(call: Call, request: _Request, key: AuthorizedKey) -> tuple[bytes, bytes]:
