@@ -145,6 +145,7 @@ def _key_specs() -> str:
             ", ".join(_algorithm(spec, algorithm) for algorithm in algorithms),
             ", ".join(f"`{origin}`" for origin in spec.origins),
             "yes" if spec.multi_region else "no",
+            "yes" if spec.pairs else "no",
         )
         for name, spec in KEY_SPECS.items()
         for usage, algorithms in spec.algorithms.items()
@@ -153,7 +154,8 @@ def _key_specs() -> str:
         "In brackets the most bytes that an encryption algorithm takes. Origins and multi-Region keys are as on AWS; "
         "what of them is built says CreateKey above. `SM2` is for the Regions of China, and no value elsewhere.\n\n"
     )
-    return "## Key specs\n\n" + intro + _table(("key spec", "key usage", "algorithms", "origins", "multi-Region"), rows)
+    columns = ("key spec", "key usage", "algorithms", "origins", "multi-Region", "data key pairs")
+    return "## Key specs\n\n" + intro + _table(columns, rows)
 
 
 def _algorithm(spec: KeySpec, algorithm: str) -> str:

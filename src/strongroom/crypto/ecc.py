@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512
 from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from strongroom.errors import KMSInvalidSignature, Validation
-from strongroom.model.key_specs import DIGEST
+from strongroom.model.key_specs import DIGEST, RAW
 
 CURVES: dict[str, ec.EllipticCurve] = {
     "ECC_NIST_P256": ec.SECP256R1(),
@@ -21,7 +21,7 @@ _HASHES: dict[str, _Hash] = {"ECDSA_SHA_256": SHA256(), "ECDSA_SHA_384": SHA384(
 _SIGNING: dict[tuple[str, str], ec.ECDSA] = {
     (algorithm, message_type): ec.ECDSA(Prehashed(hash_) if message_type == DIGEST else hash_)
     for algorithm, hash_ in _HASHES.items()
-    for message_type in ("RAW", DIGEST)
+    for message_type in (RAW, DIGEST)
 }
 
 

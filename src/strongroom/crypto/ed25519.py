@@ -8,7 +8,7 @@ from nacl.exceptions import BadSignatureError
 from strongroom.errors import KMSInvalidSignature
 from strongroom.model.key_specs import ED25519
 
-SIGNATURE_LENGTH = 64
+_SIGNATURE_LENGTH = 64
 
 
 class Ed25519PrivateKey:
@@ -41,7 +41,7 @@ class Ed25519PublicKey:
         try:
             if algorithm == ED25519:
                 self._key.verify(signature, message)
-            elif len(signature) != SIGNATURE_LENGTH:
+            elif len(signature) != _SIGNATURE_LENGTH:
                 raise KMSInvalidSignature
             else:
                 bindings.crypto_sign_ed25519ph_final_verify(_hashed(message), signature, self._raw)

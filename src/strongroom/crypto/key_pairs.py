@@ -143,14 +143,14 @@ def load_agreement_key(key_spec: str, private: bytes) -> EccPrivateKey:
     return EccPrivateKey(key)
 
 
-def load_decapsulation_key(key_spec: str, private: bytes) -> ml_kem.DecapsulationKey | ml_kem.DecapsulationKey512:
+def load_decapsulation_key(key_spec: str, private: bytes) -> ml_kem.MlKemPrivateKey | ml_kem.MlKem512PrivateKey:
     """Open the private key of a spec that encapsulates."""
     if key_spec == _ML_KEM_512:
         return ml_kem.load_private_512(private)
     key = _private_key(key_spec, private)
     if not isinstance(key, mlkem.MLKEM768PrivateKey | mlkem.MLKEM1024PrivateKey):
         raise _no(key_spec)
-    return ml_kem.DecapsulationKey(key)
+    return ml_kem.MlKemPrivateKey(key)
 
 
 @lru_cache(maxsize=_OPENED_PUBLIC_KEYS)
@@ -185,7 +185,7 @@ def load_encapsulation_key(key_spec: str, public: bytes) -> EncapsulationKey:
     key = _public_key(key_spec, public)
     if not isinstance(key, mlkem.MLKEM768PublicKey | mlkem.MLKEM1024PublicKey):
         raise _no(key_spec)
-    return ml_kem.EncapsulationKey(key)
+    return ml_kem.MlKemPublicKey(key)
 
 
 def _private_key(key_spec: str, private: bytes) -> PrivateKeyTypes:

@@ -13,7 +13,7 @@ from strongroom.errors import InvalidCiphertext
 _CIPHERTEXT_768, _CIPHERTEXT_1024 = 1088, 1568
 
 
-class DecapsulationKey:
+class MlKemPrivateKey:
     """Decapsulates with ML-KEM-768 or -1024. Safe to share between threads."""
 
     __slots__ = ("_ciphertext_length", "_key")
@@ -32,7 +32,7 @@ class DecapsulationKey:
         return self._key.decapsulate(ciphertext)
 
 
-class DecapsulationKey512:
+class MlKem512PrivateKey:
     """Decapsulates with ML-KEM-512. Safe to share between threads."""
 
     __slots__ = ("_expanded",)
@@ -41,13 +41,13 @@ class DecapsulationKey512:
         self._expanded = expanded
 
     def decapsulate(self, ciphertext: bytes) -> bytes:
-        """As `DecapsulationKey.decapsulate`."""
+        """As `MlKemPrivateKey.decapsulate`."""
         if len(ciphertext) != ml_kem_512.CIPHERTEXT_SIZE:
             raise InvalidCiphertext
         return bytes(ml_kem_512.decaps(self._expanded, ciphertext))
 
 
-class EncapsulationKey:
+class MlKemPublicKey:
     """Encapsulates with ML-KEM-768 or -1024. Safe to share between threads."""
 
     __slots__ = ("_key",)
@@ -60,7 +60,7 @@ class EncapsulationKey:
         return self._key.encapsulate()
 
 
-class EncapsulationKey512:
+class MlKem512PublicKey:
     """Encapsulates with ML-KEM-512. Safe to share between threads."""
 
     __slots__ = ("_key",)
@@ -69,7 +69,7 @@ class EncapsulationKey512:
         self._key = key
 
     def encapsulate(self) -> tuple[bytes, bytes]:
-        """As `EncapsulationKey.encapsulate`."""
+        """As `MlKemPublicKey.encapsulate`."""
         ciphertext, shared_secret = ml_kem_512.encaps(self._key)
         return bytes(shared_secret), bytes(ciphertext)
 
@@ -80,17 +80,17 @@ def generate_512() -> tuple[bytes, bytes]:
     return key.export_key(), key.public_key().export_key()
 
 
-def load_private_512(private: bytes) -> DecapsulationKey512:
+def load_private_512(private: bytes) -> MlKem512PrivateKey:
     """Open the PKCS #8 of an ML-KEM-512 key. Raises ValueError."""
-    return DecapsulationKey512(_read_512(private).expanded_dk)  # a public key has none: ValueError
+    return MlKem512PrivateKey(_read_512(private).expanded_dk)  # a public key has none: ValueError
 
 
-def load_public_512(public: bytes) -> EncapsulationKey512:
+def load_public_512(public: bytes) -> MlKem512PublicKey:
     """Open the SubjectPublicKeyInfo of an ML-KEM-512 key. Raises ValueError."""
     key = _read_512(public)
     if key.has_private():
         raise ValueError("a private key")
-    return EncapsulationKey512(key.ek)
+    return MlKem512PublicKey(key.ek)
 
 
 def _read_512(der: bytes) -> MLKEM.MLKEMKey:

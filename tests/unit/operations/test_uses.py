@@ -6,6 +6,7 @@ from strongroom.model.key import KmsKey
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.numbered import Numbered
 from strongroom.model.principal import AccessKeyUsage
+from strongroom.operations.registry import OPERATIONS
 from strongroom.operations.uses import Uses
 from strongroom.snapshot import KeyEntry, Snapshot
 from strongroom.storage.contract import Position
@@ -80,3 +81,14 @@ def test_a_use_of_an_access_key_that_came_meanwhile_is_not_forgotten() -> None:
     assert uses.noted() == [use_of_access_key(5.0)]
     uses.forget(uses.noted())
     assert uses.noted() == []
+
+
+def test_the_operations_that_count_as_a_use_are_those_of_aws() -> None:
+    """AWS: GetKeyLastUsage, KeyLastUsage's Operation."""
+    counted = {name for (_, name), operation in OPERATIONS.items() if operation.uses_material}
+
+    assert counted == {
+        "Decapsulate", "Decrypt", "DeriveSharedSecret", "Encapsulate", "Encrypt", "GenerateDataKey",
+        "GenerateDataKeyPair", "GenerateDataKeyPairWithoutPlaintext", "GenerateDataKeyWithoutPlaintext", "GenerateMac",
+        "ReEncrypt", "Sign", "Verify", "VerifyMac",
+    }  # fmt: skip
