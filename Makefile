@@ -14,10 +14,10 @@ serve: .venv/serve.stamp
 	@$(BIN)/strongroom init --if-missing --data "$(DATA)" --port $(PORT)
 	@exec $(BIN)/strongroom serve --config "$(DATA)/strongroom.yaml" --port $(PORT) --workers $(WORKERS)
 
-test: check .venv/awscli/bin/aws strace openssl postgresql $(CLIENTS)
+test: check .venv/awscli/bin/aws strace openssl postgresql softhsm2-util $(CLIENTS)
 	$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
-soak: .venv/dev.stamp .venv/awscli/bin/aws strace .venv/compat/iam_simulate/stamp
+soak: .venv/dev.stamp .venv/awscli/bin/aws strace softhsm2-util .venv/compat/iam_simulate/stamp
 	$(BIN)/pytest -q -s --soak -m soak
 
 check: .venv/dev.stamp
@@ -26,7 +26,7 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/dev.stamp wrk
+bench: .venv/dev.stamp wrk softhsm2-util
 	$(BIN)/python tests/bench/run.py
 
 docs: .venv/dev.stamp
@@ -69,6 +69,10 @@ clean:
 .PHONY: postgresql
 postgresql:
 	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $@; }
+
+.PHONY: softhsm2-util
+softhsm2-util:
+	@command -v $@ >/dev/null || { apt-get update -qq && apt-get install -y -qq softhsm2; }
 
 .PHONY: strace openssl wrk npm
 strace openssl wrk npm:

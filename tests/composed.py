@@ -110,4 +110,4 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
         yield Composed(pipeline, opened, state, uses, fatal)
         await audit.close()
         strangers.close()
-    opened.storage.close()
+    opened.close()

@@ -1,5 +1,6 @@
 """Fixtures for all tests. `size` is the only place that says how long the long tests are."""
 
+import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ import pytest
 from botocore.config import Config
 from hypothesis import HealthCheck, settings
 
+from strongroom.testing import server as server_module
 from strongroom.testing.postgresql import Postgresql, running_postgresql
 from strongroom.testing.server import Server, running_server
+from strongroom.testing.softhsm import SoftHsm, make_softhsm
 from tests.e2e.commands import strongroom
+from tests.hsm import hsm_options
 from tests.sizes import SMALL, SOAK, Size
 
 # A machine under load takes its time: nothing here is timed.
@@ -20,12 +24,15 @@ settings.load_profile("untimed")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--hsm", action="store_true", help="make every installation on a SoftHSM")
     parser.addoption("--soak", action="store_true", help="run the long tests at their full size")
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Begin with the files that take longest: whole files are handed to processes side by side."""
+    if config.getoption("--hsm"):
+        items[:] = [item for item in items if item.get_closest_marker("root_key") is None]
     items.sort(key=lambda item: next((n for n, part in enumerate(_LONGEST) if part in item.path.parts), len(_LONGEST)))
 
 
@@ -42,6 +49,23 @@ def postgresql() -> Iterator[Postgresql]:
     """One PostgreSQL server for all tests; each makes a database of its own."""
     with running_postgresql() as postgresql:
         yield postgresql
+
+
+@pytest.fixture(scope="session", autouse=True)
+def protection(pytestconfig: pytest.Config, request: pytest.FixtureRequest) -> None:
+    """What the installations of all tests are protected by."""
+    if pytestconfig.getoption("--hsm"):
+        softhsm: SoftHsm = request.getfixturevalue("softhsm")
+        softhsm.add_token("strongroom")
+        server_module.protection[:] = hsm_options(softhsm, "strongroom")
+
+
+@pytest.fixture(scope="session")
+def softhsm(tmp_path_factory: pytest.TempPathFactory) -> SoftHsm:
+    """The SoftHSM of this process; whoever needs a token makes one. The library reads the variable once."""
+    softhsm = make_softhsm(tmp_path_factory.mktemp("softhsm"))
+    os.environ.update(softhsm.environment)
+    return softhsm
 
 
 @pytest.fixture(scope="session")

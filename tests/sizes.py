@@ -13,7 +13,34 @@ class Size(NamedTuple):
     simulated_policies: int
     decisions: int
     """Cases of the decision table of each kind."""
+    hsm_faulty_operations: int
+    hsm_seconds: int
+    """How long processes and threads share a token."""
+    hsm_keys: int
+    hsm_encryptions: int
 
 
-SMALL = Size(data_keys=100, kills=3, rounds=40, fuzz_requests=2_000, simulated_policies=3_000, decisions=1)
-SOAK = Size(data_keys=1_000, kills=20, rounds=1_000, fuzz_requests=20_000, simulated_policies=100_000, decisions=1_000)
+SMALL = Size(
+    data_keys=100,
+    kills=3,
+    rounds=40,
+    fuzz_requests=2_000,
+    simulated_policies=3_000,
+    decisions=1,
+    hsm_faulty_operations=3_000,
+    hsm_seconds=3,
+    hsm_keys=300,
+    hsm_encryptions=20_000,
+)
+SOAK = Size(
+    data_keys=1_000,
+    kills=20,
+    rounds=1_000,
+    fuzz_requests=20_000,
+    simulated_policies=100_000,
+    decisions=1_000,
+    hsm_faulty_operations=100_000,
+    hsm_seconds=60,
+    hsm_keys=10_000,
+    hsm_encryptions=5_000_000,
+)

@@ -8,11 +8,13 @@
     root_key: root.key          # the root key file; relative to this file
     tls: {certificate: server.pem, key: server.key}
     audit: {sync: always}       # or `interval`: a record may be lost for 100 ms after its answer
+    hsm: {library: /usr/lib/softhsm/libsofthsm2.so, token: strongroom, pin: {file: hsm.pin}, allow: []}  # no root key
     web_identity: {allow: [gitlab.internal], ca: ca.pem}  # issuers on private addresses, and whom to trust for them
 
 Everything has a default; a name that is not in this list is refused.
 """
 
+import os
 from pathlib import Path
 from typing import Literal
 
@@ -53,6 +55,40 @@ class WebIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     ca: Path | None = None
 
 
+class HsmPin(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the PIN is: a file (mode 0600), a systemd credential, or an environment variable. One of them."""
+
+    file: Path | None = None
+    credential: str | None = None
+    environment: str | None = None
+
+
+class Hsm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The token that protects the keys. `allow` names the weaker ways that may be gone (`strongroom hsm probe`)."""
+
+    library: Path
+    token: str
+    pin: HsmPin
+    allow: tuple[str, ...] = ()
+
+    @property
+    def pin_file(self) -> Path | None:
+        """The file that has the PIN; None if the environment has it."""
+        if self.pin.credential is None:
+            return self.pin.file
+        directory = os.environ.get("CREDENTIALS_DIRECTORY")
+        if directory is None:
+            raise ConfigurationError(
+                f"systemd gives no credential {self.pin.credential}: $CREDENTIALS_DIRECTORY is not set"
+            )
+        return Path(directory) / self.pin.credential
+
+    @property
+    def pin_text(self) -> str | None:
+        """The PIN, if it is in the environment."""
+        return None if self.pin.environment is None else os.environ.get(self.pin.environment)
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See the module's example. Paths are absolute after `read_config`."""
 
@@ -65,6 +101,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     tls: Tls | None = None
     audit: Audit = Audit()
     web_identity: WebIdentity = WebIdentity()
+    hsm: Hsm | None = None
 
     @property
     def database(self) -> Path:
@@ -75,6 +112,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def nonces(self) -> Path:
         """The nonces of services' requests."""
         return self.data / "nonces.db"
+
+    @property
+    def refused_pin(self) -> Path:
+        """Made when the HSM has refused the PIN, so that it is not tried again."""
+        return self.data / "hsm-pin-refused"
 
     @property
     def audit_directory(self) -> Path:
@@ -133,8 +175,18 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
     web_identity = config.web_identity
     if web_identity.ca is not None:
         web_identity = msgspec.structs.replace(web_identity, ca=folder / web_identity.ca)
+    hsm = config.hsm
+    if hsm is not None:
+        file = None if hsm.pin.file is None else folder / hsm.pin.file
+        pin = msgspec.structs.replace(hsm.pin, file=file)
+        hsm = msgspec.structs.replace(hsm, library=folder / hsm.library, pin=pin)
     return msgspec.structs.replace(
-        config, data=folder / config.data, root_key=folder / config.root_key, tls=tls, web_identity=web_identity
+        config,
+        data=folder / config.data,
+        root_key=folder / config.root_key,
+        tls=tls,
+        web_identity=web_identity,
+        hsm=hsm,
     )
 
 
@@ -143,6 +195,8 @@ def _checked(config: Config) -> Config:
         raise ConfigurationError(f"listen.port {config.listen.port} is not a TCP port")
     if not 1 <= config.workers <= 64:  # noqa: PLR2004 — more than any machine's use
         raise ConfigurationError(f"workers must be 1 to 64, not {config.workers}")
+    if config.hsm is not None and sum(there is not None for there in msgspec.structs.astuple(config.hsm.pin)) != 1:
+        raise ConfigurationError("hsm.pin must have one of file, credential and environment")
     return config
 
 

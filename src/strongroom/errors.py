@@ -4,6 +4,7 @@ StrongroomError
 ├── OperatorError            something is wrong with the installation; for the person who runs it
 │   ├── ConfigurationError   the configuration file or a command-line value
 │   ├── DataDirectoryError   files missing, unreadable, or with permissions that are too wide
+│   ├── HsmError             the token, its keys or its PIN are not there or not what they must be
 │   ├── RootKeyError         the root key is missing, malformed, or belongs to another installation
 │   ├── IntegrityError       a stored row, the change feed or the audit log was altered
 │   ├── RollbackError        the database is older than what the log or this process has seen, or another one
@@ -34,6 +35,10 @@ class ConfigurationError(OperatorError):
 
 class DataDirectoryError(OperatorError):
     """The data directory or a file in it is missing, unreadable or open to others."""
+
+
+class HsmError(OperatorError):
+    """The hardware security module cannot be used: its token, keys or PIN are missing or not as they must be."""
 
 
 class RootKeyError(OperatorError):

@@ -13,6 +13,7 @@ import sys
 import traceback
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -31,7 +32,7 @@ from strongroom.errors import (
     UnsupportedOperation,
 )
 from strongroom.federation import Federation
-from strongroom.keystores.contract import KeyStore
+from strongroom.keystores.contract import KeyStore, Threads
 from strongroom.keystores.domain_keys import Seals
 from strongroom.messages import codec, query
 from strongroom.messages.declaration import Structure
@@ -53,6 +54,8 @@ from strongroom.operations.registry import find_operation
 from strongroom.operations.uses import Uses
 from strongroom.snapshot import LiveSnapshot
 from strongroom.storage.contract import Nonces, OutboxEntry, Storage
+
+_Result = TypeVar("_Result")
 
 _ATTEMPTS = 10
 """How often a change is decided again when others keep changing what it was decided on."""
@@ -122,9 +125,8 @@ class Pipeline:
         named = self._authenticator.on_behalf(event.incoming, caller, operation, event.now)
         if named is None:
             return caller
-        loop = asyncio.get_running_loop()
         service = caller.credential.identity.principal.arn
-        if not await loop.run_in_executor(self._pool, self._nonces.first_use, service, named.nonce, event.now):
+        if not await _on(self._pool, self._nonces.first_use, service, named.nonce, event.now):
             raise AccessDenied("This request was sent before: its nonce is used up.")
         event.on_behalf_by = caller.credential.identity.principal
         return named.caller
@@ -143,8 +145,8 @@ class Pipeline:
             self._authorize(event, operation, call, declared)  # 8, 9, 10, 11
             try:
                 if operation.change is not None:
-                    return await self._change(event, operation, caller, call)
-                return await self._run(event, operation, caller, call)
+                    return await self._change(event, operation, caller, call, declared)
+                return await self._run(event, operation, caller, call, declared)
             except ConflictError:
                 caller = self._again(event, operation)
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
@@ -183,14 +185,23 @@ class Pipeline:
                     decision = authorize_without_key(call, event.request, target)
             event.decisions += (decision,)
 
-    async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
+    async def _run(
+        self,
+        event: Event,
+        operation: Operation,
+        caller: Caller,
+        call: Call,
+        declared: Sequence[targets.Target],
+    ) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""
         assert operation.run is not None, "a built operation runs or changes"
-        if operation.blocks or self._key_store.blocking:
-            loop = asyncio.get_running_loop()
-            response = await loop.run_in_executor(self._pool, operation.run, call, event.request, event.authorized)
-        else:
+        threads = self._threads(operation)
+        if threads is None:
             response = operation.run(call, event.request, event.authorized)
+        else:
+            response = await _on(threads, operation.run, call, event.request, event.authorized)
+            if operation.asks_key_store or operation.generates:
+                caller = self._still_allowed(event, operation, caller, declared)
         _end_dry_run(event)
         await self._audit.write(self._record(event, operation, caller, response))
         if operation.uses_material:
@@ -203,10 +214,22 @@ class Pipeline:
             )
         return Answer(event.request_id, response)
 
-    async def _change(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
+    async def _change(
+        self,
+        event: Event,
+        operation: Operation,
+        caller: Caller,
+        call: Call,
+        declared: Sequence[targets.Target],
+    ) -> Answer:
         """Steps 12 to 15 of an operation that changes state; its record is committed with the change, then chained."""
-        loop = asyncio.get_running_loop()
-        response, record, number = await loop.run_in_executor(self._pool, self._commit, event, operation, caller, call)
+        assert operation.change is not None, "asked for changes only"
+        threads = self._threads(operation) or self._pool
+        change = await _on(threads, operation.change, call, event.request, event.authorized)
+        assert isinstance(change, Change), "a change says what to write"
+        if operation.generates:
+            caller = self._still_allowed(event, operation, caller, declared)
+        response, record, number = await _on(self._pool, self._commit, event, operation, caller, change)
         try:
             await self._audit.write(record, change=number)
         except RequestError as error:
@@ -214,13 +237,35 @@ class Pipeline:
             return Answer(event.request_id, error=error)
         return Answer(event.request_id, response)
 
+    def _threads(self, operation: Operation) -> Threads | Executor | None:
+        """Where an operation must run: on the key store's threads, on the pool, or (None) right here."""
+        if operation.generates:
+            return self._key_store.generation or self._pool
+        if operation.asks_key_store and self._key_store.calls is not None:
+            return self._key_store.calls
+        return self._pool if operation.blocks or operation.change is not None else None
+
+    def _still_allowed(
+        self, event: Event, operation: Operation, caller: Caller, declared: Sequence[targets.Target]
+    ) -> Caller:
+        """Decide again what waited for others, if anything changed meanwhile: what it made may not be given out then.
+
+        Return the caller as they are now. Raises what steps 3 and 8 to 11 raise; ConflictError if the same names now
+        mean other keys, so that the work has to be done again.
+        """
+        if self._state.fresh() is caller.snapshot:
+            return caller
+        used = [(key.key.arn, key.material_id) for key in event.keys]
+        caller = self._again(event, operation)
+        self._authorize(event, operation, self._call(event, caller), declared)
+        if [(key.key.arn, key.material_id) for key in event.keys] != used:
+            raise ConflictError("the names of the request mean other keys now")
+        return caller
+
     def _commit(
-        self, event: Event, operation: Operation, caller: Caller, call: Call
+        self, event: Event, operation: Operation, caller: Caller, change: Change
     ) -> tuple[Struct | None, bytes, int]:
-        """Run a change and make it durable together with its audit record. Blocks on the disk."""
-        assert operation.change is not None, "asked for changes only"
-        change = operation.change(call, event.request, event.authorized)
-        assert isinstance(change, Change), "a change says what to write"
+        """Make a change durable together with its audit record. Blocks on the disk."""
         _end_dry_run(event)
         if change.made is not None:
             event.found = (change.made,)
@@ -277,6 +322,13 @@ class Pipeline:
         else:
             _report(error)
         return KMSInternal("An internal error occurred. Try the request again.")
+
+
+async def _on(threads: Threads | Executor, function: Callable[..., _Result], *arguments: Any) -> _Result:  # noqa: ANN401
+    """Call a function on threads that may wait."""
+    if isinstance(threads, Executor):
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+    return await threads.run(function, *arguments)
 
 
 def _decode(operation: Operation, incoming: Incoming) -> Structure:

@@ -1,6 +1,6 @@
 """What every key store fulfils (strongroom/keystores/contract.py)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -24,6 +24,8 @@ from strongroom.keystores.root_key import create_root_key
 from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, MESSAGE_BYTES, SYMMETRIC_DEFAULT
+from strongroom.testing.softhsm import SoftHsm
+from tests.hsm import hsm_key_store
 from tests.keys import KEY, generate, kms_key
 
 CONTEXTS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)
@@ -35,10 +37,15 @@ def software(directory: Path) -> KeyStore:
     return SoftwareKeyStore(DomainKeys.open(root_key, "installation", new.records))
 
 
-@pytest.fixture(scope="module", params=[software])
-def key_store(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> KeyStore:
-    make: Callable[[Path], KeyStore] = request.param
-    return make(tmp_path_factory.mktemp("key_store"))
+@pytest.fixture(scope="module", params=["software", "hsm"])
+def key_store(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, softhsm: SoftHsm
+) -> Iterator[KeyStore]:
+    if request.param == "software":
+        yield software(tmp_path_factory.mktemp("key_store"))
+    else:
+        with hsm_key_store(softhsm) as key_store:
+            yield key_store
 
 
 @pytest.fixture(scope="module")

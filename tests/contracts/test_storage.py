@@ -110,8 +110,9 @@ def key_of(key: KmsKey) -> tuple[str, str, str]:
 MATERIAL = KeyMaterial(ACCOUNT, REGION, kms_key().key_id, "ab" * 32, 1, "software", 1, bytes(range(256)), 1.5)
 EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
     (Installation("installation-1", 1.25, b"chain", b"digest"), ("installation-1",)),
-    (Installation("installation-1", 1.25, b"chain", b"digest", 2.5), ("installation-1",)),
+    (Installation("installation-1", 1.25, b"chain", b"digest", 2.5, b"recovery", 3.5), ("installation-1",)),
     (DomainKey("key-material", 2, 3.5, b"\x00wrapped"), ("key-material", 2)),
+    (DomainKey("key-material", 3, 3.5, b"\x00wrapped", b"recovery"), ("key-material", 3)),
     (Account(ACCOUNT, 0.1), (ACCOUNT,)),
     (AccessKey("AKIAIOSFODNN7EXAMPLE", ACCOUNT, 2.0, b"sealed"), ("AKIAIOSFODNN7EXAMPLE",)),
     (AccessKey("AKIA2", ACCOUNT, 2.0, b"sealed", "AIDA1", "s3", 3.0), ("AKIA2",)),

@@ -117,7 +117,7 @@ def test_a_row_put_back_from_before_is_named(served: tuple[Path, list[str]]) -> 
     key = next(stored for stored in opened.storage.load().records if getattr(stored.record, "key_id", "") == key_ids[0])
     assert isinstance(key.record, KmsKey)
     opened.storage.commit([Replace(replace(key.record, description="after"), key.number)], None)
-    opened.storage.close()
+    opened.close()
     with database(data) as connection:
         connection.execute("DELETE FROM kms_keys WHERE key_id = ?", [key_ids[0]])
         connection.execute(f"INSERT INTO kms_keys VALUES ({', '.join('?' * len(before))})", before)

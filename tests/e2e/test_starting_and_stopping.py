@@ -26,6 +26,7 @@ def test_the_files_of_an_installation_are_private(installed: Path) -> None:
         assert stat.S_IMODE(path.stat().st_mode) & 0o077 == 0, path
 
 
+@pytest.mark.root_key
 def test_an_installation_is_never_made_over_another(installed: Path, tmp_path: Path) -> None:
     before = (installed / "root.key").read_bytes()
     assert refused(strongroom("init", "--data", installed)) == f"{installed} is an installation already"
@@ -52,6 +53,7 @@ def test_serving_other_machines_needs_tls(installed: Path, tmp_path: Path) -> No
     assert "0.0.0.0 is not a loopback address" in refused(strongroom("serve", "--config", configuration))
 
 
+@pytest.mark.root_key
 def test_a_wrong_a_missing_and_an_open_root_key(installed: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     initialize(other)

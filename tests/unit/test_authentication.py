@@ -98,7 +98,7 @@ def made(tmp_path: Path) -> Iterator[Installation]:
     opened.storage.commit(writes, None)
     state = LiveSnapshot(opened.storage, lambda key: open_secret(opened, key), lambda _: None)
     yield Installation(opened, Authenticator(state, opened.domain_keys.seals.session_tokens, {REGION}), keys)
-    opened.storage.close()
+    opened.close()
 
 
 def refused(error: type[RequestError], call: Callable[[], object]) -> None:

@@ -2,6 +2,9 @@
 
     installing   make an installation; open one
     serving      storage, key store, snapshot, audit -> pipeline -> HTTP, in one or more server processes
+    hardware     the HSM that a configuration names, or the root key file
+    key_store    the key store, with the threads that it needs
+    probing      what an HSM can do
     diagnosis    what is wrong with a configuration or data directory
     auditing     verify the audit log; accept an older copy of the database
     accounts     make and list accounts
@@ -17,7 +20,10 @@ from strongroom.app.accounts import create_account, list_accounts
 from strongroom.app.auditing import accept_rollback, verify_audit, verify_audit_offline
 from strongroom.app.diagnosis import WRONG, Finding, diagnose
 from strongroom.app.explaining import ExplainedDecision, explain
+from strongroom.app.hsm_backup import verify_backup
 from strongroom.app.installing import initialize, is_installed
+from strongroom.app.moving import move_to_token
+from strongroom.app.probing import Probed, probe_hsm
 from strongroom.app.revocation import revoke_sessions
 from strongroom.app.services import declare_service, list_services, remove_service
 from strongroom.app.serving import serve
@@ -29,6 +35,7 @@ __all__ = [
     "ExplainedDecision",
     "Finding",
     "Ground",
+    "Probed",
     "Unmet",
     "accept_rollback",
     "confirm_time",
@@ -40,9 +47,12 @@ __all__ = [
     "is_installed",
     "list_accounts",
     "list_services",
+    "move_to_token",
+    "probe_hsm",
     "remove_service",
     "revoke_sessions",
     "serve",
     "verify_audit",
     "verify_audit_offline",
+    "verify_backup",
 ]

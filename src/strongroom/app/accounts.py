@@ -41,7 +41,7 @@ def create_account(config: Config, *, account: str | None, now: float) -> str:
 
         commit_recorded(audit_log(opened), event, writes, commit)
     finally:
-        opened.storage.close()
+        opened.close()
     return account
 
 
@@ -52,5 +52,5 @@ def list_accounts(config: Config) -> list[Account]:
         opened.storage.load()
         accounts = [account for account, _ in opened.storage.find_all(Account)]
     finally:
-        opened.storage.close()
+        opened.close()
     return sorted(accounts, key=lambda account: account.created)

@@ -28,7 +28,7 @@ def verify_audit(config: Config) -> Report:
     except OSError as error:
         raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
     finally:
-        opened.storage.close()
+        opened.close()
 
 
 def verify_audit_offline(directory: Path, public_key: Path) -> Report:
@@ -75,5 +75,5 @@ def accept_rollback(config: Config, *, to: int, now: float) -> int:
     except OSError as error:
         raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
     finally:
-        opened.storage.close()
+        opened.close()
     return lost.newest

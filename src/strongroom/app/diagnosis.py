@@ -10,6 +10,7 @@ from strongroom.authorization.documents import compile_key_policy
 from strongroom.clock import doubt, read_clocks
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, MalformedPolicyDocument, OperatorError
+from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
 from strongroom.model.clock_reading import ClockReading
 from strongroom.model.key import KmsKey
 from strongroom.wire.server import bind, require_tls_off_loopback
@@ -42,7 +43,7 @@ def diagnose(config: Config) -> list[Finding]:
     except OperatorError as error:
         return [*findings, Finding(WRONG, str(error))]
     try:
-        findings.append(Finding(WELL, "the root key opens the domain keys of this installation"))
+        findings += _protection(opened)
         findings += _private_files(config)
         findings.append(_tried("the database is proven: every row, the feed and the checkpoint", opened.storage.load))
         findings.append(_tried("the database is not behind the audit log", lambda: refuse_rollback(opened)))
@@ -51,8 +52,20 @@ def diagnose(config: Config) -> list[Finding]:
         findings.append(_log(opened))
         findings.append(_clock(opened))
     finally:
-        opened.storage.close()
+        opened.close()
     return findings
+
+
+def _protection(opened: Opened) -> list[Finding]:
+    if opened.hsm is None:
+        return [Finding(WELL, "the root key opens the domain keys of this installation")]
+    findings = [Finding(WELL, "the HSM holds the domain keys of this installation, and passes its test")]
+    if opened.installation.backup_verified is None:
+        text = "no second token is known to hold the same keys: `strongroom hsm verify-backup`; if this one is lost"
+        lost = "everything is lost" if opened.installation.recovery_public_key is None else "the recovery key is needed"
+        findings.append(Finding(NOTE, f"{text}, {lost}"))
+    assert opened.config.hsm is not None, "it was opened by it"
+    return findings + [Finding(NOTE, f"hsm.allow: {WEAKER_WAYS[way]}") for way in opened.config.hsm.allow]
 
 
 def _listening(config: Config) -> Finding:

@@ -81,7 +81,7 @@ def explain(config: Config, request_id: str) -> Explanation | None:
     except OSError as error:
         raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
     finally:
-        opened.storage.close()
+        opened.close()
 
 
 def _find_record(opened: Opened, request_id: str) -> bytes | None:

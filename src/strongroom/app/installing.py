@@ -7,19 +7,27 @@ import secrets
 import shutil
 import stat
 import uuid
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
+import yaml
+
 from strongroom.app.client_files import write_credentials, write_private
+from strongroom.app.hardware import new_protection, opened_protection
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.audit.writer import AuditLog
 from strongroom.clock import read_clocks
 from strongroom.config import Config, read_config
+from strongroom.config import Hsm as HsmConfig
 from strongroom.crypto.public_keys import public_key_to_pem
 from strongroom.errors import ConfigurationError, DataDirectoryError
 from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
-from strongroom.keystores.root_key import create_root_key, read_root_key
+from strongroom.keystores.hsm.opening import Hsm
+from strongroom.keystores.hsm.recovery import for_holder, read_public_key, rsa_public_key
 from strongroom.model.clock_reading import ClockReading
 from strongroom.model.installation import Installation
 from strongroom.model.principal import AccessKey, Account
@@ -37,6 +45,13 @@ class Opened(NamedTuple):
     storage: Storage
     domain_keys: DomainKeys
     installation: Installation
+    hsm: Hsm | None
+
+    def close(self) -> None:
+        """Close the database, and the HSM."""
+        self.storage.close()
+        if self.hsm is not None:
+            self.hsm.token.close()
 
     def __repr__(self) -> str:
         return f"Opened({self.installation.installation_id})"
@@ -47,14 +62,25 @@ def is_installed(data: Path) -> bool:
     return (data / CONFIGURATION).is_file()
 
 
-def initialize(data: Path, *, region: str, port: int, account: str | None, now: float) -> str:
+def initialize(
+    data: Path,
+    *,
+    region: str,
+    port: int,
+    account: str | None,
+    hsm: HsmConfig | None = None,
+    recovery_key: Path | None = None,
+    now: float,
+) -> str:
     """Make an installation in `data`, whole or not at all; return its account.
 
-    All is made in a directory beside it, which then takes its name. `data` must be missing or empty.
-    Raises DataDirectoryError or ConfigurationError.
+    All is made in a directory beside it, which then takes its name. `data` must be missing or empty. With `hsm` its
+    domain keys are made in that token, and there is no root key file; `recovery_key` is the public half of one (PEM).
+    Raises DataDirectoryError, ConfigurationError or HsmError.
     """
     account = account_number(account)
     check_region(Config(region=region))
+    recovery = None if recovery_key is None else read_public_key(recovery_key.read_bytes())
     if is_installed(data):
         raise DataDirectoryError(f"{data} is an installation already")
     data = data.absolute()
@@ -63,7 +89,7 @@ def initialize(data: Path, *, region: str, port: int, account: str | None, now: 
         if data.exists() and any(data.iterdir()):
             raise DataDirectoryError(f"{data} is not empty and holds no {CONFIGURATION}: name another directory")
         building.mkdir(mode=0o700, parents=True)
-        _build(building, region=region, port=port, account=account, now=now)
+        _build(building, region=region, port=port, account=account, hsm=hsm, recovery=recovery, now=now)
         building.rename(data)
         _sync(data.parent)
     except OSError as error:
@@ -93,23 +119,20 @@ def new_access_key(
 
 
 def open_installation(config: Config) -> Opened:
-    """Open the database with the keys that the root key file opens; the root key is dropped again.
+    """Open the database with the keys that the root key file opens, or the HSM; the root key is dropped again.
 
-    Raises DataDirectoryError, RootKeyError or StorageError, each in one line.
+    Raises DataDirectoryError, RootKeyError, HsmError or StorageError, each in one line.
     """
     check_region(config)
     _check_data_directory(config.data)
-    root_key = read_root_key(config.root_key)
-    try:
-        installation_id, records = read_domain_keys(config.database)
-        domain_keys = DomainKeys.open(root_key, installation_id, records)
-    finally:
-        root_key.close()
-    storage = open_storage(config.database, domain_keys.row_authentication)
-    found = storage.find(Installation, (installation_id,))
-    if found is None:
-        raise DataDirectoryError(f"{config.database} does not name its installation")
-    return Opened(config, storage, domain_keys, found[0])
+    installation_id, records = read_domain_keys(config.database)
+    with opened_protection(config, installation_id, records) as protection:
+        domain_keys = DomainKeys.open(protection.root, installation_id, records)
+        storage = open_storage(config.database, domain_keys.row_authentication)
+        found = storage.find(Installation, (installation_id,))
+        if found is None:
+            raise DataDirectoryError(f"{config.database} does not name its installation")
+    return Opened(config, storage, domain_keys, found[0], protection.hsm)
 
 
 def served_regions(config: Config) -> frozenset[str]:
@@ -139,21 +162,23 @@ def node_id() -> str:
     return re.sub("[^A-Za-z0-9-]", "-", os.uname().nodename)[:64] or "node"
 
 
-def _build(data: Path, *, region: str, port: int, account: str, now: float) -> None:
+def _build(
+    data: Path, *, region: str, port: int, account: str, hsm: HsmConfig | None, recovery: bytes | None, now: float
+) -> None:
     installation_id = str(uuid.uuid4())
-    root_key = create_root_key(data / "root.key")
-    domain_records, chain_public_key, digest_public_key = generate_domain_keys(root_key, installation_id, now)
-    domain_keys = DomainKeys.open(root_key, installation_id, domain_records)
-    root_key.close()
-    config = Config(data=data)
+    config = Config(data=data, hsm=hsm)
+    with new_protection(config, installation_id) as root:
+        new = generate_domain_keys(root, installation_id, now, in_hsm=hsm is not None, for_holder=_for_holder(recovery))
+        domain_records, chain_public_key, digest_public_key = new
+        domain_keys = DomainKeys.open(root, installation_id, domain_records)
     config.audit_directory.mkdir(mode=0o700)
     storage = create_storage(config.database, domain_keys.row_authentication)
-    installation = Installation(installation_id, now, chain_public_key, digest_public_key, usage_tracked_since=now)
+    installation = Installation(installation_id, now, chain_public_key, digest_public_key, now, recovery)
     access_key, secret = new_access_key(domain_keys, account, now)
     clocks = read_clocks()
     reading = ClockReading(clocks.boot_id, clocks.wall, clocks.boot, clocks.wall)
     records: list[Record] = [installation, *domain_records, Account(account, now), access_key, reading]
-    opened = Opened(config, storage, domain_keys, installation)
+    opened = Opened(config, storage, domain_keys, installation, None)
     event = service_event(
         name="Initialize",
         event_id=str(uuid.uuid4()),
@@ -164,19 +189,32 @@ def _build(data: Path, *, region: str, port: int, account: str, now: float) -> N
     storage.close()
     write_private(data / "audit-public-key.pem", public_key_to_pem(digest_public_key).decode())
     write_credentials(data, access_key_id=access_key.access_key_id, secret=secret, region=region)
-    write_private(data / CONFIGURATION, _configuration(region=region, port=port))
+    write_private(data / CONFIGURATION, _configuration(region=region, port=port, hsm=hsm))
     read_config(data / CONFIGURATION)
     _sync(data)
 
 
-def _configuration(*, region: str, port: int) -> str:
+def _for_holder(recovery: bytes | None) -> Callable[[bytes], bytes] | None:
+    """What wraps secrets for the holder of the recovery key, if there is one."""
+    return None if recovery is None else partial(for_holder, rsa_public_key(recovery))
+
+
+def _configuration(*, region: str, port: int, hsm: HsmConfig | None) -> str:
+    protection = "" if hsm is None else yaml.safe_dump({"hsm": _settings(hsm)}, sort_keys=False)
     return (
         "# The configuration of a Strongroom installation. Paths are relative to this file.\n"
         "# docs/configuration.md tells every setting.\n"
         "data: .\n"
         f"listen: {{host: 127.0.0.1, port: {port}}}\n"
-        f"region: {region}\n"
+        f"region: {region}\n" + protection
     )
+
+
+def _settings(hsm: HsmConfig) -> dict[str, object]:
+    """The section of the configuration that names an HSM."""
+    pin = {name: str(value) for name, value in msgspec.structs.asdict(hsm.pin).items() if value is not None}
+    allow = {"allow": list(hsm.allow)} if hsm.allow else {}
+    return {"library": str(hsm.library), "token": hsm.token, "pin": pin, **allow}
 
 
 def _check_data_directory(data: Path) -> None:

@@ -38,4 +38,4 @@ def revoke_sessions(config: Config, arn: str, now: float) -> None:
         event = service_event(name="RevokeSessions", event_id=str(uuid.uuid4()), now=now, details=details)
         commit_recorded(audit_log(opened), event, [Replace(replaced, number)], opened.storage.commit)
     finally:
-        opened.storage.close()
+        opened.close()

@@ -40,7 +40,7 @@ def declare_service(config: Config, name: str, accounts: Sequence[str], operatio
             details["accessKeyId"] = access_key.access_key_id
             _commit(opened, "DeclareService", details, [Insert(service), Insert(access_key)], now)
     finally:
-        opened.storage.close()
+        opened.close()
     return profile
 
 
@@ -56,7 +56,7 @@ def remove_service(config: Config, name: str, now: float) -> None:
         writes = [Delete(*there), *(Delete(key, number) for key, number in keys)]
         _commit(opened, "RemoveService", {"name": name}, writes, now)
     finally:
-        opened.storage.close()
+        opened.close()
 
 
 def list_services(config: Config) -> list[Service]:
@@ -66,7 +66,7 @@ def list_services(config: Config) -> list[Service]:
         opened.storage.load()
         services = [service for service, _ in opened.storage.find_all(Service)]
     finally:
-        opened.storage.close()
+        opened.close()
     return sorted(services, key=lambda service: service.name)
 
 

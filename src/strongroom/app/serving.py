@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from strongroom.app.client_files import write_client_environment
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
+from strongroom.app.key_store import serving_key_store
 from strongroom.app.usage_tracking import begin_tracking
 from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
@@ -30,7 +31,6 @@ from strongroom.jobs.audit_tick import tick_forever
 from strongroom.jobs.deletion import delete_forever
 from strongroom.jobs.key_usage import UsageJob, store_forever, store_last
 from strongroom.keystores.process import disable_core_dumps
-from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
 from strongroom.snapshot import LiveSnapshot
@@ -55,7 +55,7 @@ def serve(config: Config, announce: Announce) -> int:
     listener = bind(config.listen.host, config.listen.port)
     config = _with_port(config, listener.getsockname()[1])
     ready = partial(_announce, config, announce)
-    if config.workers == 1:
+    if config.workers == 1 and config.hsm is None:  # a process whose HSM hangs has to be replaced
         return _serve_process(config, [listener], ready)
     return supervise(config.workers, partial(_serve_worker, config), [listener], ready=ready)
 
@@ -81,15 +81,8 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
     fatal: list[str] = []
     async with AsyncExitStack() as closing:
         opened = open_installation(config)
-        closing.callback(opened.storage.close)
+        closing.callback(opened.close)
         pool = closing.enter_context(ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="blocking"))
-        key_store = SoftwareKeyStore(opened.domain_keys)
-        state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
-        refuse_rollback(opened)
-        begin_tracking(opened, time.time())
-        for chain_id in missing_chains(opened):
-            sys.stderr.write(f"strongroom: the log of audit chain {chain_id} is missing\n")
-        certificate = None if config.tls is None else Certificate(config.tls.certificate, config.tls.key)
 
         server: Server | None = None
 
@@ -99,6 +92,14 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
                 sys.stderr.write(f"strongroom: stopping: {reason}\n")
             if server is not None:
                 server.stop()
+
+        key_store = serving_key_store(opened, stop)
+        state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
+        refuse_rollback(opened)
+        begin_tracking(opened, time.time())
+        for chain_id in missing_chains(opened):
+            sys.stderr.write(f"strongroom: the log of audit chain {chain_id} is missing\n")
+        certificate = None if config.tls is None else Certificate(config.tls.certificate, config.tls.key)
 
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=stop, sync=config.audit.sync)
         closing.push_async_callback(audit.close)

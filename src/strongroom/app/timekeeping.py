@@ -34,7 +34,7 @@ def confirm_time(config: Config, *, date: str) -> str:
         )
         commit_recorded(audit_log(opened), event, writes, opened.storage.commit)
     finally:
-        opened.storage.close()
+        opened.close()
     return told
 
 

@@ -10,6 +10,7 @@
     strongroom revoke-sessions  end the sessions of a user, a role or a root user
     strongroom explain          say which statement or grant decided a request
     strongroom confirm-time     say that the clock is right, so that deletions go on
+    strongroom hsm probe        say what a hardware security module can do, and what would be weaker
     strongroom accept-rollback  go on with an older copy of the database, knowingly
 
 A failure is one line on standard error and exit code 2; findings (doctor, audit verify) end with exit code 1.
@@ -26,6 +27,7 @@ from strongroom.cli import (
     confirm_time,
     doctor,
     explain,
+    hsm,
     init,
     revoke_sessions,
     serve,
@@ -51,6 +53,7 @@ def run(arguments: Sequence[str]) -> int:
         explain,
         confirm_time,
         accept_rollback,
+        hsm,
     )
     for command in every:
         command.add_to(commands)

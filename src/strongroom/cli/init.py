@@ -5,17 +5,21 @@ import time
 from pathlib import Path
 
 from strongroom import app
-from strongroom.cli.parsers import Commands
+from strongroom.cli.parsers import Commands, add_hsm, hsm_of
 
 
 def add_to(commands: Commands) -> None:
     """Add the command's parser."""
-    parser = commands.add_parser("init", help="make an installation: root key, database, first account")
+    parser = commands.add_parser("init", help="make an installation: root key or HSM keys, database, first account")
     parser.add_argument("--data", type=Path, required=True, help="the data directory to make")
     parser.add_argument("--region", default="us-east-1", help="the default Region")
     parser.add_argument("--port", type=int, default=8400)
     parser.add_argument("--account", help="12 digits; random if not given")
     parser.add_argument("--if-missing", action="store_true", help="do nothing if the installation is there")
+    add_hsm(parser, required=False)
+    parser.add_argument(
+        "--recovery-key", type=Path, help="the public half of an RSA key (PEM): its holder can move all"
+    )
     parser.set_defaults(run=run)
 
 
@@ -28,6 +32,8 @@ def run(arguments: argparse.Namespace) -> int:
         region=arguments.region,
         port=arguments.port,
         account=arguments.account,
+        hsm=hsm_of(arguments),
+        recovery_key=arguments.recovery_key,
         now=time.time(),
     )
     print(f"Made {arguments.data}: account {account}, its root credential in {arguments.data}/credentials")

@@ -2,10 +2,10 @@
 
     offset  size  field
     0       1     format version, 1
-    1       1     algorithm: 1 = XAES-256-GCM
+    1       1     algorithm: 1 = XAES-256-GCM, 2 = AES-256-GCM (HSMs that cannot derive)
     2       1     length of the material id, 32
     3       32    material id
-    35      1     length of the nonce: 24 for XAES-256-GCM
+    35      1     length of the nonce: 24 for XAES-256-GCM, 12 for AES-256-GCM
     36      n     nonce
     36+n    4     length of the ciphertext, big-endian
     40+n    m     ciphertext and its tag; nothing follows
@@ -24,12 +24,14 @@ VERSION = 1
 """The only format version so far."""
 ALGORITHM_XAES_256_GCM = 1
 """XAES-256-GCM with a 24-byte random nonce (crypto/xaes.py)."""
+ALGORITHM_AES_256_GCM = 2
+"""AES-256-GCM with a 12-byte random nonce, for 2^32 messages: in HSMs that cannot derive the keys of messages."""
 NO_ALGORITHM = 0
 """Of key material that makes no blobs."""
 MATERIAL_ID_LENGTH = 32
 """Bytes of a material id; as text it is twice as many lower-case hex digits."""
 
-_NONCE_LENGTHS = {ALGORITHM_XAES_256_GCM: 24}
+_NONCE_LENGTHS = {ALGORITHM_XAES_256_GCM: 24, ALGORITHM_AES_256_GCM: 12}
 _LABEL = b"strongroom ciphertext blob\x00"
 _FIXED = Struct(f">BBB{MATERIAL_ID_LENGTH}sB")
 _LENGTH = Struct(">I")

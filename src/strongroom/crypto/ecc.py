@@ -43,13 +43,18 @@ class EccPrivateKey:
         `public_key` is the other side's, a DER SubjectPublicKeyInfo. Raises Validation, as AWS without a text, if it is
         none, of another curve, or not a point of it.
         """
-        try:
-            theirs = load_der_public_key(public_key)
-        except (ValueError, TypeError, UnsupportedAlgorithm):
-            raise Validation from None
-        if not isinstance(theirs, ec.EllipticCurvePublicKey) or theirs.curve.name != self._key.curve.name:
-            raise Validation
-        return self._key.exchange(ec.ECDH(), theirs)
+        return self._key.exchange(ec.ECDH(), load_peer(public_key, self._key.curve))
+
+
+def load_peer(public_key: bytes, curve: ec.EllipticCurve) -> ec.EllipticCurvePublicKey:
+    """Open the other side's public key. Raises Validation, without a text, as `EccPrivateKey.shared_secret`."""
+    try:
+        theirs = load_der_public_key(public_key)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise Validation from None
+    if not isinstance(theirs, ec.EllipticCurvePublicKey) or theirs.curve.name != curve.name:
+        raise Validation
+    return theirs
 
 
 class EccPublicKey:

@@ -4,6 +4,7 @@ Private keys are PKCS #8 (RFC 5958), those of ML-DSA and ML-KEM their seed alone
 (RFC 5280). Both are DER, as AWS gives them out. To open a key of another spec than was said raises ValueError.
 """
 
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple, Protocol
@@ -96,6 +97,14 @@ _GENERATE: dict[str, Callable[[], _Private]] = {
     "ML_KEM_768": mlkem.MLKEM768PrivateKey.generate,
     "ML_KEM_1024": mlkem.MLKEM1024PrivateKey.generate,
 }
+_FROM_SEED: dict[str, tuple[int, Callable[[bytes], _Private]]] = {
+    "ECC_NIST_EDWARDS25519": (32, ed25519.Ed25519PrivateKey.from_private_bytes),
+    "ML_DSA_44": (32, mldsa.MLDSA44PrivateKey.from_seed_bytes),
+    "ML_DSA_65": (32, mldsa.MLDSA65PrivateKey.from_seed_bytes),
+    "ML_DSA_87": (32, mldsa.MLDSA87PrivateKey.from_seed_bytes),
+    "ML_KEM_768": (64, mlkem.MLKEM768PrivateKey.from_seed_bytes),
+    "ML_KEM_1024": (64, mlkem.MLKEM1024PrivateKey.from_seed_bytes),
+}
 ASYMMETRIC = frozenset({*_GENERATE, _ML_KEM_512})
 """The key specs of key pairs."""
 
@@ -103,8 +112,20 @@ ASYMMETRIC = frozenset({*_GENERATE, _ML_KEM_512})
 def generate_key_pair(key_spec: str) -> KeyPair:
     """Make a key pair. RSA takes from a tenth of a second to some seconds, during which other threads run."""
     if key_spec == _ML_KEM_512:
-        return KeyPair(*ml_kem.generate_512())
-    key = _GENERATE[key_spec]()
+        return key_pair_from_seed(key_spec, os.urandom)
+    return encoded(_GENERATE[key_spec]())
+
+
+def key_pair_from_seed(key_spec: str, random_bytes: Callable[[int], bytes]) -> KeyPair:
+    """Make a key pair of a spec whose private keys are seeds (RFC 8032, FIPS 203, FIPS 204), of random bytes given."""
+    if key_spec == _ML_KEM_512:
+        return KeyPair(*ml_kem.generate_512(random_bytes))
+    length, from_seed = _FROM_SEED[key_spec]
+    return encoded(from_seed(random_bytes(length)))
+
+
+def encoded(key: _Private) -> KeyPair:
+    """A key pair in DER."""
     return KeyPair(
         key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
         key.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo),

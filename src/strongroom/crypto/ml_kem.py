@@ -4,6 +4,8 @@ cryptography has no ML-KEM-512: pycryptodome makes, reads and expands its keys, 
 decapsulates with them (docs/decisions/ml-kem-512.md).
 """
 
+from collections.abc import Callable
+
 from Crypto.PublicKey import MLKEM
 from cryptography.hazmat.primitives.asymmetric import mlkem
 from pqcrypto.kem import ml_kem_512
@@ -74,9 +76,12 @@ class MlKem512PublicKey:
         return bytes(shared_secret), bytes(ciphertext)
 
 
-def generate_512() -> tuple[bytes, bytes]:
-    """Return a new ML-KEM-512 key pair: PKCS #8, its seed alone, and SubjectPublicKeyInfo, both in DER (RFC 9935)."""
-    key = MLKEM.generate(param_set=MLKEM.ML_KEM_512)
+def generate_512(random_bytes: Callable[[int], bytes]) -> tuple[bytes, bytes]:
+    """Return the ML-KEM-512 key pair of a seed of random bytes, in DER (RFC 9935).
+
+    PKCS #8, its seed alone, and SubjectPublicKeyInfo.
+    """
+    key = MLKEM.generate(param_set=MLKEM.ML_KEM_512, randfunc=random_bytes)
     return key.export_key(), key.public_key().export_key()
 
 

@@ -40,11 +40,7 @@ class XaesKey:
         # cryptography does not promise that two threads may call it at once.
         self._encryptor = Cipher(AES256(key), ECB()).encryptor()  # noqa: S305
         self._lock = Lock()
-        encrypted_zero = int.from_bytes(self._encryptor.update(bytes(16)))  # step 1
-        subkey = encrypted_zero << 1  # step 2
-        if subkey >> _BLOCK_BITS:
-            subkey ^= (1 << _BLOCK_BITS) | _CMAC_POLYNOMIAL
-        self._masked_counters = _COUNTERS ^ (subkey * _IN_BOTH_BLOCKS)
+        self._masked_counters = masked_counters(self._encryptor.update(bytes(16)))  # step 1
 
     def seal(self, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
         """Return the ciphertext and its 16-byte tag. `nonce` is 24 bytes, never used before with this key."""
@@ -58,7 +54,20 @@ class XaesKey:
         """Derive the message key from the first half of the nonce (steps 3 to 5)."""
         if len(nonce) != NONCE_LENGTH:
             raise ValueError("an XAES-256-GCM nonce has 24 bytes")
-        both = self._masked_counters ^ (int.from_bytes(nonce[:_HALF_NONCE]) * _IN_BOTH_BLOCKS)
         with self._lock:
-            message_key = self._encryptor.update(both.to_bytes(2 * _BLOCK_BITS // 8))
+            message_key = self._encryptor.update(message_key_blocks(self._masked_counters, nonce))
         return AESGCM(message_key)
+
+
+def masked_counters(encrypted_zero: bytes) -> int:
+    """What is made once of a key (step 2), from its encryption of sixteen zero bytes. As secret as the key."""
+    subkey = int.from_bytes(encrypted_zero) << 1
+    if subkey >> _BLOCK_BITS:
+        subkey ^= (1 << _BLOCK_BITS) | _CMAC_POLYNOMIAL
+    return _COUNTERS ^ (subkey * _IN_BOTH_BLOCKS)
+
+
+def message_key_blocks(masked: int, nonce: bytes) -> bytes:
+    """The two blocks whose encryption is the key of one message (steps 3 to 5)."""
+    both = masked ^ (int.from_bytes(nonce[:_HALF_NONCE]) * _IN_BOTH_BLOCKS)
+    return both.to_bytes(2 * _BLOCK_BITS // 8)

@@ -3,11 +3,14 @@
 One test suite (`tests/contracts/test_key_store.py`) runs on every implementation.
 """
 
-from typing import Protocol
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
 
 from strongroom.crypto.ciphertext_blob import CiphertextBlob
 from strongroom.crypto.key_pairs import KeyPair
 from strongroom.model.key import KeyMaterial, KmsKey
+
+Result = TypeVar("Result")
 
 
 class SymmetricKey(Protocol):
@@ -66,6 +69,14 @@ class DecapsulationKey(Protocol):
         ...
 
 
+class Threads(Protocol):
+    """Threads that calls run on, each with a limit in time."""
+
+    async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401 — passed on
+        """Call a function on one of them. Raises what it raises; DependencyTimeout if it takes too long."""
+        ...
+
+
 class KeyStore(Protocol):
     """Makes key material, wraps it for storage, and opens it for use.
 
@@ -73,10 +84,20 @@ class KeyStore(Protocol):
     open raises KeyUnavailable if the material does not unwrap: altered, or wrapped for another key.
     """
 
-    name: str
-    """Stored with each key material: which store can open it."""
-    blocking: bool
-    """Whether calls may wait for something outside the process and must not run on the event loop."""
+    @property
+    def name(self) -> str:
+        """Stored with each key material: which store can open it."""
+        ...
+
+    @property
+    def calls(self) -> Threads | None:
+        """Where its calls must run, since they wait for something outside the process. None: they can run anywhere."""
+        ...
+
+    @property
+    def generation(self) -> Threads | None:
+        """Where `generate` and `generate_key_pair` must run. None: on any thread but the event loop's."""
+        ...
 
     def generate(self, key: KmsKey, *, material_id: str, created: float) -> KeyMaterial:
         """Make new material for a key of any spec, wrapped for storage. Stores nothing itself.

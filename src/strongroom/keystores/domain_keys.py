@@ -4,7 +4,7 @@ The newest version of a purpose is used for new work; older ones still open what
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
 
 from cryptography.exceptions import InvalidTag
@@ -17,12 +17,12 @@ from cryptography.hazmat.primitives.serialization import (
     PublicFormat,
     load_der_private_key,
 )
+from msgspec.structs import replace
 
 from strongroom.crypto import sealing, wrapping
 from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, XaesKey
 from strongroom.errors import IntegrityError
 from strongroom.keystores.grant_tokens import GrantTokens
-from strongroom.keystores.root_key import RootKey
 from strongroom.keystores.session_tokens import SessionTokens
 from strongroom.model.domain_key import DomainKey
 
@@ -34,6 +34,8 @@ SEALED_SECRETS = "sealed-secrets"
 """XAES-256-GCM: wraps secrets that must be read again, such as SigV4 secret access keys, and grant tokens."""
 AUDIT_DIGEST = "audit-digest"
 """RSA-2048, PKCS #8: signs audit digests, SHA256withRSA as CloudTrail's."""
+HSM = "hsm"
+"""The domain keys that are in a token, all of one version: nothing of them is stored."""
 AUDIT_CHAIN = "audit-chain"
 """HPKE private key, 32 bytes: opens the starting MAC keys of audit chains. No serving process keeps it."""
 
@@ -41,6 +43,18 @@ _FIRST_VERSION = 1
 _VERSION_LENGTH = 4
 _RSA_EXPONENT = 65537
 _RSA_BITS = 2048  # what CloudTrail signs its digests with
+
+
+class Root(Protocol):
+    """What protects the domain keys at rest: the root key of a file, or the keys in a token."""
+
+    def wrap(self, secret: bytes, binding: tuple[str, ...]) -> bytes:
+        """Wrap `secret` for storage."""
+        ...
+
+    def unwrap(self, wrapped: bytes, binding: tuple[str, ...]) -> bytes:
+        """Return what `wrap` was given. Raises RootKeyError, or IntegrityError if it was altered or moved."""
+        ...
 
 
 class NewDomainKeys(NamedTuple):
@@ -54,24 +68,37 @@ class NewDomainKeys(NamedTuple):
     digest_public_key: bytes
 
 
-def generate_domain_keys(root_key: RootKey, installation_id: str, now: float) -> NewDomainKeys:
-    """Make version 1 of the domain key of every purpose. Stores nothing."""
+def generate_domain_keys(
+    root: Root,
+    installation_id: str,
+    now: float,
+    *,
+    in_hsm: bool = False,
+    for_holder: Callable[[bytes], bytes] | None = None,
+) -> NewDomainKeys:
+    """Make version 1 of the domain key of every purpose. Stores nothing.
+
+    `in_hsm`: those that wrap key material are in a token, which has made them already. `for_holder` wraps the others
+    for the holder of the recovery key.
+    """
     digest_key = rsa.generate_private_key(_RSA_EXPONENT, _RSA_BITS)
     chain_key = X25519PrivateKey.generate().private_bytes_raw()
-    secrets = {
-        KEY_MATERIAL: os.urandom(KEY_LENGTH),
+    secrets = ({} if in_hsm else {KEY_MATERIAL: os.urandom(KEY_LENGTH)}) | {
         ROW_AUTHENTICATION: os.urandom(KEY_LENGTH),
         SEALED_SECRETS: os.urandom(KEY_LENGTH),
         AUDIT_DIGEST: digest_key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption()),
         AUDIT_CHAIN: chain_key,
     }
+    in_token = [DomainKey(purpose=HSM, version=_FIRST_VERSION, created=now, wrapped=b"")] if in_hsm else []
     return NewDomainKeys(
-        records=[
+        records=in_token
+        + [
             DomainKey(
                 purpose=purpose,
                 version=_FIRST_VERSION,
                 created=now,
-                wrapped=root_key.wrap(secret, _binding(installation_id, purpose, _FIRST_VERSION)),
+                wrapped=root.wrap(secret, _binding(installation_id, purpose, _FIRST_VERSION)),
+                recovery=None if for_holder is None else for_holder(secret),
             )
             for purpose, secret in secrets.items()
         ],
@@ -103,8 +130,8 @@ class DomainKeys:
     """The opened domain keys, without the root key. Each user gets only what it needs."""
 
     def __init__(self, opened: Mapping[str, Mapping[int, bytes]]) -> None:
-        self.key_material = {version: XaesKey(key) for version, key in opened[KEY_MATERIAL].items()}
-        """Wrapping keys of key material, by version."""
+        self.key_material = {version: XaesKey(key) for version, key in opened.get(KEY_MATERIAL, {}).items()}
+        """Wrapping keys of key material, by version. None if they are in an HSM."""
         self.row_authentication = _newest(opened[ROW_AUTHENTICATION])
         """The key that authenticates rows and the change feed, 32 bytes."""
         self.digest_signing_key = _parse_digest_key(_newest(opened[AUDIT_DIGEST]))
@@ -118,7 +145,7 @@ class DomainKeys:
         return "DomainKeys()"
 
     @classmethod
-    def open(cls, root_key: RootKey, installation_id: str, records: Iterable[DomainKey]) -> "DomainKeys":
+    def open(cls, root: Root, installation_id: str, records: Iterable[DomainKey]) -> "DomainKeys":
         """Unwrap the stored domain keys.
 
         Raises RootKeyError if another root key wrapped them; IntegrityError if one was altered or moved, or if a
@@ -126,8 +153,11 @@ class DomainKeys:
         """
         opened: dict[str, dict[int, bytes]] = {}
         for record in records:
+            if record.purpose == HSM:
+                opened[KEY_MATERIAL] = {}
+                continue
             binding = _binding(installation_id, record.purpose, record.version)
-            opened.setdefault(record.purpose, {})[record.version] = root_key.unwrap(record.wrapped, binding)
+            opened.setdefault(record.purpose, {})[record.version] = root.unwrap(record.wrapped, binding)
         for purpose in (KEY_MATERIAL, ROW_AUTHENTICATION, SEALED_SECRETS, AUDIT_DIGEST, AUDIT_CHAIN):
             if purpose not in opened:
                 raise IntegrityError(f"the domain key for {purpose} is missing from the database")
@@ -182,3 +212,21 @@ def _parse_digest_key(der: bytes) -> rsa.RSAPrivateKey:
     key = load_der_private_key(der, password=None)
     assert isinstance(key, rsa.RSAPrivateKey), "generate_domain_keys makes RSA keys"
     return key
+
+
+def wrapped_anew(
+    root: Root, moved_from: Root, installation_id: str, records: Iterable[DomainKey], version_in_hsm: int, now: float
+) -> list[DomainKey]:
+    """The domain keys as another root protects them; those that are in a token are of one new version."""
+    anew = [DomainKey(purpose=HSM, version=version_in_hsm, created=now, wrapped=b"")]
+    for record in records:
+        if record.purpose != HSM:
+            binding = _binding(installation_id, record.purpose, record.version)
+            secret = moved_from.unwrap(record.wrapped, binding)
+            anew.append(replace(record, wrapped=root.wrap(secret, binding)))
+    return anew
+
+
+def versions_in_hsm(records: Iterable[DomainKey]) -> frozenset[int]:
+    """The versions of the domain keys that are in a token; none if the installation has a root key file."""
+    return frozenset(record.version for record in records if record.purpose == HSM)

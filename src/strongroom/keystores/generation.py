@@ -1,24 +1,22 @@
 """Key pairs made aside. RSA takes seconds, and must not take them from requests that go on meanwhile."""
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
 from strongroom.crypto.key_pairs import KeyPair, generate_key_pair
 from strongroom.crypto.rsa import MODULUS_BITS
 from strongroom.errors import Throttling
+from strongroom.keystores.niceness import be_nice
 
 AT_ONCE = 4
 """RSA key pairs that may be asked for at once, in one process: fewer than there are threads that could wait."""
-
-_NICENESS = 10
 
 
 class KeyPairGenerator:
     """Makes key pairs: those of RSA one after the other, on a thread that yields to all others."""
 
     def __init__(self) -> None:
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rsa", initializer=_yield_to_others)
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="rsa", initializer=be_nice)
         self._room = threading.BoundedSemaphore(AT_ONCE)
 
     def generate(self, key_spec: str) -> KeyPair:
@@ -33,10 +31,3 @@ class KeyPairGenerator:
             return self._thread.submit(generate_key_pair, key_spec).result()
         finally:
             self._room.release()
-
-
-def _yield_to_others() -> None:
-    """Give this thread the time that others leave (Linux: a niceness is a thread's own)."""
-    thread = threading.get_native_id()
-    inherited = os.getpriority(os.PRIO_PROCESS, thread)  # to lower it would need a privilege
-    os.setpriority(os.PRIO_PROCESS, thread, max(inherited, _NICENESS))

@@ -12,7 +12,6 @@ SHA-256 of the lines before it: it tells a damaged file from a wrong one. Whoeve
 import hashlib
 import os
 import re
-import stat
 from pathlib import Path
 
 from cryptography.exceptions import InvalidTag
@@ -20,12 +19,12 @@ from cryptography.exceptions import InvalidTag
 from strongroom.crypto import wrapping
 from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, XaesKey
 from strongroom.errors import DataDirectoryError, IntegrityError, RootKeyError
+from strongroom.keystores.private_file import read_private_into
 
 _ID_LENGTH = 8
 _KEY_DIGITS = 2 * KEY_LENGTH
 _FILE = re.compile(rb"(strongroom root key, version 1\nid ([0-9a-f]{16})\nkey [0-9a-f]{64}\n)checksum ([0-9a-f]{16})\n")
 _FILE_LENGTH = 146
-_GROUP_READ = 0o040
 
 
 class RootKey:
@@ -102,18 +101,9 @@ def read_root_key(path: Path) -> RootKey:
     """
     content = bytearray(_FILE_LENGTH + 1)
     try:
-        # O_NONBLOCK: a named pipe is refused below, not waited for.
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-        try:
-            _refuse_if_exposed(path, os.fstat(descriptor))
-            length = os.readv(descriptor, [content])
-        finally:
-            os.close(descriptor)
-        return _parse(path, content, length)
+        return _parse(path, content, read_private_into(path, "the root key file", content))
     except FileNotFoundError:
         raise RootKeyError(f"the root key file {path} does not exist") from None
-    except OSError as error:
-        raise DataDirectoryError(f"the root key file {path} cannot be read: {error.strerror}") from None
     finally:
         content[:] = bytes(len(content))
 
@@ -133,22 +123,6 @@ def _parse(path: Path, content: bytearray, length: int) -> RootKey:
         return RootKey(match[2].decode(), XaesKey(key))
     finally:
         key[:] = bytes(len(key))
-
-
-def _refuse_if_exposed(path: Path, status: os.stat_result) -> None:
-    """Raise DataDirectoryError unless the file is a regular one that only its owner, this user or root, may use."""
-    if not stat.S_ISREG(status.st_mode):
-        raise DataDirectoryError(f"the root key file {path} is not a regular file")
-    if status.st_uid not in {0, os.geteuid()}:
-        raise DataDirectoryError(f"the root key file {path} belongs to another user")
-    forbidden = stat.S_IRWXG | stat.S_IRWXO
-    if status.st_uid == status.st_gid == 0 != os.geteuid():
-        # A systemd credential belongs to root; the service is let in by an access control list, whose mask stands where
-        # the group's permissions would (https://github.com/systemd/systemd/issues/29435).
-        forbidden &= ~_GROUP_READ
-    if status.st_mode & forbidden:
-        mode = stat.S_IMODE(status.st_mode)
-        raise DataDirectoryError(f"the root key file {path} is open to others: its mode is {mode:04o}, not 0600")
 
 
 def _checksum(lines: bytes | memoryview) -> str:

@@ -3,8 +3,7 @@
 import os
 from collections.abc import Callable
 from functools import partial
-from threading import Lock
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from msgspec.structs import replace
@@ -31,13 +30,14 @@ from strongroom.errors import InvalidCiphertext, KeyUnavailable
 from strongroom.keystores.contract import AgreementKey, DecapsulationKey, DecryptionKey, SigningKey
 from strongroom.keystores.domain_keys import KEY_MATERIAL, DomainKeys
 from strongroom.keystores.generation import KeyPairGenerator
+from strongroom.keystores.opened_keys import OpenedKeys
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, SYMMETRIC_DEFAULT
 
 OPENED_LIMIT = 100_000
 """Opened keys of symmetric usages kept, 1.4 KB each. Opening one again costs about as much as using it twice."""
-OPENED_PRIVATE_LIMIT = 10_000
-"""Opened private keys of each usage kept, up to 16 KB each."""
+
+_Key = TypeVar("_Key")
 
 
 class SoftwareSymmetricKey:
@@ -66,51 +66,22 @@ class SoftwareSymmetricKey:
             raise InvalidCiphertext from None
 
 
-_Key = TypeVar("_Key")
-
-
-class _Opened(Generic[_Key]):
-    """The material of keys of one usage that was opened last, ready for use."""
-
-    def __init__(self, limit: int, load: Callable[[KmsKey, KeyMaterial], _Key]) -> None:
-        self._limit = limit
-        self._load = load
-        self._kept: dict[str, tuple[KeyMaterial, _Key]] = {}
-        self._eviction = Lock()
-
-    def get(self, key: KmsKey, material: KeyMaterial) -> _Key:
-        """Open material, or return it as opened before."""
-        kept = self._kept.get(material.material_id)
-        # The whole record is compared: an altered copy of an opened material must not pass for it.
-        if kept is not None and kept[0] == material:
-            return kept[1]
-        opened = self._load(key, material)
-        with self._eviction:
-            if len(self._kept) >= self._limit:
-                del self._kept[next(iter(self._kept))]
-            self._kept[material.material_id] = (material, opened)
-        return opened
-
-    def forget(self, material_id: str) -> None:
-        with self._eviction:
-            self._kept.pop(material_id, None)
-
-
 class SoftwareKeyStore:
     """Implements `KeyStore` over the domain keys of purpose `key-material`."""
 
     name = "software"
-    blocking = False
+    calls = None
+    generation = None
 
     def __init__(self, domain_keys: DomainKeys) -> None:
         self._domain_keys = domain_keys
         self._generator = KeyPairGenerator()
-        self._symmetric = _Opened(OPENED_LIMIT, self._load_symmetric)
-        self._mac = _Opened(OPENED_LIMIT, lambda key, material: MacKey(self._unwrap(key, material)))
-        self._signing = _Opened(OPENED_PRIVATE_LIMIT, partial(self._load, load_signing_key))
-        self._decryption = _Opened(OPENED_PRIVATE_LIMIT, partial(self._load, load_decryption_key))
-        self._agreement = _Opened(OPENED_PRIVATE_LIMIT, partial(self._load, load_agreement_key))
-        self._decapsulation = _Opened(OPENED_PRIVATE_LIMIT, partial(self._load, load_decapsulation_key))
+        self._symmetric = OpenedKeys(self._load_symmetric, OPENED_LIMIT)
+        self._mac = OpenedKeys(lambda key, material: MacKey(self._unwrap(key, material)), OPENED_LIMIT)
+        self._signing = OpenedKeys(partial(self._load, load_signing_key))
+        self._decryption = OpenedKeys(partial(self._load, load_decryption_key))
+        self._agreement = OpenedKeys(partial(self._load, load_agreement_key))
+        self._decapsulation = OpenedKeys(partial(self._load, load_decapsulation_key))
 
     def generate(self, key: KmsKey, *, material_id: str, created: float) -> KeyMaterial:
         """Make new material for a key of any spec, wrapped for storage. Raises Throttling."""

@@ -9,6 +9,8 @@ class Installation(Struct, frozen=True):
     `chain_public_key` seals the starting MAC keys of the audit chains; `digest_public_key` verifies audit digests.
     `usage_tracked_since` is when the uses of KMS keys began to be noted, in seconds since the epoch
     (`app/usage_tracking.py`); None if an older version made the installation and this one was not started yet.
+    `recovery_public_key` (DER SubjectPublicKeyInfo, RSA) is that of the recovery key, if keys in an HSM have one;
+    `backup_verified` is when a second token was last seen to hold the same keys, in seconds since the epoch.
     """
 
     installation_id: str
@@ -16,3 +18,5 @@ class Installation(Struct, frozen=True):
     chain_public_key: bytes
     digest_public_key: bytes
     usage_tracked_since: float | None = None
+    recovery_public_key: bytes | None = None
+    backup_verified: float | None = None

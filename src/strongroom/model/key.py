@@ -50,7 +50,8 @@ class KeyMaterial(Struct, frozen=True):
 
     `material_id` is 64 lower-case hex digits. `algorithm` is the ciphertext blob's algorithm byte, fixed at creation; 0
     for material that makes no blobs. `domain_key_version` names the version of the domain key that wraps it.
-    `public_key` is the public half of a key pair, a DER SubjectPublicKeyInfo.
+    `public_key` is the public half of a key pair, a DER SubjectPublicKeyInfo. `uses` is how many encryptions may have
+    been done with it, if they are counted. `recovery` is the same material, wrapped for the holder of the recovery key.
     """
 
     account: str
@@ -63,6 +64,8 @@ class KeyMaterial(Struct, frozen=True):
     wrapped: bytes
     created: float
     public_key: bytes | None = None
+    uses: int | None = None
+    recovery: bytes | None = None
 
     def __repr__(self) -> str:
         return f"KeyMaterial({self.material_id})"

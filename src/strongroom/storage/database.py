@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, inspect, select
 
 from strongroom.errors import RollbackError, StorageError
 from strongroom.model.alias import Alias
@@ -43,7 +43,7 @@ from strongroom.storage.proof import (
     unauthentic,
 )
 from strongroom.storage.row_authentication import FeedHead, FeedRow, genesis, matches
-from strongroom.storage.tables import DOMAIN_KEYS, INSTALLATION, RECORD_TABLES, REVISION, Key, from_row
+from strongroom.storage.tables import DOMAIN_KEYS, INSTALLATION, REVISION, Key, column_names, from_row
 
 
 class Database(Protocol):
@@ -311,10 +311,14 @@ def read_domain_keys(database: Database) -> tuple[str, list[DomainKey]]:
     """
     with database.reading() as connection:
         installations = connection.execute(select(INSTALLATION.c.installation_id)).scalars().all()
-        domain_keys = connection.execute(select(DOMAIN_KEYS)).all()
+        there = {str(column["name"]) for column in inspect(connection).get_columns(DOMAIN_KEYS.name)}
+        columns = [column for column in DOMAIN_KEYS.c if column.name in there]  # of an older schema it has fewer
+        domain_keys = [
+            dict.fromkeys(column_names(DOMAIN_KEYS)) | dict(row)
+            for row in connection.execute(select(*columns)).mappings()
+        ]
     if len(installations) != 1:
         raise StorageError(
             f"{database.name}: the database belongs to no installation; was `strongroom init` interrupted?"
         )
-    table = RECORD_TABLES[DomainKey]
-    return installations[0], [from_row(DomainKey, table.row(cells)) for cells in domain_keys]
+    return installations[0], [from_row(DomainKey, row) for row in domain_keys]

@@ -27,7 +27,7 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0006"
+REVISION: Final = "0007"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
@@ -57,6 +57,8 @@ INSTALLATION: Final = Table(
     _blob("chain_public_key"),
     _blob("digest_public_key"),
     _time("usage_tracked_since", nullable=True),
+    _blob("recovery_public_key", nullable=True),
+    _time("backup_verified", nullable=True),
     _number("number"),
     _blob("mac"),
 )
@@ -68,6 +70,7 @@ DOMAIN_KEYS: Final = Table(
     Column("version", Integer, primary_key=True, nullable=False, autoincrement=False),
     _time("created"),
     _blob("wrapped"),
+    _blob("recovery", nullable=True),
     _number("number"),
     _blob("mac"),
 )
@@ -240,6 +243,8 @@ KEY_MATERIALS: Final = Table(
     _blob("wrapped"),
     _time("created"),
     _blob("public_key", nullable=True),
+    Column("uses", BigInteger, nullable=True),
+    _blob("recovery", nullable=True),
     _number("number"),
     _blob("mac"),
 )

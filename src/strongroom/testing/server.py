@@ -54,9 +54,14 @@ class Server(Struct):
         return f"Server({self.endpoint})"
 
 
-def initialize(data: Path) -> None:
-    """Make an installation in `data`, which must not exist."""
-    subprocess.run([sys.executable, "-m", "strongroom", "init", "--data", str(data), "--port", "0"], check=True)  # noqa: S603 — our own command
+protection: list[str] = []
+"""Options of `strongroom init` that all installations are made with: those of an HSM, or none."""
+
+
+def initialize(data: Path, *options: str) -> None:
+    """Make an installation in `data`, which must not exist; `options` are those of `strongroom init`."""
+    command = [sys.executable, "-m", "strongroom", "init", "--data", str(data), "--port", "0"]
+    subprocess.run([*command, *(options or protection)], check=True)  # noqa: S603 — our own command
 
 
 def start_server(data: Path, *, workers: int = 1, wrapper: Sequence[str] = ()) -> Server:

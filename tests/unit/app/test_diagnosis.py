@@ -25,7 +25,7 @@ def test_a_policy_that_cannot_be_read_is_named(data: Path) -> None:
         for key_id, policy in texts.items()
     ]  # fmt: skip
     opened.storage.commit([Insert(key) for key in keys], None)
-    opened.storage.close()
+    opened.close()
 
     wrong = [finding.text for finding in app.diagnose(config) if finding.verdict == app.WRONG]
     assert wrong == [

@@ -42,11 +42,13 @@ KEY = KmsKey(
 )  # fmt: skip
 RECORDS: list[Record] = [
     ACCOUNT,
-    Installation("installation-1", 1.25, b"chain", b"digest", 2.5),
-    DomainKey("rows", 1, 0.1, b"wrapped"),
+    Installation("installation-1", 1.25, b"chain", b"digest", 2.5, b"recovery", 3.5),
+    DomainKey("rows", 1, 0.1, b"wrapped", b"recovery"),
     AccessKey("AKIA1", ACCOUNT.account, 2.0, b"sealed", "AIDA1", "s3", 3.0),
     KEY,
-    KeyMaterial(ACCOUNT.account, "us-east-1", "key-1", "ab" * 32, 1, "software", 1, b"wrapped", 1.5, b"public"),
+    KeyMaterial(
+        ACCOUNT.account, "us-east-1", "key-1", "ab" * 32, 1, "software", 1, b"wrapped", 1.5, b"public", 7, b"recovery"
+    ),
     KeyUsage(ACCOUNT.account, "us-east-1", "key-1", 1.5, "Encrypt", "request-1", "event-1"),
 ]
 

@@ -39,8 +39,8 @@ def records(version: int) -> list[Record]:
     for number in (1, 2):
         key_id = f"{number:08x}-12ab-34cd-56ef-1234567890ab"
         both += [
-            Installation(f"installation-{number}", time, b"chain", b"digest", time),
-            DomainKey("rows", number, time, b"wrapped %d" % number),
+            Installation(f"installation-{number}", time, b"chain", b"digest", time, b"recovery", time),
+            DomainKey("rows", number, time, b"wrapped %d" % number, b"recovery"),
             Account(f"{number:012d}", time, time),
             AccessKey(f"AKIA{number:016d}", ACCOUNT, time, b"sealed %d" % number, "AIDA", "s3", time),
             AccessKeyUsage(f"AKIA{number:016d}", time, REGION, "kms"),
@@ -66,6 +66,7 @@ def records(version: int) -> list[Record]:
             ),
             KeyMaterial(
                 ACCOUNT, REGION, key_id, "ab" * 32, number, "software", 1, b"wrapped %d" % number, time, b"public",
+                number, b"recovery",
             ),
             Alias(ACCOUNT, REGION, f"alias/{number}", key_id, 1.0, time),
             Grant(

@@ -1,6 +1,7 @@
 """Access keys of users, and of root users: Create, List, Update, Delete, GetAccessKeyLastUsed."""
 
 import base64
+import os
 from collections.abc import Sequence
 
 from msgspec import structs
@@ -27,8 +28,8 @@ def create_access_key(call: Call, request: messages.CreateAccessKeyRequest, _not
     user = _owner(call, request.user_name)
     user_id = None if user is None else user.user_id
     check_quota(len(call.directory.access_keys_of(user_id)), "AccessKeysPerUser", _MAX_KEYS)
-    access_key_id = new_unique_id(ACCESS_KEY, call.key_store.random_bytes)
-    secret = base64.b64encode(call.key_store.random_bytes(_SECRET_BYTES))
+    access_key_id = new_unique_id(ACCESS_KEY, os.urandom)
+    secret = base64.b64encode(os.urandom(_SECRET_BYTES))
     sealed = call.seals.seal_secret(secret, account=call.account, access_key_id=access_key_id)
     key = AccessKey(access_key_id, call.account, float(int(call.now)), sealed, user_id=user_id)
     told = messages.AccessKey(

@@ -1,5 +1,6 @@
 """CreateGroup, GetGroup, ListGroups, UpdateGroup, DeleteGroup, and who is in them."""
 
+import os
 from collections.abc import Sequence
 
 from strongroom.errors import DeleteConflict, EntityAlreadyExists
@@ -38,7 +39,7 @@ def create_group(call: Call, request: CreateGroupRequest, _nothing: Sequence[obj
     check_quota(len(call.directory.groups), "GroupsPerAccount", _MAX_GROUPS)
     group = Group(
         account=call.account,
-        group_id=new_unique_id(GROUP, call.key_store.random_bytes),
+        group_id=new_unique_id(GROUP, os.urandom),
         name=request.group_name,
         path=request.path or "/",
         created=float(int(call.now)),

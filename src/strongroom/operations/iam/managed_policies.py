@@ -1,5 +1,6 @@
 """Managed policies and their versions."""
 
+import os
 from collections.abc import Sequence
 
 from msgspec import structs
@@ -48,7 +49,7 @@ def create_policy(call: Call, request: messages.CreatePolicyRequest, _nothing: S
     created = float(int(call.now))
     policy = ManagedPolicy(
         account=call.account,
-        policy_id=new_unique_id(POLICY, call.key_store.random_bytes),
+        policy_id=new_unique_id(POLICY, os.urandom),
         name=request.policy_name,
         path=request.path or "/",
         created=created,

@@ -1,5 +1,6 @@
 """CreateRole, GetRole, ListRoles, UpdateRole, UpdateAssumeRolePolicy, DeleteRole."""
 
+import os
 from collections.abc import Sequence
 
 from msgspec import structs
@@ -35,7 +36,7 @@ def create_role(call: Call, request: messages.CreateRoleRequest, _nothing: Seque
     check_quota(len(call.directory.roles), "RolesPerAccount", _MAX_ROLES)
     role = Role(
         account=call.account,
-        role_id=new_unique_id(ROLE, call.key_store.random_bytes),
+        role_id=new_unique_id(ROLE, os.urandom),
         name=request.role_name,
         path=request.path or "/",
         created=float(int(call.now)),

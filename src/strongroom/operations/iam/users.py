@@ -1,5 +1,6 @@
 """CreateUser, GetUser, ListUsers, UpdateUser, DeleteUser."""
 
+import os
 from collections.abc import Sequence
 
 from strongroom.errors import DeleteConflict, EntityAlreadyExists
@@ -34,7 +35,7 @@ def create_user(call: Call, request: CreateUserRequest, _nothing: Sequence[objec
     check_quota(len(call.directory.users), "UsersPerAccount", _MAX_USERS)
     user = User(
         account=call.account,
-        user_id=new_unique_id(USER, call.key_store.random_bytes),
+        user_id=new_unique_id(USER, os.urandom),
         name=request.user_name,
         path=request.path or "/",
         created=float(int(call.now)),

@@ -36,6 +36,7 @@ def encrypt(call: Call, request: EncryptRequest, keys: Sequence[AuthorizedKey]) 
     (key,) = keys
     algorithm = request.encryption_algorithm or SYMMETRIC_DEFAULT
     check_algorithm(key.key, algorithm)
+    _check_context(algorithm, request.encryption_context)
     assert request.plaintext is not None, "the model requires it"
     return EncryptResponse(
         ciphertext_blob=_encrypted(call, key, algorithm, request.plaintext, request.encryption_context),
@@ -66,6 +67,7 @@ def decrypt(call: Call, request: DecryptRequest, keys: Sequence[AuthorizedKey]) 
     (key,) = keys
     algorithm = request.encryption_algorithm or SYMMETRIC_DEFAULT
     check_algorithm(key.key, algorithm)
+    _check_context(algorithm, request.encryption_context)
     if _ignores_ciphertext(request):
         return None
     return DecryptResponse(
@@ -111,6 +113,8 @@ def re_encrypt(call: Call, request: ReEncryptRequest, keys: Sequence[AuthorizedK
     destination_algorithm = request.destination_encryption_algorithm or SYMMETRIC_DEFAULT
     check_algorithm(source.key, source_algorithm)
     check_algorithm(destination.key, destination_algorithm)
+    _check_context(source_algorithm, request.source_encryption_context)
+    _check_context(destination_algorithm, request.destination_encryption_context)
     if _ignores_ciphertext(request):
         return None
     plaintext = _decrypted(call, source, source_algorithm, request.ciphertext_blob, request.source_encryption_context)
@@ -189,7 +193,6 @@ def _encrypted(
     """Steps 13 and 14: encrypt with a key that offers the algorithm. Raises Validation."""
     if algorithm == SYMMETRIC_DEFAULT:
         return call.open_symmetric(key).encrypt(plaintext, encryption_context or {})
-    _check_no_context(encryption_context)
     spec = key.key.key_spec
     limit = KEY_SPECS[spec].plaintext[algorithm]
     if len(plaintext) > limit:
@@ -204,14 +207,13 @@ def _decrypted(
     if algorithm == SYMMETRIC_DEFAULT:
         assert key.ciphertext is not None, "the target had it"
         return call.open_symmetric(key).decrypt(key.ciphertext, encryption_context or {})
-    _check_no_context(encryption_context)
     assert ciphertext is not None, "checked with the targets"
     return call.open_decryption(key).decrypt(algorithm, ciphertext)
 
 
-def _check_no_context(encryption_context: dict[str, str] | None) -> None:
+def _check_context(algorithm: str, encryption_context: dict[str, str] | None) -> None:
     """Refuse what an asymmetric algorithm cannot authenticate (AWS: Encrypt, the EncryptionContext parameter)."""
-    if encryption_context:
+    if encryption_context and algorithm != SYMMETRIC_DEFAULT:
         raise Validation("An encryption context cannot be specified with an asymmetric KMS key.")
 
 

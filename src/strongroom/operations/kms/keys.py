@@ -1,5 +1,6 @@
 """CreateKey, DescribeKey, ListKeys; EnableKey, DisableKey, UpdateKeyDescription."""
 
+import os
 import uuid
 from collections.abc import Sequence
 
@@ -66,7 +67,7 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
     key = KmsKey(
         account=call.account,
         region=call.region,
-        key_id=str(uuid.UUID(bytes=call.key_store.random_bytes(16), version=4)),
+        key_id=str(uuid.UUID(bytes=os.urandom(16), version=4)),
         key_spec=_spec(request),
         key_usage=request.key_usage or ENCRYPT_DECRYPT,
         origin=AWS_KMS,
@@ -75,7 +76,7 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
         policy=default_key_policy(call.account) if request.policy is None else request.policy,
         tags=requested_tags(request.tags),
         created=created,
-        current_material_id=call.key_store.random_bytes(MATERIAL_ID_LENGTH).hex(),
+        current_material_id=os.urandom(MATERIAL_ID_LENGTH).hex(),
     )
     if request.policy is not None:  # the default policy leaves all to the account
         key = checked_policy(call, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)

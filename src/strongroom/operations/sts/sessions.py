@@ -1,6 +1,7 @@
 """AssumeRole, AssumeRoleWithWebIdentity and GetSessionToken: temporary credentials."""
 
 import base64
+import os
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
@@ -173,8 +174,8 @@ def _role_session(call: Call, role: Role, asked: _Asked) -> Session:
 def _new_session(call: Call, principal_id: str, duration: int) -> Session:
     issued = float(int(call.now))
     return Session(
-        access_key_id=new_unique_id(SESSION, call.key_store.random_bytes),
-        secret=base64.b64encode(call.key_store.random_bytes(30)).decode(),
+        access_key_id=new_unique_id(SESSION, os.urandom),
+        secret=base64.b64encode(os.urandom(30)).decode(),
         account=call.account,
         principal_id=principal_id,
         issued=issued,

@@ -1,0 +1,58 @@
+"""Encryptions with material that encrypts with AES-256-GCM itself, counted over all server processes.
+
+Random nonces of 96 bits are safe for 2^32 messages under one key (NIST SP 800-38D, section 8.3). A process takes leave
+for many at once, so that it seldom has to write: what it does not use up is lost.
+"""
+
+import sys
+import threading
+
+from msgspec.structs import replace
+
+from strongroom.errors import ConflictError, KeyUnavailable, KMSInternal, LimitExceeded
+from strongroom.model.key import KeyMaterial
+from strongroom.storage.contract import Replace, Storage
+
+AT_ONCE = 2**20
+WARNED_AT = 2**31
+LIMIT = 2**32
+
+_ATTEMPTS = 10
+
+
+class CountedUses:
+    """The uses that this process may still make of each material. Safe to share between threads."""
+
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._left: dict[str, int] = {}
+        self._lock = threading.Lock()
+
+    def count(self, material: KeyMaterial) -> None:
+        """Count one encryption before it is done. Raises LimitExceeded. May wait for the disk."""
+        with self._lock:
+            left = self._left.get(material.material_id, 0) or self._take(material)
+            self._left[material.material_id] = left - 1
+
+    def _take(self, material: KeyMaterial) -> int:
+        for _ in range(_ATTEMPTS):
+            identity = (material.account, material.region, material.key_id, material.material_id)
+            found = self._storage.find(KeyMaterial, identity)
+            if found is None:
+                raise KeyUnavailable
+            stored, number = found
+            taken = stored.uses or 0
+            if taken + AT_ONCE > LIMIT:
+                raise LimitExceeded(
+                    f"Key {material.key_id} has encrypted {LIMIT} times, the most that it can: rotate it."
+                )
+            try:
+                self._storage.commit([Replace(replace(stored, uses=taken + AT_ONCE), number)], None)
+            except ConflictError:
+                continue
+            if taken + AT_ONCE > WARNED_AT >= taken:
+                sys.stderr.write(
+                    f"strongroom: key {material.key_id} has encrypted {WARNED_AT} times, half of its limit\n"
+                )
+            return AT_ONCE
+        raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")

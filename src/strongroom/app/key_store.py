@@ -1,0 +1,49 @@
+"""The key store of an installation, with the threads that it needs."""
+
+from collections.abc import Callable
+
+from strongroom.app.counted_uses import CountedUses
+from strongroom.app.installing import Opened
+from strongroom.keystores.contract import KeyStore
+from strongroom.keystores.hsm.store import RSA_AT_ONCE, HsmKeyStore
+from strongroom.keystores.hsm.threads import CallThreads
+from strongroom.keystores.software import SoftwareKeyStore
+
+HSM_CALL_SECONDS = 5.0
+"""How long a request waits for the HSM. A call that takes longer is taken to hang."""
+HSM_GENERATION_SECONDS = 60.0
+"""How long CreateKey and data key pairs wait: RSA-4096 takes an HSM many seconds."""
+_CALL_THREADS = 4
+_GENERATION_THREADS = RSA_AT_ONCE + 1
+
+
+def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeyStore:
+    """The key store for a server process. `on_fatal` is told if no call of the HSM comes back any more."""
+    if opened.hsm is None:
+        return SoftwareKeyStore(opened.domain_keys)
+    token = opened.hsm.token
+
+    def hanging(reason: str) -> None:
+        on_fatal(f"the HSM hangs: {reason}")
+
+    assert opened.config.hsm is not None, "it was opened by it"
+    calls = CallThreads(
+        _CALL_THREADS, HSM_CALL_SECONDS, name="hsm", on_overdue=token.quarantine, on_all_hanging=hanging
+    )
+    generation = CallThreads(
+        _GENERATION_THREADS,
+        HSM_GENERATION_SECONDS,
+        name="hsm-slow",
+        nice=True,
+        on_overdue=token.quarantine,
+        on_all_hanging=hanging,
+    )
+    return HsmKeyStore(
+        token,
+        opened.hsm.can,
+        allowed=opened.config.hsm.allow,
+        count_use=CountedUses(opened.storage).count,
+        recovery_public_key=opened.installation.recovery_public_key,
+        calls=calls,
+        generation=generation,
+    )

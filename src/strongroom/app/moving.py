@@ -1,0 +1,100 @@
+"""Move everything that is protected by one token to another, with the recovery key (docs/how-to/use-an-hsm.md).
+
+The configuration names the new token, which holds nothing of this installation; the old one need not exist any more.
+Key material is opened inside the new token and never seen here; the service's own keys and the seeds of keys that are
+used in software pass through this process, as they do whenever they are used.
+"""
+
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from strongroom.app.hardware import made_in_token, place_of
+from strongroom.app.installing import Opened, audit_log
+from strongroom.app.recorded_change import commit_recorded
+from strongroom.audit.record import service_event
+from strongroom.config import Config
+from strongroom.errors import ConfigurationError, DataDirectoryError, HsmError
+from strongroom.keystores.domain_keys import HSM, DomainKeys, versions_in_hsm, wrapped_anew
+from strongroom.keystores.hsm.opening import clear_token
+from strongroom.keystores.hsm.recovery import RecoveryRoot, read_private_key
+from strongroom.keystores.hsm.root import HsmRoot
+from strongroom.keystores.hsm.store import HsmKeyStore
+from strongroom.model.domain_key import DomainKey
+from strongroom.model.installation import Installation
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.storage.contract import Delete, Insert, Replace, Storage, Write
+from strongroom.storage.sqlite import open_storage, read_domain_keys
+
+
+def move_to_token(config: Config, recovery_key: Path, ask_passphrase: Callable[[], bytes | None], now: float) -> int:
+    """Move the installation to the token that its configuration names; return how many key materials moved.
+
+    All of it or nothing: one change, recorded. Raises HsmError, ConfigurationError, DataDirectoryError, StorageError.
+    """
+    if config.hsm is None:
+        raise ConfigurationError("the configuration names no HSM to move to")
+    installation_id, records = read_domain_keys(config.database)
+    versions = versions_in_hsm(records)
+    if not versions:
+        raise ConfigurationError("this installation has a root key file: there is nothing in an HSM")
+    if any(record.recovery is None for record in records if record.purpose != HSM):
+        raise HsmError("this installation was made without a recovery key: nothing of it can be moved")
+    lost = RecoveryRoot(read_private_key(recovery_key.read_bytes(), ask_passphrase()))
+    recoverable = [replace(record, wrapped=record.recovery or b"") for record in records]
+    domain_keys = DomainKeys.open(lost, installation_id, recoverable)
+    storage = open_storage(config.database, domain_keys.row_authentication)
+    try:
+        storage.load()
+        version = max(versions) + 1
+        clear_token(place_of(config, config.hsm), installation_id, version)  # of an attempt that came to no end
+        with made_in_token(config, config.hsm, installation_id, version) as hsm:
+            anew = wrapped_anew(HsmRoot(hsm.token), lost, installation_id, recoverable, version, now)
+            moved = _moved_materials(storage, HsmKeyStore.for_moving(hsm.token, hsm.can), lost)
+            installation, number = _installation(config, storage, installation_id)
+            writes = [
+                *_replaced_domain_keys(storage, anew),
+                *moved,
+                Replace(replace(installation, backup_verified=None), number),
+            ]
+            opened = Opened(config, storage, domain_keys, installation, None)
+            event = service_event(
+                name="MoveToHsm",
+                event_id=str(uuid.uuid4()),
+                now=now,
+                details={"token": config.hsm.token, "version": version, "keyMaterials": len(moved)},
+            )
+            commit_recorded(audit_log(opened), event, writes, storage.commit)
+    finally:
+        storage.close()
+    return len(moved)
+
+
+def _replaced_domain_keys(storage: Storage, anew: list[DomainKey]) -> list[Write]:
+    writes: list[Write] = []
+    by_name = {(record.purpose, record.version): record for record in anew}
+    for record, number in storage.find_all(DomainKey):
+        new = by_name.pop((record.purpose, record.version), None)
+        writes.append(
+            Delete(record, number) if new is None else Replace(replace(new, recovery=record.recovery), number)
+        )
+    return [*writes, *(Insert(record) for record in by_name.values())]
+
+
+def _moved_materials(storage: Storage, store: HsmKeyStore, lost: RecoveryRoot) -> list[Write]:
+    keys = {(key.account, key.region, key.key_id): key for key, _ in storage.find_all(KmsKey)}
+    writes: list[Write] = []
+    for material, number in storage.find_all(KeyMaterial):
+        key = keys[material.account, material.region, material.key_id]
+        if material.key_store == HsmKeyStore.name:
+            writes.append(Replace(store.moved(key, material, lost), number))
+    return writes
+
+
+def _installation(config: Config, storage: Storage, installation_id: str) -> tuple[Installation, int]:
+    found = storage.find(Installation, (installation_id,))
+    if found is None:
+        raise DataDirectoryError(f"{config.database} does not name its installation")
+    return found

@@ -1,0 +1,187 @@
+"""Key material that is open in the token: a bounded number of session objects, which are made again when they are lost.
+
+An object is destroyed only when no thread uses it: a token that destroys one in use answers with random errors.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from functools import partial
+from typing import Generic, TypeVar
+
+from strongroom.keystores.hsm.domain_keys import TokenKeys
+from strongroom.keystores.hsm.module import Pkcs11Error, Session
+from strongroom.keystores.hsm.token import Lease, Token, unavailable
+from strongroom.model.key import KeyMaterial, KmsKey
+
+OPEN_LIMIT = 5_000
+"""Materials that are open at once in one process: SoftHSM takes about 10 KB for each."""
+
+Result = TypeVar("Result")
+Extra = TypeVar("Extra")
+
+
+class _Object(Generic[Extra]):
+    """A session object of the token. `users` are the threads that use it now."""
+
+    __slots__ = ("dropped", "epoch", "extra", "handle", "users")
+
+    def __init__(self, handle: int, epoch: int, extra: Extra) -> None:
+        self.handle = handle
+        self.epoch = epoch
+        self.extra = extra
+        self.users = 0
+        self.dropped = False
+
+
+class Opened(Generic[Extra]):
+    """Key material as it was opened, and its object if there is one now."""
+
+    __slots__ = ("key", "material", "object")
+
+    def __init__(self, key: KmsKey, material: KeyMaterial) -> None:
+        self.key = key
+        self.material = material
+        self.object: _Object[Extra] | None = None
+
+    def __repr__(self) -> str:
+        return f"Opened({self.material.material_id})"
+
+
+class OpenedMaterials(Generic[Extra]):
+    """The materials that were opened last. Safe to share between threads."""
+
+    def __init__(
+        self,
+        token: Token[TokenKeys],
+        unwrap: Callable[[Lease[TokenKeys], KmsKey, KeyMaterial], tuple[int, Extra]],
+        limit: int = OPEN_LIMIT,
+    ) -> None:
+        """`unwrap` opens material as an object of the token's owner session, and says what is kept beside it.
+
+        It raises KeyUnavailable if the material is not whole.
+        """
+        self._token = token
+        self._unwrap = unwrap
+        self._limit = limit
+        self._kept: dict[str, Opened[Extra]] = {}
+        self._lock = threading.Lock()
+        self._doomed: deque[_Object[Extra]] = deque()
+
+    def get(self, key: KmsKey, material: KeyMaterial) -> Opened[Extra]:
+        """Open material, or return it as opened before. Raises KeyUnavailable, KMSInternal."""
+        kept = self._kept.get(material.material_id)
+        if (
+            kept is not None
+            and (kept.material is material or kept.material == material)
+            and (kept.key.key_spec, kept.key.key_usage) == (key.key_spec, key.key_usage)
+        ):
+            return kept
+        opened: Opened[Extra] = Opened(key, material)
+        self.use(opened, lambda *_: None)
+        with self._lock:
+            if len(self._kept) >= self._limit:
+                self._drop(self._kept.pop(next(iter(self._kept))))
+            other = self._kept.pop(material.material_id, None)
+            self._kept[material.material_id] = opened
+            if other is not None:
+                self._drop(other)
+        return opened
+
+    def use(self, opened: Opened[Extra], work: Callable[[Session, int, Extra], Result]) -> Result:
+        """Do some work with a session, the object's handle, and what is kept beside it.
+
+        It may be done twice. Raises KMSInternal if it fails twice.
+        """
+        attempt = partial(self._attempt, opened, work)
+        try:
+            return self._token.run(attempt)
+        except Pkcs11Error:
+            # Tokens blame the key or the mechanism for an object that is gone. Then another one is opened.
+            with self._lock:
+                self._drop(opened)
+        try:
+            return self._token.run(attempt)
+        except Pkcs11Error as error:
+            self._token.suspect(error)
+            raise unavailable() from None
+
+    def forget(self, material_id: str) -> None:
+        """Close material. Its object goes with the next use of another, or `sweep`."""
+        with self._lock:
+            opened = self._kept.pop(material_id, None)
+            if opened is not None:
+                self._drop(opened)
+
+    def destroy(self, session: Session, handle: int) -> None:
+        """Destroy a session object of the session's own. One that cannot be is gone when the session is closed."""
+        try:
+            session.destroy(handle)
+        except Pkcs11Error:
+            session.worn = True
+        self._token.destroyed(1)
+
+    def sweep(self) -> None:
+        """Destroy the objects of material that was forgotten."""
+        if self._doomed:
+            self._token.run(lambda lease: self._destroy_doomed(lease.session))
+
+    def _attempt(
+        self, opened: Opened[Extra], work: Callable[[Session, int, Extra], Result], lease: Lease[TokenKeys]
+    ) -> Result:
+        session = lease.session
+        used = self._hold(opened, session.epoch) or self._open(opened, lease)
+        try:
+            return work(session, used.handle, used.extra)
+        finally:
+            with self._lock:
+                used.users -= 1
+                if used.dropped and used.users == 0:
+                    self._doomed.append(used)
+            if self._doomed:
+                self._destroy_doomed(session)
+
+    def _hold(self, opened: Opened[Extra], epoch: int) -> _Object[Extra] | None:
+        """The object, kept from being destroyed; None if there is none in this epoch."""
+        with self._lock:
+            there = opened.object
+            if there is None or there.epoch != epoch:
+                return None
+            there.users += 1
+            return there
+
+    def _open(self, opened: Opened[Extra], lease: Lease[TokenKeys]) -> _Object[Extra]:
+        with self._token.owner_lock:
+            there = self._hold(opened, lease.session.epoch)  # another thread may have opened it meanwhile
+            if there is not None:
+                return there
+            handle, extra = self._unwrap(lease, opened.key, opened.material)
+            made = _Object(handle, lease.session.epoch, extra)
+            made.users = 1
+            with self._lock:
+                opened.object = made
+            return made
+
+    def _drop(self, opened: Opened[Extra]) -> None:
+        """Part material from its object. The lock is held."""
+        there, opened.object = opened.object, None
+        if there is not None:
+            there.dropped = True
+            if there.users == 0:
+                self._doomed.append(there)
+
+    def _destroy_doomed(self, session: Session) -> None:
+        """Destroy what nobody uses any more; of another epoch it is gone already."""
+        while True:
+            try:
+                doomed = self._doomed.popleft()
+            except IndexError:
+                return
+            if doomed.epoch != session.epoch:
+                continue
+            try:
+                session.destroy(doomed.handle)
+            except Pkcs11Error:
+                continue  # it goes with the epoch, which the count below brings to its end
+            finally:
+                self._token.destroyed(1)

@@ -1,0 +1,88 @@
+"""The PIN of a token: where it comes from, and that a wrong one is never tried a second time.
+
+Tokens lock after a few wrong PINs. That one was refused is remembered in this process until the source gives another,
+and in a file of the data directory, which all processes look at, until the PIN's file is written anew.
+"""
+
+import fcntl
+import hmac
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from hashlib import sha256
+from pathlib import Path
+
+from strongroom.errors import HsmError
+from strongroom.keystores.hsm.module import PinRefusedError
+from strongroom.keystores.private_file import read_private_file
+
+_MAX_LENGTH = 1024
+
+
+class Pin:
+    """A PIN in a file of its owner's, or in the environment."""
+
+    def __init__(self, *, file: Path | None, text: str | None = None, marker: Path | None = None) -> None:
+        """`text` is what the environment says, if there is no file. `marker` is made when a PIN was refused."""
+        self._file = file
+        self._text = text
+        self._marker = marker
+        self._salt = secrets.token_bytes(16)
+        self._refused: bytes | None = None
+
+    def __repr__(self) -> str:
+        return "Pin()"
+
+    @contextmanager
+    def tried(self) -> Iterator[bytes]:
+        """Have the PIN to try it, alone among all processes; a PinRefusedError of the block is remembered.
+
+        Raises HsmError if it cannot be read, or was refused before.
+        """
+        with self._alone():
+            pin = self._read()
+            self._check(pin)
+            try:
+                yield pin
+            except PinRefusedError:
+                self._refused = self._digest(pin)
+                if self._marker is not None:
+                    self._marker.touch(0o600)
+                raise
+            self._refused = None
+            if self._marker is not None:
+                self._marker.unlink(missing_ok=True)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        if self._marker is None:
+            yield
+            return
+        directory = os.open(self._marker.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(directory)
+
+    def _read(self) -> bytes:
+        if self._file is None:
+            pin = (self._text or "").encode()
+        else:
+            pin = read_private_file(self._file, "the PIN file", _MAX_LENGTH).rstrip(b"\r\n")
+        if not pin:
+            raise HsmError("there is no PIN for the token: neither a file nor the environment has one")
+        return pin
+
+    def _check(self, pin: bytes) -> None:
+        if self._refused is not None and hmac.compare_digest(self._refused, self._digest(pin)):
+            raise HsmError("the token has refused this PIN: it is not tried again until it is another one")
+        if self._marker is not None and self._marker.exists():
+            written = 0 if self._file is None else self._file.stat().st_mtime_ns
+            if written <= self._marker.stat().st_mtime_ns:
+                text = "a PIN was refused before, and is not tried again: write the right one into its file"
+                raise HsmError(f"{text}, or else delete {self._marker}")
+
+    def _digest(self, pin: bytes) -> bytes:
+        return hmac.digest(self._salt, pin, sha256)

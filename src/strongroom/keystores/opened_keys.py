@@ -1,0 +1,40 @@
+"""Key material that is open in this process: the last that was used, ready for use."""
+
+from collections.abc import Callable
+from threading import Lock
+from typing import Generic, TypeVar
+
+from strongroom.model.key import KeyMaterial, KmsKey
+
+OPENED_PRIVATE_LIMIT = 10_000
+"""Opened private keys of each usage kept, up to 16 KB each."""
+
+_Key = TypeVar("_Key")
+
+
+class OpenedKeys(Generic[_Key]):
+    """The material of keys of one usage that was opened last, ready for use. Safe to share between threads."""
+
+    def __init__(self, load: Callable[[KmsKey, KeyMaterial], _Key], limit: int = OPENED_PRIVATE_LIMIT) -> None:
+        self._load = load
+        self._limit = limit
+        self._kept: dict[str, tuple[KeyMaterial, _Key]] = {}
+        self._eviction = Lock()
+
+    def get(self, key: KmsKey, material: KeyMaterial) -> _Key:
+        """Open material, or return it as opened before."""
+        kept = self._kept.get(material.material_id)
+        # The whole record is compared: an altered copy of an opened material must not pass for it.
+        if kept is not None and kept[0] == material:
+            return kept[1]
+        opened = self._load(key, material)
+        with self._eviction:
+            if len(self._kept) >= self._limit:
+                del self._kept[next(iter(self._kept))]
+            self._kept[material.material_id] = (material, opened)
+        return opened
+
+    def forget(self, material_id: str) -> None:
+        """Drop opened material. Idempotent."""
+        with self._eviction:
+            self._kept.pop(material_id, None)
