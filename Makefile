@@ -8,17 +8,21 @@ BIN := .venv/bin
 CLIENTS := $(patsubst tests/%/requirements.txt,.venv/%/stamp,$(wildcard tests/compat/*/requirements.txt)) \
 	$(patsubst tests/%/package-lock.json,.venv/%/stamp,$(wildcard tests/compat/*/package-lock.json))
 
+# Environments are made side by side.
+MAKEFLAGS += --jobs=3
+
 .PHONY: serve test soak check bench docs clean
 
 serve: .venv/serve.stamp
 	@$(BIN)/strongroom init --if-missing --data "$(DATA)" --port $(PORT)
 	@exec $(BIN)/strongroom serve --config "$(DATA)/strongroom.yaml" --port $(PORT) --workers $(WORKERS)
 
-test: check .venv/awscli/bin/aws strace openssl postgresql softhsm2-util $(CLIENTS)
+test: check .venv/awscli/bin/aws debian $(CLIENTS)
 	$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
 
-soak: .venv/dev.stamp .venv/awscli/bin/aws strace softhsm2-util .venv/compat/iam_simulate/stamp
+soak: .venv/dev.stamp .venv/awscli/bin/aws debian .venv/compat/iam_simulate/stamp
 	$(BIN)/pytest -q -s --soak -m soak
+	$(BIN)/pytest -q --hsm -n auto --dist loadfile tests/e2e tests/fuzz
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check src tests tools
@@ -26,7 +30,7 @@ check: .venv/dev.stamp
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: .venv/dev.stamp wrk softhsm2-util
+bench: .venv/dev.stamp debian
 	$(BIN)/python tests/bench/run.py
 
 docs: .venv/dev.stamp
@@ -61,19 +65,16 @@ clean:
 	$(@D)/bin/pip install --quiet --disable-pip-version-check -r $<
 	@touch $@
 
-.venv/compat/%/stamp: tests/compat/%/package-lock.json | .venv/python.stamp npm
+.venv/compat/%/stamp: tests/compat/%/package-lock.json | .venv/python.stamp debian
 	@rm -rf $(@D) && mkdir -p $(@D) && cp $< $(<D)/package.json $(@D)
 	npm ci --prefix $(@D) --no-audit --no-fund --ignore-scripts --loglevel=error
 	@touch $@
 
-.PHONY: postgresql
-postgresql:
-	@ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || { apt-get update -qq && apt-get install -y -qq $@; }
+# What tests and benchmarks need of Debian, by the commands that say whether it is there.
+DEBIAN := npm=npm openssl=openssl pkcsconf=opencryptoki softhsm2-util=softhsm2 strace=strace wrk=wrk \
+	$(firstword $(wildcard /usr/lib/postgresql/*/bin/postgres) postgres)=postgresql
 
-.PHONY: softhsm2-util
-softhsm2-util:
-	@command -v $@ >/dev/null || { apt-get update -qq && apt-get install -y -qq softhsm2; }
-
-.PHONY: strace openssl wrk npm
-strace openssl wrk npm:
-	@command -v $@ >/dev/null || { apt-get update -qq && apt-get install -y -qq $@; }
+.PHONY: debian
+debian:
+	@missing=; for one in $(DEBIAN); do command -v $${one%=*} >/dev/null || missing="$$missing $${one#*=}"; done; \
+	test -z "$$missing" || { apt-get update -qq && apt-get install -y -qq $$missing; }

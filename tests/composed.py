@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
+from strongroom.app.key_store import serving_key_store
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator
 from strongroom.config import read_config
 from strongroom.directory import Credential as Signing
 from strongroom.federation import Federation
-from strongroom.keystores.software import SoftwareKeyStore
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
@@ -87,7 +87,7 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
     opened = open_installation(read_config(data / "strongroom.yaml"))
     fatal: list[str] = []
     with ThreadPoolExecutor(2) as pool:
-        key_store = SoftwareKeyStore(opened.domain_keys)
+        key_store = serving_key_store(opened, fatal.append)
         state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=fatal.append)
         strangers = StrangersLog(opened.config.strangers_directory)

@@ -7,11 +7,12 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
-from strongroom.keystores.hsm.module import Functions, Module, open_module
+from strongroom.keystores.hsm.module import Functions, Module, Session, open_module
 from strongroom.keystores.hsm.opening import FIRST_VERSION, Hsm, Place, open_hsm, prepare_token
 from strongroom.keystores.hsm.pin import Pin
 from strongroom.keystores.hsm.pkcs11 import SIGNATURES
 from strongroom.keystores.hsm.store import HsmKeyStore
+from strongroom.keystores.hsm.token import Token
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 
 
@@ -28,9 +29,27 @@ def new_token(softhsm: SoftHsm) -> str:
 
 
 @contextmanager
-def opened_hsm(softhsm: SoftHsm, module: Module | None = None, allowed: Collection[str] = WEAKER_WAYS) -> Iterator[Hsm]:
-    """An HSM with the domain keys of a new installation."""
-    place = place_of(softhsm, new_token(softhsm), module)
+def logged_in(softhsm: SoftHsm, label: str | None = None, module: Module | None = None) -> Iterator[Session]:
+    """A session of a token, as anybody can have it who knows the PIN."""
+    place = place_of(softhsm, label or new_token(softhsm), module)
+    token: Token[None] = Token(place.module, place.token, place.pin, lambda _: None, lambda *_: None)
+    token.open()
+    try:
+        assert token.owner is not None
+        yield token.owner
+    finally:
+        token.close()
+
+
+@contextmanager
+def opened_hsm(
+    softhsm: SoftHsm,
+    module: Module | None = None,
+    allowed: Collection[str] = WEAKER_WAYS,
+    label: str | None = None,
+) -> Iterator[Hsm]:
+    """An HSM with the domain keys of a new installation. A token is seen that was made before all are opened."""
+    place = place_of(softhsm, label or new_token(softhsm), module)
     installation_id = str(uuid.uuid4())
     prepare_token(place, installation_id, allowed)
     hsm = open_hsm(place, installation_id, {FIRST_VERSION}, allowed)

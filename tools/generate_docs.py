@@ -1,8 +1,8 @@
 """Write what the documents say from the code's own tables, or with `--check` only compare.
 
 - `docs/compatibility.md`, whole: the registry says which operations are built, `model/key_specs.py` and
-  `model/key_states.py` what keys can do, the folders of `tests/compat/` which clients are tested. Only the limits of an
-  operation are written by hand, here.
+  `model/key_states.py` what keys can do, `keystores/hsm/` what of it an HSM does, the folders of `tests/compat/` which
+  clients are tested. Only the limits of an operation are written by hand, here.
 - `docs/condition-keys.md`, whole: from `operations/condition_keys.py`.
 - In `docs/architecture.md` the tree, between its markers: every module with the first line of its docstring, in the
   order of the layers.
@@ -20,6 +20,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from strongroom.authorization.documents import NOT_IN_KEY_POLICIES
+from strongroom.keystores.hsm.capabilities import WEAKER_WAYS, Capabilities
+from strongroom.keystores.hsm.templates import class_of
 from strongroom.model.key_specs import KEY_SPECS, KeySpec
 from strongroom.model.key_states import KEY_STATES, refusal
 from strongroom.operations.condition_keys import CONDITION_KEYS, ConditionKey
@@ -101,6 +103,23 @@ _CLIENTS = """\
 `make test` drives each of these, which nobody here wrote, against a running server, or beside the decision itself.
 """
 
+_WITH_AN_HSM = """\
+## Key specs with an HSM
+
+Where keys of each kind are used in an installation whose keys are in an HSM
+([how-to/use-an-hsm.md](how-to/use-an-hsm.md)). *Inside*: made and used inside the HSM, if `strongroom hsm probe` proves
+that it can, or, where a weaker way is named and allowed, in that way; otherwise CreateKey answers
+`UnsupportedOperationException`. *Never inside*: refused in the same way, or, where it is allowed, used in the memory of
+the server. Data key pairs are made to be given away: those of RSA and the curves in the HSM, the others in the server.
+
+"""
+
+_WEAKER = """\
+
+Nothing falls back by itself: the operator allows each weaker way by its name (`hsm.allow`), and loses this with it.
+
+"""
+
 _FOR_ALL = """\
 For every operation that takes them: `GrantTokens` must be this installation's, and have no further effect: a grant is
 in force as soon as it is made. An alias given where none is taken is refused with `InvalidArnException` if it is an ARN
@@ -122,7 +141,7 @@ def compatibility(operations: Sequence[Operation], tested: Path) -> str:
         for service in SERVICES
         if any(operation.service == service for operation in operations)
     ]
-    return "\n".join([_HEADER, *tables, _FOR_ALL, _key_specs(), _key_states(), _clients(tested)])
+    return "\n".join([_HEADER, *tables, _FOR_ALL, _key_specs(), _with_an_hsm(), _key_states(), _clients(tested)])
 
 
 def _operations(operations: Sequence[Operation]) -> str:
@@ -161,6 +180,45 @@ def _key_specs() -> str:
 def _algorithm(spec: KeySpec, algorithm: str) -> str:
     limit = spec.plaintext.get(algorithm)
     return f"`{algorithm}`" if limit is None else f"`{algorithm}` ({limit})"
+
+
+def _with_an_hsm() -> str:
+    rows = (
+        (f"`{name}`", f"`{usage}`", "never inside" if _class(name, usage) is None else "inside", _way(name, usage))
+        for name, spec in KEY_SPECS.items()
+        for usage in spec.algorithms
+    )
+    kinds = _table(("key spec", "key usage", "where", "weaker way"), rows)
+    ways = _table(("weaker way", "what is lost"), ((f"`{way}`", lost) for way, lost in WEAKER_WAYS.items()))
+    return _WITH_AN_HSM + kinds + _WEAKER + ways
+
+
+def _class(key_spec: str, key_usage: str) -> object:
+    return class_of(key_spec, key_usage, xaes=True)
+
+
+def _way(key_spec: str, key_usage: str) -> str:
+    """The way that is left where a token lacks what it can lack: derivation, and OAEP with SHA-256."""
+    done = {*KEY_SPECS[key_spec].algorithms[key_usage], f"{key_spec} {key_usage}", "RAW_RSA"} - {"RSAES_OAEP_SHA_256"}
+    way = _LESS._replace(done=frozenset(done)).way(key_spec, key_usage)
+    return f"`{way}`" if way else ""
+
+
+_LESS = Capabilities(
+    description="",
+    wrap=None,
+    unwrap_template=False,
+    allowed_mechanisms=False,
+    unmodifiable=False,
+    extractable=False,
+    sealing=False,
+    integrity=False,
+    xaes=False,
+    gcm=True,
+    tag_errors=frozenset(),
+    done=frozenset(),
+)
+"""A token that can encrypt and no more."""
 
 
 def _key_states() -> str:

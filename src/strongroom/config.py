@@ -197,6 +197,8 @@ def _checked(config: Config) -> Config:
         raise ConfigurationError(f"workers must be 1 to 64, not {config.workers}")
     if config.hsm is not None and sum(there is not None for there in msgspec.structs.astuple(config.hsm.pin)) != 1:
         raise ConfigurationError("hsm.pin must have one of file, credential and environment")
+    if config.hsm is not None and not config.hsm.token:
+        raise ConfigurationError("hsm.token is empty: it is the label of a token")
     return config
 
 

@@ -253,7 +253,7 @@ class Pipeline:
         Return the caller as they are now. Raises what steps 3 and 8 to 11 raise; ConflictError if the same names now
         mean other keys, so that the work has to be done again.
         """
-        if self._state.fresh() is caller.snapshot:
+        if self._state.current() is caller.snapshot:
             return caller
         used = [(key.key.arn, key.material_id) for key in event.keys]
         caller = self._again(event, operation)

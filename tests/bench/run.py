@@ -1,4 +1,4 @@
-"""The benchmark: signed calls per second, latency and CPU beside the static answer and moto; decision; primitives.
+"""The benchmark: signed calls per second, latency and CPU beside the static answer and moto; decision; primitives; HSM.
 
     make bench                  # or: .venv/bin/python tests/bench/run.py [--seconds N] [--without-moto]
 
@@ -29,6 +29,7 @@ sys.path.insert(0, str(ROOT))
 
 from strongroom.testing.server import Server, initialize, start_server  # noqa: E402
 from tests.bench.decision import measure_decisions, report_decisions  # noqa: E402
+from tests.bench.hsm import measure_hsm, report_hsm  # noqa: E402
 from tests.bench.load import Load, Result, client, signed  # noqa: E402
 from tests.bench.machine import cores, facts, processor_ticks, stolen_since, sync_milliseconds  # noqa: E402
 from tests.bench.primitives import measure_primitives, report_primitives  # noqa: E402
@@ -220,6 +221,7 @@ def main() -> None:
     print("\n".join(report(machine, stages, moto)))
     print("\n".join(report_decisions(list(measure_decisions()))))
     print("\n".join(report_primitives(measure_primitives())))
+    print("\n".join(report_hsm(measure_hsm())))
 
 
 if __name__ == "__main__":

@@ -18,15 +18,18 @@ from strongroom.crypto.key_pairs import KeyPair, generate_key_pair
 from strongroom.errors import (
     AccessDenied,
     ConflictError,
+    Disabled,
     IntegrityError,
     LimitExceeded,
     StorageError,
     UnknownOperation,
+    UnrecognizedClient,
     code_of,
 )
 from strongroom.keystores import generation
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.model.key_usage import KeyUsage
+from strongroom.model.principal import AccessKey
 from strongroom.operations import registry
 from strongroom.operations.kms import keys
 from strongroom.sigv4.request import SignedRequest
@@ -365,5 +368,66 @@ def test_a_key_that_takes_long_to_make_holds_nobody_up(run: Run, monkeypatch: py
         assert not making.done()
         go_on.set()
         assert (await making).error is None
+
+    run(test)
+
+
+def held_up(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Have key pairs wait to be made until the event is set."""
+    go_on = threading.Event()
+
+    def slow(key_spec: str) -> KeyPair:
+        assert go_on.wait(10)
+        return generate_key_pair(key_spec)
+
+    monkeypatch.setattr(generation, "generate_key_pair", slow)
+    return go_on
+
+
+def test_what_waited_is_not_given_out_if_its_key_was_disabled_meanwhile(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = held_up(monkeypatch)
+
+    async def test(parts: Composed) -> None:
+        key = await make_key(parts)
+        making = asyncio.create_task(parts.call("GenerateDataKeyPair", {"KeyId": key, "KeyPairSpec": "ECC_NIST_P256"}))
+        await asyncio.sleep(0)
+        assert (await parts.call("DisableKey", {"KeyId": key})).error is None
+        go_on.set()
+        assert isinstance((await making).error, Disabled)
+        assert [record.get("errorCode") for record in parts.records()[-2:]] == [None, "DisabledException"]
+
+    run(test)
+
+
+def test_what_waited_is_not_given_out_to_a_caller_who_is_gone(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = held_up(monkeypatch)
+
+    async def test(parts: Composed) -> None:
+        making = asyncio.create_task(parts.call("CreateKey", {"KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"}))
+        await asyncio.sleep(0)
+        ((access_key, number),) = parts.opened.storage.find_all(AccessKey)
+        parts.opened.storage.commit([Replace(structs.replace(access_key, deactivated=NOW), number)], None)
+        go_on.set()
+        assert isinstance((await making).error, UnrecognizedClient)
+        assert parts.state.fresh().keys == {}
+
+    run(test)
+
+
+def test_what_waited_is_done_again_if_its_names_mean_another_key_now(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = held_up(monkeypatch)
+
+    async def test(parts: Composed) -> None:
+        first, second = await make_key(parts), await make_key(parts)
+        await parts.call("CreateAlias", {"AliasName": "alias/a", "TargetKeyId": first})
+        pair = {"KeyId": "alias/a", "KeyPairSpec": "ECC_NIST_P256"}
+        making = asyncio.create_task(parts.call("GenerateDataKeyPair", pair))
+        await asyncio.sleep(0)
+        await parts.call("UpdateAlias", {"AliasName": "alias/a", "TargetKeyId": second})
+        go_on.set()
+        response: Any = (await making).response
+        assert response.key_id.endswith(second)
 
     run(test)

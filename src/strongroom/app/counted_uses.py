@@ -43,9 +43,7 @@ class CountedUses:
             stored, number = found
             taken = stored.uses or 0
             if taken + AT_ONCE > LIMIT:
-                raise LimitExceeded(
-                    f"Key {material.key_id} has encrypted {LIMIT} times, the most that it can: rotate it."
-                )
+                raise LimitExceeded(f"Key {material.key_id} has encrypted {LIMIT} times, the most that it can.")
             try:
                 self._storage.commit([Replace(replace(stored, uses=taken + AT_ONCE), number)], None)
             except ConflictError:

@@ -1,6 +1,7 @@
 """What is wrong with a configuration or data directory, in plain words. Changes nothing; the server may be running."""
 
 import shutil
+import time
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -64,6 +65,9 @@ def _protection(opened: Opened) -> list[Finding]:
         text = "no second token is known to hold the same keys: `strongroom hsm verify-backup`; if this one is lost"
         lost = "everything is lost" if opened.installation.recovery_public_key is None else "the recovery key is needed"
         findings.append(Finding(NOTE, f"{text}, {lost}"))
+    else:
+        seen = time.strftime("%Y-%m-%d", time.gmtime(opened.installation.backup_verified))
+        findings.append(Finding(WELL, f"a second token was seen to hold the same keys on {seen}"))
     assert opened.config.hsm is not None, "it was opened by it"
     return findings + [Finding(NOTE, f"hsm.allow: {WEAKER_WAYS[way]}") for way in opened.config.hsm.allow]
 

@@ -22,13 +22,15 @@ from strongroom.audit.record import service_event
 from strongroom.config import Config, Hsm
 from strongroom.crypto.ciphertext_blob import parse
 from strongroom.crypto.key_pairs import generate_key_pair, load_encryption_key, load_verifying_key
-from strongroom.errors import ConfigurationError, HsmError, OperatorError, RequestError
+from strongroom.errors import ConfigurationError, HsmError, KMSInvalidSignature, OperatorError, RequestError
 from strongroom.keystores.domain_keys import versions_in_hsm
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
+from strongroom.keystores.hsm.opening import Hsm as OpenHsm
 from strongroom.keystores.hsm.opening import open_hsm
 from strongroom.keystores.hsm.root import HsmRoot
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.model.domain_key import DomainKey
+from strongroom.model.import_key import ImportKey
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import (
@@ -52,16 +54,28 @@ _KINDS = (
     ("ECC_NIST_P256", KEY_AGREEMENT),
     ("ECC_NIST_EDWARDS25519", SIGN_VERIFY),
 )
-"""A kind of key for each domain key that wraps or encrypts key material."""
+"""A kind of key for each domain key that wraps or encrypts key material of one."""
+_OAEP = "RSAES_OAEP_SHA_1"
 _SERVICE_KEYS = ("backup-challenge",)
 
 
 class Challenge(NamedTuple):
-    """What the second token is asked: material that it has never seen, and what to do with it."""
+    """What the second token is asked: material that it has never seen, and what to do with it.
+
+    `xaes`: whether material of a symmetric key is to be of XAES-256-GCM, or of AES-256-GCM. Imported material is made
+    in the second token, with the import key and from what was encrypted for it.
+    """
 
     key: KmsKey
-    material: KeyMaterial
+    material: KeyMaterial | tuple[ImportKey, bytes]
     question: bytes
+    xaes: bool
+
+    def __str__(self) -> str:
+        kind = f"{self.key.key_spec} for {self.key.key_usage}"
+        if self.key.key_spec == SYMMETRIC_DEFAULT:
+            return f"{kind} with {'XAES' if self.xaes else 'AES'}-256-GCM"
+        return kind if isinstance(self.material, KeyMaterial) else f"import of {kind}"
 
 
 class Asked(NamedTuple):
@@ -114,20 +128,43 @@ def _ask(config: Config, installation_id: str, versions: list[int]) -> tuple[lis
     for version in versions:
         hsm = open_hsm(place_of(config, config.hsm), installation_id, {version}, config.hsm.allow)
         try:
-            store = HsmKeyStore(hsm.token, hsm.can, allowed=WEAKER_WAYS, count_use=lambda _: None)
-            kinds = [kind for kind in _KINDS if hsm.can.way(*kind) is not None]
-            challenges = [_challenge(store, *kind) for kind in kinds]
+            challenges = _challenges(hsm)
             secret = secrets.token_bytes(32)
             asked.append(Asked(version, challenges, HsmRoot(hsm.token).wrap(secret, _SERVICE_KEYS)))
-            expected.append(([_answer(store, challenge) for challenge in challenges], secret))
+            expected.append(([_answer(hsm, challenge) for challenge in challenges], secret))
         finally:
             hsm.token.close()
     return asked, expected
 
 
-def _challenge(store: HsmKeyStore, key_spec: str, key_usage: str) -> Challenge:
-    """New material of a kind, and something to do with it."""
-    key = KmsKey(
+def _challenges(hsm: OpenHsm) -> list[Challenge]:
+    """One for each domain key that this token can use."""
+    can = hsm.can
+    found = [_challenge(hsm, *kind, xaes=can.xaes) for kind in _KINDS if can.way(*kind) is not None]
+    if can.xaes:  # the domain key for tokens that cannot derive is there as well
+        found.append(_challenge(hsm, SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT, xaes=False))
+    if _OAEP in can.done:
+        found.append(_import_challenge(hsm))
+    return found
+
+
+def _store(hsm: OpenHsm, *, xaes: bool) -> HsmKeyStore:
+    can = hsm.can._replace(xaes=xaes)
+    return HsmKeyStore(hsm.token, can, allowed=WEAKER_WAYS, count_use=lambda _: None)
+
+
+def _import_challenge(hsm: OpenHsm) -> Challenge:
+    """A key pair under which material is wrapped, and material to open with it."""
+    store, key = _store(hsm, xaes=False), _key("HMAC_256", GENERATE_VERIFY_MAC)
+    import_key = store.new_import_key(key, "RSA_2048")
+    secret = secrets.token_bytes(32)
+    encrypted = load_encryption_key(import_key.key_spec, import_key.public_key).encrypt(_OAEP, secret)
+    return Challenge(key, (import_key, encrypted), secrets.token_bytes(32), xaes=False)
+
+
+def _key(key_spec: str, key_usage: str) -> KmsKey:
+    """A key of nobody's."""
+    return KmsKey(
         account="000000000000",
         region="",
         key_id=str(uuid.uuid4()),
@@ -141,26 +178,37 @@ def _challenge(store: HsmKeyStore, key_spec: str, key_usage: str) -> Challenge:
         created=0.0,
         current_material_id=secrets.token_hex(32),
     )
+
+
+def _challenge(hsm: OpenHsm, key_spec: str, key_usage: str, *, xaes: bool) -> Challenge:
+    """New material of a kind, and something to do with it."""
+    store, key = _store(hsm, xaes=xaes), _key(key_spec, key_usage)
     material = store.generate(key, material_id=key.current_material_id, created=0.0)
     question = secrets.token_bytes(32)
     if key_spec == SYMMETRIC_DEFAULT:
         question = store.open_symmetric(key, material).encrypt(question, {})
     elif key_usage == ENCRYPT_DECRYPT:
-        question = load_encryption_key(key_spec, material.public_key or b"").encrypt("RSAES_OAEP_SHA_1", question)
+        question = load_encryption_key(key_spec, material.public_key or b"").encrypt(_OAEP, question)
     elif key_usage == KEY_AGREEMENT:
         question = generate_key_pair(key_spec).public
-    return Challenge(key, material, question)
+    return Challenge(key, material, question, xaes)
 
 
-def _answer(store: HsmKeyStore, challenge: Challenge) -> bytes:
-    key, material, question = challenge
+def _answer(hsm: OpenHsm, challenge: Challenge) -> bytes:
+    store, key, question = _store(hsm, xaes=challenge.xaes), challenge.key, challenge.question
+    material = challenge.material
+    if not isinstance(material, KeyMaterial):
+        import_key, encrypted = material
+        material = store.import_material(
+            key, import_key, _OAEP, encrypted, material_id=key.current_material_id, created=0.0
+        )
     match key.key_spec, key.key_usage:
         case "SYMMETRIC_DEFAULT", _:
             return store.open_symmetric(key, material).decrypt(parse(question), {})
         case _, "GENERATE_VERIFY_MAC":
             return store.open_mac(key, material).generate("HMAC_SHA_256", question)
         case _, "ENCRYPT_DECRYPT":
-            return store.open_decryption(key, material).decrypt("RSAES_OAEP_SHA_1", question)
+            return store.open_decryption(key, material).decrypt(_OAEP, question)
         case _, "KEY_AGREEMENT":
             return store.open_agreement(key, material).shared_secret(question)
         case _:
@@ -179,14 +227,18 @@ def _check(asked: Asked, expected: tuple[list[bytes], bytes], answered: tuple[li
     for challenge, ours, theirs in zip(asked.challenges, expected[0], answered[0], strict=True):
         key, question = challenge.key, challenge.question
         if key.key_usage == SIGN_VERIFY:
+            assert isinstance(challenge.material, KeyMaterial), "only HMAC keys are imported"
             public = load_verifying_key(key.key_spec, challenge.material.public_key or b"")
-            public.verify(_SIGNING[key.key_spec], RAW, question, theirs)  # it could not open another key
+            try:
+                public.verify(_SIGNING[key.key_spec], RAW, question, theirs)
+            except KMSInvalidSignature:
+                raise HsmError(f"the second token answers otherwise: {challenge}") from None
         elif not hmac.compare_digest(ours, theirs):
-            raise HsmError(f"the second token answers otherwise with {key.key_spec} for {key.key_usage}")
+            raise HsmError(f"the second token answers otherwise: {challenge}")
     if not hmac.compare_digest(expected[1], answered[1]):
         raise HsmError("the second token answers otherwise with the service's own keys")
-    kinds = [f"{challenge.key.key_spec} for {challenge.key.key_usage}" for challenge in asked.challenges]
-    return [f"{kind} (version {asked.version})" for kind in (*kinds, "the service's own keys")]
+    kinds = [*map(str, asked.challenges), "the service's own keys"]
+    return [f"{kind} (version {asked.version})" for kind in kinds]
 
 
 def _in_another_process(
@@ -227,8 +279,7 @@ def _answer_all(
 def _answer_version(config: Config, backup: Hsm, installation_id: str, asked: Asked) -> tuple[list[bytes], bytes]:
     hsm = open_hsm(place_of(config, backup), installation_id, {asked.version}, WEAKER_WAYS)
     try:
-        store = HsmKeyStore(hsm.token, hsm.can, allowed=WEAKER_WAYS, count_use=lambda _: None)
-        answers = [_answer(store, challenge) for challenge in asked.challenges]
+        answers = [_answer(hsm, challenge) for challenge in asked.challenges]
         return answers, HsmRoot(hsm.token).unwrap(asked.encrypted, _SERVICE_KEYS)
     finally:
         hsm.token.close()

@@ -80,6 +80,8 @@ def initialize(
     """
     account = account_number(account)
     check_region(Config(region=region))
+    if recovery_key is not None and hsm is None:
+        raise ConfigurationError("a recovery key is for an HSM: keys under a root key file need none")
     recovery = None if recovery_key is None else read_public_key(recovery_key.read_bytes())
     if is_installed(data):
         raise DataDirectoryError(f"{data} is an installation already")
@@ -171,27 +173,27 @@ def _build(
         new = generate_domain_keys(root, installation_id, now, in_hsm=hsm is not None, for_holder=_for_holder(recovery))
         domain_records, chain_public_key, digest_public_key = new
         domain_keys = DomainKeys.open(root, installation_id, domain_records)
-    config.audit_directory.mkdir(mode=0o700)
-    storage = create_storage(config.database, domain_keys.row_authentication)
-    installation = Installation(installation_id, now, chain_public_key, digest_public_key, now, recovery)
-    access_key, secret = new_access_key(domain_keys, account, now)
-    clocks = read_clocks()
-    reading = ClockReading(clocks.boot_id, clocks.wall, clocks.boot, clocks.wall)
-    records: list[Record] = [installation, *domain_records, Account(account, now), access_key, reading]
-    opened = Opened(config, storage, domain_keys, installation, None)
-    event = service_event(
-        name="Initialize",
-        event_id=str(uuid.uuid4()),
-        now=now,
-        details={"installationId": installation_id, "account": account, "accessKeyId": access_key.access_key_id},
-    )
-    commit_recorded(audit_log(opened), event, [Insert(record) for record in records], storage.commit)
-    storage.close()
-    write_private(data / "audit-public-key.pem", public_key_to_pem(digest_public_key).decode())
-    write_credentials(data, access_key_id=access_key.access_key_id, secret=secret, region=region)
-    write_private(data / CONFIGURATION, _configuration(region=region, port=port, hsm=hsm))
-    read_config(data / CONFIGURATION)
-    _sync(data)
+        config.audit_directory.mkdir(mode=0o700)
+        storage = create_storage(config.database, domain_keys.row_authentication)
+        installation = Installation(installation_id, now, chain_public_key, digest_public_key, now, recovery)
+        access_key, secret = new_access_key(domain_keys, account, now)
+        clocks = read_clocks()
+        reading = ClockReading(clocks.boot_id, clocks.wall, clocks.boot, clocks.wall)
+        records: list[Record] = [installation, *domain_records, Account(account, now), access_key, reading]
+        opened = Opened(config, storage, domain_keys, installation, None)
+        event = service_event(
+            name="Initialize",
+            event_id=str(uuid.uuid4()),
+            now=now,
+            details={"installationId": installation_id, "account": account, "accessKeyId": access_key.access_key_id},
+        )
+        commit_recorded(audit_log(opened), event, [Insert(record) for record in records], storage.commit)
+        storage.close()
+        write_private(data / "audit-public-key.pem", public_key_to_pem(digest_public_key).decode())
+        write_credentials(data, access_key_id=access_key.access_key_id, secret=secret, region=region)
+        write_private(data / CONFIGURATION, _configuration(region=region, port=port, hsm=hsm))
+        read_config(data / CONFIGURATION)
+        _sync(data)
 
 
 def _for_holder(recovery: bytes | None) -> Callable[[bytes], bytes] | None:

@@ -16,7 +16,7 @@ from strongroom.app.installing import Opened, audit_log
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.config import Config
-from strongroom.errors import ConfigurationError, DataDirectoryError, HsmError
+from strongroom.errors import ConfigurationError, DataDirectoryError, HsmError, RequestError
 from strongroom.keystores.domain_keys import HSM, DomainKeys, versions_in_hsm, wrapped_anew
 from strongroom.keystores.hsm.opening import clear_token
 from strongroom.keystores.hsm.recovery import RecoveryRoot, read_private_key
@@ -27,6 +27,7 @@ from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.storage.contract import Delete, Insert, Replace, Storage, Write
 from strongroom.storage.sqlite import open_storage, read_domain_keys
+from strongroom.wire.server import bind
 
 
 def move_to_token(config: Config, recovery_key: Path, ask_passphrase: Callable[[], bytes | None], now: float) -> int:
@@ -36,6 +37,7 @@ def move_to_token(config: Config, recovery_key: Path, ask_passphrase: Callable[[
     """
     if config.hsm is None:
         raise ConfigurationError("the configuration names no HSM to move to")
+    _check_nobody_serves(config)
     installation_id, records = read_domain_keys(config.database)
     versions = versions_in_hsm(records)
     if not versions:
@@ -52,7 +54,7 @@ def move_to_token(config: Config, recovery_key: Path, ask_passphrase: Callable[[
         clear_token(place_of(config, config.hsm), installation_id, version)  # of an attempt that came to no end
         with made_in_token(config, config.hsm, installation_id, version) as hsm:
             anew = wrapped_anew(HsmRoot(hsm.token), lost, installation_id, recoverable, version, now)
-            moved = _moved_materials(storage, HsmKeyStore.for_moving(hsm.token, hsm.can), lost)
+            moved = _moved_materials(storage, HsmKeyStore.for_moving(hsm.token, hsm.can, config.hsm.allow), lost)
             installation, number = _installation(config, storage, installation_id)
             writes = [
                 *_replaced_domain_keys(storage, anew),
@@ -72,6 +74,14 @@ def move_to_token(config: Config, recovery_key: Path, ask_passphrase: Callable[[
     return len(moved)
 
 
+def _check_nobody_serves(config: Config) -> None:
+    """Refuse while a server listens: it would go on making keys that only the old token opens."""
+    try:
+        bind(config.listen.host, config.listen.port).close()
+    except ConfigurationError:
+        raise ConfigurationError(f"somebody listens on {config.endpoint}: stop the server first") from None
+
+
 def _replaced_domain_keys(storage: Storage, anew: list[DomainKey]) -> list[Write]:
     writes: list[Write] = []
     by_name = {(record.purpose, record.version): record for record in anew}
@@ -89,7 +99,10 @@ def _moved_materials(storage: Storage, store: HsmKeyStore, lost: RecoveryRoot) -
     for material, number in storage.find_all(KeyMaterial):
         key = keys[material.account, material.region, material.key_id]
         if material.key_store == HsmKeyStore.name:
-            writes.append(Replace(store.moved(key, material, lost), number))
+            try:
+                writes.append(Replace(store.moved(key, material, lost), number))
+            except RequestError as error:
+                raise HsmError(f"{key.arn} cannot be moved: {error.message or error.code}") from None
     return writes
 
 

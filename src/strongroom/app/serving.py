@@ -25,7 +25,7 @@ from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator
 from strongroom.config import Config, Listen
-from strongroom.errors import OperatorError
+from strongroom.errors import HsmError, OperatorError
 from strongroom.federation import Federation
 from strongroom.jobs.audit_tick import tick_forever
 from strongroom.jobs.deletion import delete_forever
@@ -39,7 +39,7 @@ from strongroom.web_identity.issuers import Issuers
 from strongroom.wire.asgi import application
 from strongroom.wire.server import Server, bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
-from strongroom.wire.workers import supervise
+from strongroom.wire.workers import GAVE_UP, TRY_AGAIN, supervise
 
 _POOL_THREADS = 8
 """Threads for what may wait for a disk or a device."""
@@ -66,7 +66,7 @@ def _serve_worker(config: Config, listeners: Sequence[socket.socket], ready: Cal
         sys.exit(_serve_process(config, listeners, ready))
     except (OperatorError, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
-        sys.exit(2)
+        sys.exit(TRY_AGAIN if isinstance(error, HsmError) else GAVE_UP)
 
 
 def _serve_process(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:

@@ -33,7 +33,7 @@ from strongroom.cli import (
     serve,
     service,
 )
-from strongroom.errors import OperatorError
+from strongroom.errors import OperatorError, RequestError
 
 __all__ = ["run"]
 
@@ -62,6 +62,8 @@ def run(arguments: Sequence[str]) -> int:
         return int(chosen.run(chosen))
     except OperatorError as error:
         sys.stderr.write(f"strongroom: {error}\n")
+    except RequestError as error:  # what a caller would be told of the HSM
+        sys.stderr.write(f"strongroom: {error.message or error.code}\n")
     except OSError as error:
         sys.stderr.write(f"strongroom: {error.filename or 'a file'}: {error.strerror}\n")
     return 2

@@ -8,6 +8,7 @@ from typing import Any, Protocol, TypeVar
 
 from strongroom.crypto.ciphertext_blob import CiphertextBlob
 from strongroom.crypto.key_pairs import KeyPair
+from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
 
 Result = TypeVar("Result")
@@ -103,6 +104,20 @@ class KeyStore(Protocol):
         """Make new material for a key of any spec, wrapped for storage. Stores nothing itself.
 
         Takes seconds for RSA: not for the event loop. Raises Throttling if too many RSA keys are being made.
+        """
+        ...
+
+    def new_import_key(self, key: KmsKey, key_spec: str) -> ImportKey:
+        """Make the RSA key pair under which material for a key is to be wrapped. As `generate` in time and errors."""
+        ...
+
+    def import_material(
+        self, key: KmsKey, import_key: ImportKey, algorithm: str, encrypted: bytes, *, material_id: str, created: float
+    ) -> KeyMaterial:
+        """Take over material of a symmetric or HMAC key that was encrypted under an import key. Stores nothing itself.
+
+        `algorithm` is RSAES_OAEP_SHA_1 or RSAES_OAEP_SHA_256. Raises InvalidCiphertext if it does not decrypt or is not
+        as long as the key spec says, KeyUnavailable if the import key is another key's or was altered.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""The domain keys: one family per purpose, versioned, each wrapped by the root key (docs/formats/wrapped-keys.md).
+"""The domain keys: one family per purpose, versioned, each wrapped by the root (docs/formats/wrapped-keys.md).
 
 The newest version of a purpose is used for new work; older ones still open what they wrapped.
 """

@@ -31,6 +31,7 @@ from strongroom.keystores.contract import AgreementKey, DecapsulationKey, Decryp
 from strongroom.keystores.domain_keys import KEY_MATERIAL, DomainKeys
 from strongroom.keystores.generation import KeyPairGenerator
 from strongroom.keystores.opened_keys import OpenedKeys
+from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, SYMMETRIC_DEFAULT
 
@@ -86,21 +87,35 @@ class SoftwareKeyStore:
     def generate(self, key: KmsKey, *, material_id: str, created: float) -> KeyMaterial:
         """Make new material for a key of any spec, wrapped for storage. Raises Throttling."""
         secret, public = self._new(key)
-        unwrapped = KeyMaterial(
-            account=key.account,
-            region=key.region,
-            key_id=key.key_id,
-            material_id=material_id,
-            algorithm=ALGORITHM_XAES_256_GCM if key.key_spec == SYMMETRIC_DEFAULT else NO_ALGORITHM,
-            key_store=self.name,
-            domain_key_version=self._domain_keys.newest_key_material_version,
-            wrapped=b"",
-            created=created,
-            public_key=public,
+        return self._wrapped(key, secret, public, material_id, created)
+
+    def new_import_key(self, key: KmsKey, key_spec: str) -> ImportKey:
+        """Make an RSA key pair, its private half wrapped for storage. Raises Throttling."""
+        pair = self._generator.generate(key_spec)
+        version = self._domain_keys.newest_key_material_version
+        binding = _import_binding(key, key_spec, version)
+        wrapped = wrapping.wrap(
+            self._domain_keys.key_material[version], pair.private, binding, os.urandom(NONCE_LENGTH)
         )
-        domain_key = self._domain_keys.key_material[unwrapped.domain_key_version]
-        wrapped = wrapping.wrap(domain_key, secret, _binding(key, unwrapped), os.urandom(NONCE_LENGTH))
-        return replace(unwrapped, wrapped=wrapped)
+        return ImportKey(key_spec, self.name, version, wrapped, pair.public)
+
+    def import_material(
+        self, key: KmsKey, import_key: ImportKey, algorithm: str, encrypted: bytes, *, material_id: str, created: float
+    ) -> KeyMaterial:
+        """Take over material that was encrypted under an import key."""
+        version = import_key.domain_key_version
+        domain_key = self._domain_keys.key_material.get(version)
+        if domain_key is None or import_key.key_store != self.name:
+            raise KeyUnavailable
+        binding = _import_binding(key, import_key.key_spec, version)
+        try:
+            private = wrapping.unwrap(domain_key, import_key.wrapped, binding)
+        except InvalidTag:
+            raise KeyUnavailable from None
+        secret = load_decryption_key(import_key.key_spec, private).decrypt(algorithm, encrypted)
+        if len(secret) != _secret_bytes(key):
+            raise InvalidCiphertext
+        return self._wrapped(key, secret, None, material_id, created)
 
     def generate_key_pair(self, key_spec: str) -> KeyPair:
         """Make a data key pair. Raises Throttling."""
@@ -141,14 +156,30 @@ class SoftwareKeyStore:
         """Return `length` bytes of the operating system's generator."""
         return os.urandom(length)
 
+    def _wrapped(
+        self, key: KmsKey, secret: bytes, public: bytes | None, material_id: str, created: float
+    ) -> KeyMaterial:
+        unwrapped = KeyMaterial(
+            account=key.account,
+            region=key.region,
+            key_id=key.key_id,
+            material_id=material_id,
+            algorithm=ALGORITHM_XAES_256_GCM if key.key_spec == SYMMETRIC_DEFAULT else NO_ALGORITHM,
+            key_store=self.name,
+            domain_key_version=self._domain_keys.newest_key_material_version,
+            wrapped=b"",
+            created=created,
+            public_key=public,
+        )
+        domain_key = self._domain_keys.key_material[unwrapped.domain_key_version]
+        wrapped = wrapping.wrap(domain_key, secret, _binding(key, unwrapped), os.urandom(NONCE_LENGTH))
+        return replace(unwrapped, wrapped=wrapped)
+
     def _new(self, key: KmsKey) -> tuple[bytes, bytes | None]:
         """Return new secret material for a key, and of a key pair the public half."""
         if key.key_spec in ASYMMETRIC:
             return self._generator.generate(key.key_spec)
-        if key.key_spec == SYMMETRIC_DEFAULT:
-            return os.urandom(KEY_LENGTH), None
-        (algorithm,) = KEY_SPECS[key.key_spec].algorithms[key.key_usage]
-        return os.urandom(MAC_BYTES[algorithm]), None
+        return os.urandom(_secret_bytes(key)), None
 
     def _load_symmetric(self, key: KmsKey, material: KeyMaterial) -> SoftwareSymmetricKey:
         if material.algorithm != ALGORITHM_XAES_256_GCM:
@@ -166,6 +197,18 @@ class SoftwareKeyStore:
             return wrapping.unwrap(domain_key, material.wrapped, _binding(key, material))
         except InvalidTag:
             raise KeyUnavailable from None
+
+
+def _secret_bytes(key: KmsKey) -> int:
+    """How long the material of a symmetric or HMAC key is."""
+    if key.key_spec == SYMMETRIC_DEFAULT:
+        return KEY_LENGTH
+    (algorithm,) = KEY_SPECS[key.key_spec].algorithms[key.key_usage]
+    return MAC_BYTES[algorithm]
+
+
+def _import_binding(key: KmsKey, key_spec: str, version: int) -> tuple[str, ...]:
+    return ("import-key", key.account, key.region, key.key_id, key.key_spec, key.key_usage, key_spec, str(version))
 
 
 def _binding(key: KmsKey, material: KeyMaterial) -> tuple[str, ...]:

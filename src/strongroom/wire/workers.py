@@ -25,6 +25,12 @@ It is pickled: a function of a module, or a `functools.partial` of one. If it ca
 and raises `SystemExit` with a code above 0.
 """
 
+TRY_AGAIN = 75
+"""The exit code of a server process that could not begin for want of something that may come back (EX_TEMPFAIL)."""
+
+GAVE_UP = 2
+"""The exit code of a server that could not begin."""
+
 _SPAWN = multiprocessing.get_context("spawn")
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _POLL_SECONDS = 0.1
@@ -112,7 +118,7 @@ def supervise(
 
     The first is started alone: if it gives up before it serves, with an exit code of its own, so do we, with that code.
     `ready` is called when it serves, and the others follow. Whoever dies is replaced, unless its replacement gives up
-    in that way. Should the supervisor itself be killed, its processes end as if told to.
+    in that way with another code than TRY_AGAIN. Should the supervisor itself be killed, its processes end as if told.
     """
     places = [_Place() for _ in range(count)]
     stopped = threading.Event()
@@ -122,6 +128,9 @@ def supervise(
         while code is None and not stopped.is_set():
             for place in places if served else places[:1]:
                 code = place.tend(start, sockets, pace)
+                if code == TRY_AGAIN and served:
+                    place.vacate(pace)
+                    code = None
                 if code is not None:
                     break
             if not served and places[0].serving:
@@ -129,7 +138,7 @@ def supervise(
                 ready()
             wait([place.process.sentinel for place in places if place.process is not None], _POLL_SECONDS)
         failed = _end([place.process for place in places if place.process is not None], pace.patience)
-    return failed if code is None else code
+    return failed if code is None else GAVE_UP if code == TRY_AGAIN else code
 
 
 def _end(processes: Sequence[SpawnProcess], patience: float) -> int:

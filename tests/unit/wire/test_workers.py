@@ -28,6 +28,8 @@ def start(sockets, ready):
     if (folder / "broken").exists():
         print("this cannot work", file=sys.stderr, flush=True)
         sys.exit(2)
+    if (folder / "waiting").exists():
+        sys.exit(75)
     signal.signal(signal.SIGTERM, (lambda *_: None) if (folder / "deaf").exists() else (lambda *_: sys.exit(0)))
     ready()
     while True:
@@ -137,6 +139,32 @@ def test_if_a_replacement_gives_up_so_does_the_supervisor(tmp_path: Path, eventu
     assert process.returncode == 2
     assert errors.endswith("this cannot work\n")
     assert not any(alive(worker) for worker in started(tmp_path))
+
+
+def test_a_replacement_that_waits_for_something_is_tried_again(tmp_path: Path, eventually: Eventually) -> None:
+    """The others serve meanwhile."""
+    with supervisor(tmp_path) as process:
+        port = port_of(process)
+        eventually(lambda: len(started(tmp_path)) == 2)
+        (tmp_path / "waiting").touch()
+        os.kill(answering(port), signal.SIGKILL)
+        eventually(lambda: len(started(tmp_path)) >= 4)
+        assert alive(answering(port))
+        (tmp_path / "waiting").unlink()
+        eventually(lambda: sum(map(alive, started(tmp_path))) == 2)
+        process.terminate()
+        _, errors = process.communicate(timeout=10)
+
+    assert process.returncode == 0
+    assert "ended with code 75; starting another" in errors
+
+
+def test_what_the_first_process_waits_for_is_not_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "waiting").touch()
+    with supervisor(tmp_path) as process:
+        process.communicate(timeout=10)
+
+    assert process.returncode == 2
 
 
 def test_a_process_that_does_not_end_is_killed(tmp_path: Path) -> None:

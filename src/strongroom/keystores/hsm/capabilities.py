@@ -101,6 +101,9 @@ ENCRYPTED_ZERO = Template(
 class Capabilities(NamedTuple):
     """What was proven. `wrap` is the mechanism that wraps key material; None if none can.
 
+    `extractable` is whether a key can be opened with the words that it may be wrapped again. A token that refuses them
+    opens every key so.
+
     `tag_errors` are the return codes for a ciphertext that was altered. `done` names what else the token does right:
     algorithms of KMS, curves by their key specs.
     """
@@ -110,6 +113,7 @@ class Capabilities(NamedTuple):
     unwrap_template: bool
     allowed_mechanisms: bool
     unmodifiable: bool
+    extractable: bool
     sealing: bool
     integrity: bool
     xaes: bool
@@ -125,6 +129,13 @@ class Capabilities(NamedTuple):
     def made_attributes(self, kind: MaterialClass) -> dict[int, Value]:
         """What material of a class is allowed between its making and its wrapping."""
         return kind.attributes(extractable=True, mechanisms=self.allowed_mechanisms)
+
+    def taken_attributes(self, kind: MaterialClass) -> dict[int, Value]:
+        """The same of material that was wrapped elsewhere, between its opening and its wrapping here."""
+        attributes = self.made_attributes(kind)
+        if not self.extractable:
+            del attributes[p11.CKA_EXTRACTABLE]
+        return attributes
 
     def needs(self) -> list[str]:
         """The weaker ways without which this token protects no key at all. Raises HsmError if none would help."""
@@ -178,6 +189,7 @@ def probe(module: Module, session: Session) -> Capabilities:
         unwrap_template=wrap is not None and proofs.holds(proofs.keeps_to_unwrap_template, wrap),
         allowed_mechanisms=allowed_mechanisms,
         unmodifiable=proofs.holds(proofs.takes_unmodifiable, wrap),
+        extractable=proofs.holds(proofs.takes_extractable, wrap),
         sealing=proofs.holds(proofs.encrypts_with_cbc),
         integrity="HMAC_SHA_256" in done,
         xaes=gcm and proofs.holds(proofs.derives_xaes),
@@ -262,14 +274,18 @@ class _Proofs:
         _right(self._session.sign(Mechanism(MAC_MECHANISMS[algorithm]), key, _PLAINTEXT) == answer)
 
     def mechanisms_are_kept_to(self) -> None:
+        """A mechanism is refused that the token does with a key that has no list."""
+        named, other = Mechanism(p11.CKM_AES_CBC_PAD, _IV), Mechanism(p11.CKM_AES_CBC, _IV)
+        free = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_ENCRYPT)
+        self._session.encrypt(other, free, _KNOWN_KEY)
         attributes: dict[int, Value] = {
-            **secret_key(p11.CKK_AES, p11.CKA_ENCRYPT, p11.CKA_DECRYPT),
+            **secret_key(p11.CKK_AES, p11.CKA_ENCRYPT),
             p11.CKA_VALUE: _KNOWN_KEY,
             p11.CKA_ALLOWED_MECHANISMS: (p11.CKM_AES_CBC_PAD,),
         }
         key = self._note(self._session.create(Template(attributes)))
-        self._session.encrypt(Mechanism(p11.CKM_AES_CBC_PAD, _IV), key, _PLAINTEXT)
-        self._refused(lambda: self._session.encrypt_gcm(key, _NONCE, _PLAINTEXT, b""))
+        self._session.encrypt(named, key, _KNOWN_KEY)
+        self._refused(lambda: self._session.encrypt(other, key, _KNOWN_KEY))
 
     def keeps_to_unwrap_template(self, wrap: int) -> None:
         opened = secret_key(p11.CKK_AES, p11.CKA_ENCRYPT, p11.CKA_DECRYPT)
@@ -281,7 +297,8 @@ class _Proofs:
         kek = self._note(self._session.create(Template(attributes)))
         mechanism = wrapping_mechanism(wrap, _IV)
         wrapped = wrapped_in_software(wrap, _KNOWN_KEY, _IV, _KNOWN_KEY[::-1])
-        self._note(self._session.unwrap(mechanism, kek, wrapped, Template(opened)))
+        key = self._note(self._session.unwrap(mechanism, kek, wrapped, Template(opened)))
+        _right(self._session.attributes(key, [p11.CKA_VALUE]) == [None])  # some open a key otherwise than they are told
         for weaker in (
             {p11.CKA_EXTRACTABLE: True},
             {p11.CKA_SENSITIVE: False},
@@ -297,7 +314,18 @@ class _Proofs:
         assert wrap is not None
         wrapped = wrapped_in_software(wrap, _KNOWN_KEY, _IV, _KNOWN_KEY[::-1])
         opened = {**secret_key(p11.CKK_AES, p11.CKA_ENCRYPT), p11.CKA_MODIFIABLE: False}
-        self._note(self._session.unwrap(wrapping_mechanism(wrap, _IV), kek, wrapped, Template(opened)))
+        key = self._note(self._session.unwrap(wrapping_mechanism(wrap, _IV), kek, wrapped, Template(opened)))
+        _right(self._session.attributes(key, [p11.CKA_MODIFIABLE]) == [b"\x00"])
+
+    def takes_extractable(self, wrap: int | None) -> None:
+        kek = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_WRAP, p11.CKA_UNWRAP)
+        _right(wrap is not None)
+        assert wrap is not None
+        mechanism = wrapping_mechanism(wrap, _IV)
+        wrapped = wrapped_in_software(wrap, _KNOWN_KEY, _IV, _KNOWN_KEY[::-1])
+        opened = Template(secret_key(p11.CKK_AES, p11.CKA_ENCRYPT, extractable=True))
+        key = self._note(self._session.unwrap(mechanism, kek, wrapped, opened))
+        _right(self._session.wrap(mechanism, kek, key) == wrapped)
 
     def rsa_algorithms(self, wrap: int) -> set[str]:
         """The RSA algorithms that are right, with a private key that is opened as KMS keys are."""

@@ -46,15 +46,21 @@ def make_domain_keys(session: Session, installation_id: str, version: int, can: 
     for purpose in PURPOSES:
         if (purpose, version) in there:
             raise HsmError(f"the token has a key {_label(purpose, version)} of this installation already")
-    for purpose in PURPOSES:
-        template = {
-            **_rules(purpose, can),
-            p11.CKA_VALUE_LEN: _KEY_LENGTH,
-            p11.CKA_ID: uuid.UUID(installation_id).bytes,
-            p11.CKA_LABEL: _label(purpose, version).encode(),
-        }
-        make = p11.CKM_GENERIC_SECRET_KEY_GEN if purpose == INTEGRITY else p11.CKM_AES_KEY_GEN
-        session.generate_key(Mechanism(make), Template(template))
+    made: list[int] = []
+    try:
+        for purpose in PURPOSES:
+            template = {
+                **_rules(purpose, can),
+                p11.CKA_VALUE_LEN: _KEY_LENGTH,
+                p11.CKA_ID: uuid.UUID(installation_id).bytes,
+                p11.CKA_LABEL: _label(purpose, version).encode(),
+            }
+            make = p11.CKM_GENERIC_SECRET_KEY_GEN if purpose == INTEGRITY else p11.CKM_AES_KEY_GEN
+            made.append(session.generate_key(Mechanism(make), Template(template)))
+    except BaseException:
+        for handle in made:
+            session.destroy(handle)
+        raise
 
 
 def destroy_domain_keys(session: Session, installation_id: str, version: int) -> None:

@@ -265,6 +265,7 @@ class Session:
         self._functions = functions
         self._number = number
         self.epoch = epoch
+        self.destroyed = 0
         self.worn = False
         """Whether it is to be closed after use, and not used again."""
         self._length = c_ulong()
@@ -306,7 +307,8 @@ class Session:
         return self._handle.value
 
     def destroy(self, handle: int) -> None:
-        """Destroy an object."""
+        """Destroy an object. Such calls are counted in `destroyed`."""
+        self.destroyed += 1
         code = self._functions.C_DestroyObject(self._number, handle)
         if code:
             raise _failed("C_DestroyObject", code)

@@ -119,7 +119,6 @@ class OpenedMaterials(Generic[Extra]):
             session.destroy(handle)
         except Pkcs11Error:
             session.worn = True
-        self._token.destroyed(1)
 
     def sweep(self) -> None:
         """Destroy the objects of material that was forgotten."""
@@ -182,6 +181,4 @@ class OpenedMaterials(Generic[Extra]):
             try:
                 session.destroy(doomed.handle)
             except Pkcs11Error:
-                continue  # it goes with the epoch, which the count below brings to its end
-            finally:
-                self._token.destroyed(1)
+                continue  # it goes with the epoch

@@ -67,7 +67,11 @@ def open_hsm(place: Place, installation_id: str, versions: Collection[int], allo
             raise HsmError("the token holds other keys than before")
 
     token = Token(module, place.token, place.pin, prepare, test)
-    token.open()
+    try:
+        token.open()
+    except BaseException:
+        token.close()
+        raise
     return Hsm(token, proven[0])
 
 

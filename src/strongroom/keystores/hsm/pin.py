@@ -23,10 +23,17 @@ _MAX_LENGTH = 1024
 class Pin:
     """A PIN in a file of its owner's, or in the environment."""
 
-    def __init__(self, *, file: Path | None, text: str | None = None, marker: Path | None = None) -> None:
-        """`text` is what the environment says, if there is no file. `marker` is made when a PIN was refused."""
+    def __init__(
+        self, *, file: Path | None, text: str | None = None, rewritten: bool = True, marker: Path | None = None
+    ) -> None:
+        """`text` is what the environment says, if there is no file. `marker` is made when a PIN was refused.
+
+        `rewritten`: that the file is newer than the marker means that somebody has corrected it. (Of a systemd
+        credential it means nothing: it is written at every start.)
+        """
         self._file = file
         self._text = text
+        self._rewritten = rewritten
         self._marker = marker
         self._salt = secrets.token_bytes(16)
         self._refused: bytes | None = None
@@ -79,7 +86,7 @@ class Pin:
         if self._refused is not None and hmac.compare_digest(self._refused, self._digest(pin)):
             raise HsmError("the token has refused this PIN: it is not tried again until it is another one")
         if self._marker is not None and self._marker.exists():
-            written = 0 if self._file is None else self._file.stat().st_mtime_ns
+            written = self._file.stat().st_mtime_ns if self._file is not None and self._rewritten else 0
             if written <= self._marker.stat().st_mtime_ns:
                 text = "a PIN was refused before, and is not tried again: write the right one into its file"
                 raise HsmError(f"{text}, or else delete {self._marker}")

@@ -138,7 +138,7 @@ def wrap_for_holder(session: Session, can: Capabilities, public: rsa.RSAPublicKe
                 **public_key(p11.CKK_RSA),
                 p11.CKA_WRAP: True,
                 p11.CKA_MODULUS: numbers.n.to_bytes(public.key_size // 8),
-                p11.CKA_PUBLIC_EXPONENT: numbers.e.to_bytes(3),
+                p11.CKA_PUBLIC_EXPONENT: numbers.e.to_bytes((numbers.e.bit_length() + 7) // 8),
             }
         )
     )

@@ -1,5 +1,6 @@
 """The HSM key store: key material is made in the token, wrapped there for storage, and opened there for use."""
 
+import sys
 import threading
 from collections.abc import Callable, Collection
 from functools import partial
@@ -20,7 +21,14 @@ from strongroom.crypto.key_pairs import (
 )
 from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT
 from strongroom.crypto.xaes import KEY_LENGTH
-from strongroom.errors import HsmError, KeyUnavailable, Throttling, UnsupportedOperation
+from strongroom.errors import (
+    HsmError,
+    InvalidCiphertext,
+    KeyUnavailable,
+    RequestError,
+    Throttling,
+    UnsupportedOperation,
+)
 from strongroom.keystores.contract import (
     AgreementKey,
     DecapsulationKey,
@@ -33,17 +41,27 @@ from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.capabilities import HOST_OAEP_SHA_256, Capabilities, subkey
 from strongroom.keystores.hsm.domain_keys import SEEDS, TokenKeys
 from strongroom.keystores.hsm.keys import HsmDirectKey, HsmMacKey, HsmPrivateKey, HsmSymmetricKey
-from strongroom.keystores.hsm.mechanisms import OaepOpener
-from strongroom.keystores.hsm.module import Mechanism, NotPossibleError, Pkcs11Error, Session, Template, Value
+from strongroom.keystores.hsm.mechanisms import OAEP_MECHANISMS, OaepOpener
+from strongroom.keystores.hsm.module import (
+    DataRefusedError,
+    Mechanism,
+    NotPossibleError,
+    Pkcs11Error,
+    Session,
+    Template,
+    UnclearError,
+    Value,
+)
 from strongroom.keystores.hsm.opened import OpenedMaterials
 from strongroom.keystores.hsm.recovery import RecoveryRoot, for_holder, rsa_public_key, unwrap_in_token, wrap_for_holder
-from strongroom.keystores.hsm.templates import MaterialClass, class_of, private_key, public_key
+from strongroom.keystores.hsm.templates import CLASSES, RSA_IMPORT, MaterialClass, class_of, private_key, public_key
 from strongroom.keystores.hsm.threads import CallThreads
 from strongroom.keystores.hsm.token import Lease, Token, unavailable
 from strongroom.keystores.hsm.wrapping import BY_CBC, BY_RFC_5649, ENCRYPTED, Wrapping
 from strongroom.keystores.opened_keys import OpenedKeys
+from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, SIGN_VERIFY, SYMMETRIC_DEFAULT
 
 RSA_AT_ONCE = 3
 """RSA key pairs that are made at once in one process: fewer than there are threads for what takes long."""
@@ -106,11 +124,32 @@ class HsmKeyStore:
             return self._one_of_few(lambda: self._run(lambda lease: make(lease, key, material_id, created)))
         return self._run(lambda lease: make(lease, key, material_id, created))
 
+    def new_import_key(self, key: KmsKey, key_spec: str) -> ImportKey:
+        """Make an RSA key pair in the token that opens wrapped material there, and does nothing else."""
+        return self._one_of_few(lambda: self._run(partial(self._make_import_key, key, key_spec)))
+
+    def import_material(
+        self, key: KmsKey, import_key: ImportKey, algorithm: str, encrypted: bytes, *, material_id: str, created: float
+    ) -> KeyMaterial:
+        """Take over material: it is decrypted in the token, and wrapped there for storage.
+
+        Raises UnsupportedOperation for an algorithm that the token does not have.
+        """
+        self._check_way(key.key_spec, key.key_usage)
+        if algorithm not in self._can.done:
+            raise UnsupportedOperation(f"Material wrapped with {algorithm} is not supported by this key store.")
+        return self._run(partial(self._import, key, import_key, algorithm, encrypted, material_id, created))
+
     def generate_key_pair(self, key_spec: str) -> KeyPair:
-        """Make a data key pair in the token, and take it out. Raises UnsupportedOperation if the token keeps it."""
+        """Make a data key pair in the token, and take it out.
+
+        Raises UnsupportedOperation if the token does not make such pairs, or keeps them.
+        """
         if key_spec in MODULUS_BITS:
             return self._one_of_few(lambda: self._run(lambda lease: _rsa_pair(lease.session, key_spec)))
         if key_spec in CURVES:
+            if self._can.way(key_spec, SIGN_VERIFY) is None:
+                raise _no_pairs()
             return self._run(lambda lease: _ec_pair(lease.session, key_spec))
         return key_pair_from_seed(key_spec, self.random_bytes)
 
@@ -146,15 +185,19 @@ class HsmKeyStore:
         return self._software_decapsulation.get(key, material)
 
     @classmethod
-    def for_moving(cls, token: Token[TokenKeys], can: Capabilities) -> "HsmKeyStore":
+    def for_moving(cls, token: Token[TokenKeys], can: Capabilities, allowed: Collection[str]) -> "HsmKeyStore":
         """A store that takes over material from another token (`moved`) and does nothing else."""
-        return cls(token, can, allowed=(), count_use=_refuse)
+        return cls(token, can, allowed=allowed, count_use=_refuse)
 
     def moved(self, key: KmsKey, material: KeyMaterial, lost: RecoveryRoot) -> KeyMaterial:
-        """Material of another token as this one wraps it, opened with the recovery key. Raises HsmError, KMSInternal.
+        """Material of another token as this one wraps it, opened with the recovery key.
 
-        Raises HsmError too if the material was made before there was a recovery key.
+        Raises HsmError if it is not wrapped for its holder, UnsupportedOperation if this token cannot protect such a
+        key, or only in a weaker way that is not allowed; KMSInternal.
         """
+        self._check_way(key.key_spec, key.key_usage)
+        if material.algorithm == ALGORITHM_XAES_256_GCM and not self._can.xaes:
+            raise UnsupportedOperation("its ciphertexts are XAES-256-GCM, which this token does not do")
         if material.recovery is None:
             raise HsmError(f"the material of {key.arn} is not wrapped for the holder of the recovery key")
         return self._run(partial(self._move, key, material, material.recovery, lost))
@@ -163,6 +206,16 @@ class HsmKeyStore:
         """Drop opened material. Idempotent."""
         for opened in (self._deriving, self._plain, self._software_signing, self._software_decapsulation):
             opened.forget(material_id)
+        if self.calls is not None:
+            self.calls.soon(self._sweep)
+
+    def _sweep(self) -> None:
+        """Destroy in the token what was forgotten."""
+        try:
+            self._deriving.sweep()
+            self._plain.sweep()
+        except (Pkcs11Error, RequestError):
+            return  # it is gone with the epoch, or swept with the next use
 
     def random_bytes(self, length: int) -> bytes:
         """Return `length` bytes of the token's generator."""
@@ -195,21 +248,91 @@ class HsmKeyStore:
     def _make(
         self, kind: MaterialClass, lease: Lease[TokenKeys], key: KmsKey, material_id: str, created: float
     ) -> KeyMaterial:
+        handle, public = _make_key(lease.session, kind, key, self._can)
+        try:
+            return self._wrapped(lease, kind, key, handle, material_id, created, public)
+        finally:
+            self._plain.destroy(lease.session, handle)
+
+    def _wrapped(
+        self,
+        lease: Lease[TokenKeys],
+        kind: MaterialClass,
+        key: KmsKey,
+        handle: int,
+        material_id: str,
+        created: float,
+        public: bytes | None,
+    ) -> KeyMaterial:
+        """The material of an object that can be wrapped. Raises InvalidCiphertext if a secret has not its length."""
         session, keys = lease
-        handle, public = _make_key(session, kind, key, self._can)
+        version, _ = keys.newest(kind.name)
+        algorithm = NO_ALGORITHM
+        if key.key_spec == SYMMETRIC_DEFAULT:
+            algorithm = ALGORITHM_XAES_256_GCM if self._can.xaes else ALGORITHM_AES_256_GCM
+        material = _unwrapped(key, material_id, algorithm, version, created, public)
+        assert self._can.wrap is not None, "needs() refuses a token without"
+        wrapping = Wrapping(session, keys, kind.name, version)
+        wrapped = wrapping.wrap(self._can.wrap, handle, binding(key, material))
+        if not kind.pair and not wrapping.could_hold(wrapped, _secret_bytes(key)):
+            raise InvalidCiphertext
+        recovery = None if self._holder is None else wrap_for_holder(session, self._can, self._holder, handle)
+        return replace(material, wrapped=wrapped, recovery=recovery)
+
+    def _make_import_key(self, key: KmsKey, key_spec: str, lease: Lease[TokenKeys]) -> ImportKey:
+        session, keys = lease
+        kind = CLASSES[RSA_IMPORT]
+        mechanism, public = _pair_of(key_spec)
+        public_handle, handle = session.generate_pair(mechanism, public, Template(self._can.made_attributes(kind)))
         try:
             version, _ = keys.newest(kind.name)
-            algorithm = NO_ALGORITHM
-            if key.key_spec == SYMMETRIC_DEFAULT:
-                algorithm = ALGORITHM_XAES_256_GCM if self._can.xaes else ALGORITHM_AES_256_GCM
-            material = _unwrapped(key, material_id, algorithm, version, created, public)
+            der = _public_der(session, key_spec, public_handle)
+            made = ImportKey(key_spec, self.name, version, b"", der)
             assert self._can.wrap is not None, "needs() refuses a token without"
-            wrapping = Wrapping(session, keys, kind.name, version)
-            wrapped = wrapping.wrap(self._can.wrap, handle, binding(key, material))
-            recovery = None if self._holder is None else wrap_for_holder(session, self._can, self._holder, handle)
-            return replace(material, wrapped=wrapped, recovery=recovery)
+            wrapped = Wrapping(session, keys, kind.name, version).wrap(
+                self._can.wrap, handle, import_binding(key, made)
+            )
+            return replace(made, wrapped=wrapped)
         finally:
+            session.destroy(public_handle)
             self._plain.destroy(session, handle)
+
+    def _import(
+        self,
+        key: KmsKey,
+        import_key: ImportKey,
+        algorithm: str,
+        encrypted: bytes,
+        material_id: str,
+        created: float,
+        lease: Lease[TokenKeys],
+    ) -> KeyMaterial:
+        session, keys = lease
+        kind = class_of(key.key_spec, key.key_usage, xaes=self._can.xaes)
+        if kind is None or kind.pair:
+            raise UnsupportedOperation(f"Import of {key.key_spec} keys is not supported by this key store.")
+        wrapping = Wrapping(session, keys, RSA_IMPORT, import_key.domain_key_version)
+        how = wrapping.check(import_key.wrapped, import_binding(key, import_key))
+        if import_key.key_store != self.name or how not in (BY_RFC_5649, BY_CBC):
+            raise KeyUnavailable
+        assert self._can.wrap is not None, "needs() refuses a token without"
+        template = Template(self._can.opened_attributes(CLASSES[RSA_IMPORT]))
+        opener = wrapping.unwrap(self._can.wrap, import_key.wrapped, template, session)
+        made = [opener]
+        try:
+            material_template = Template(self._can.taken_attributes(kind))
+            try:
+                handle = session.unwrap(OAEP_MECHANISMS[algorithm], opener, encrypted, material_template)
+                made.append(handle)
+                (told,) = session.attributes(handle, [p11.CKA_VALUE_LEN])
+                if told is not None and int.from_bytes(told, sys.byteorder) not in (0, _secret_bytes(key)):
+                    raise InvalidCiphertext
+                return self._wrapped(lease, kind, key, handle, material_id, created, None)
+            except (DataRefusedError, UnclearError, NotPossibleError):  # no key of a length that can be wrapped, too
+                raise InvalidCiphertext from None
+        finally:
+            for handle in made:
+                self._plain.destroy(session, handle)
 
     def _make_seed(self, lease: Lease[TokenKeys], key: KmsKey, material_id: str, created: float) -> KeyMaterial:
         session, keys = lease
@@ -233,7 +356,7 @@ class HsmKeyStore:
         version, _ = keys.newest(kind.name)
         material = replace(material, domain_key_version=version)
         assert self._can.wrap is not None, "needs() refuses a token without"
-        template = Template(self._can.made_attributes(kind))
+        template = Template(self._can.taken_attributes(kind))
         handle = unwrap_in_token(session, self._can, lost.private, recovery, template)
         try:
             wrapping = Wrapping(session, keys, kind.name, version)
@@ -301,6 +424,20 @@ def binding(key: KmsKey, material: KeyMaterial) -> tuple[bytes, ...]:
     return (*(name.encode() for name in names), material.public_key or b"")
 
 
+def import_binding(key: KmsKey, import_key: ImportKey) -> tuple[bytes, ...]:
+    """Everything that fixes what an import key is, and for which KMS key."""
+    names = ("import-key", key.account, key.region, key.key_id, key.key_spec, key.key_usage, import_key.key_spec)
+    return (*(name.encode() for name in names), import_key.public_key)
+
+
+def _secret_bytes(key: KmsKey) -> int:
+    """How long the material of a symmetric or HMAC key is."""
+    if key.key_spec == SYMMETRIC_DEFAULT:
+        return KEY_LENGTH
+    (algorithm,) = KEY_SPECS[key.key_spec].algorithms[key.key_usage]
+    return MAC_BYTES[algorithm]
+
+
 def _unwrapped(
     key: KmsKey, material_id: str, algorithm: int, version: int, created: float, public: bytes | None
 ) -> KeyMaterial:
@@ -321,11 +458,9 @@ def _unwrapped(
 def _make_key(session: Session, kind: MaterialClass, key: KmsKey, can: Capabilities) -> tuple[int, bytes | None]:
     """Make material as a session object that can be wrapped; return it, and of a key pair the public half in DER."""
     made = can.made_attributes(kind)
-    if kind.key_type == p11.CKK_AES:
-        return session.generate_key(_AES, Template({**made, p11.CKA_VALUE_LEN: KEY_LENGTH})), None
-    if kind.key_type == p11.CKK_GENERIC_SECRET:
-        (algorithm,) = KEY_SPECS[key.key_spec].algorithms[key.key_usage]
-        return session.generate_key(_SECRET, Template({**made, p11.CKA_VALUE_LEN: MAC_BYTES[algorithm]})), None
+    if not kind.pair:
+        mechanism = _AES if kind.key_type == p11.CKK_AES else _SECRET
+        return session.generate_key(mechanism, Template({**made, p11.CKA_VALUE_LEN: _secret_bytes(key)})), None
     mechanism, public = _pair_of(key.key_spec)
     public_handle, handle = session.generate_pair(mechanism, public, Template(made))
     try:
@@ -403,7 +538,11 @@ def _told_or_unsupported(session: Session, handle: int, kinds: Collection[int]) 
     try:
         return _told(session, handle, kinds)
     except NotPossibleError:
-        raise UnsupportedOperation("Data key pairs of this spec are not supported by this key store.") from None
+        raise _no_pairs() from None
+
+
+def _no_pairs() -> UnsupportedOperation:
+    return UnsupportedOperation("Data key pairs of this spec are not supported by this key store.")
 
 
 _AES = Mechanism(p11.CKM_AES_KEY_GEN)

@@ -22,6 +22,7 @@ AES_GCM = "aes-gcm"
 HMAC = "hmac"
 RSA_SIGN = "rsa-sign"
 RSA_DECRYPT = "rsa-decrypt"
+RSA_IMPORT = "rsa-import"
 EC_SIGN = "ec-sign"
 EC_DERIVE = "ec-derive"
 
@@ -105,6 +106,7 @@ CLASSES = {
         MaterialClass(RSA_SIGN, p11.CKK_RSA, (p11.CKA_SIGN,), (p11.CKM_RSA_PKCS, p11.CKM_RSA_PKCS_PSS)),
         # Raw RSA besides OAEP, for tokens whose OAEP takes SHA-1 alone: a template cannot be changed later.
         MaterialClass(RSA_DECRYPT, p11.CKK_RSA, (p11.CKA_DECRYPT,), (p11.CKM_RSA_PKCS_OAEP, p11.CKM_RSA_X_509)),
+        MaterialClass(RSA_IMPORT, p11.CKK_RSA, (p11.CKA_UNWRAP,), (p11.CKM_RSA_PKCS_OAEP,)),
         MaterialClass(EC_SIGN, p11.CKK_EC, (p11.CKA_SIGN,), (p11.CKM_ECDSA,)),
         MaterialClass(EC_DERIVE, p11.CKK_EC, (p11.CKA_DERIVE,), (p11.CKM_ECDH1_DERIVE,)),
     )

@@ -21,7 +21,7 @@ _LOOK_SECONDS = 0.25
 
 
 class _Job:
-    __slots__ = ("arguments", "error", "expired", "function", "future", "queued", "result", "started")
+    __slots__ = ("arguments", "error", "expired", "function", "future", "hanging", "queued", "result", "started")
 
     def __init__(
         self, future: asyncio.Future[Any], function: Callable[..., Any], arguments: tuple[Any, ...], queued: float
@@ -32,6 +32,7 @@ class _Job:
         self.queued = queued
         self.started: float | None = None
         self.expired = False
+        self.hanging = False
         self.result: Any = None
         self.error: BaseException | None = None
 
@@ -80,6 +81,11 @@ class CallThreads:
         finally:
             self._waiting.pop(job, None)
 
+    def soon(self, function: Callable[[], None]) -> None:
+        """Call a function on one of the threads some time, if they do anything at all. It fails for nobody."""
+        if self._loop is not None:
+            self._queue.put(_Job(self._loop.create_future(), function, (), time.monotonic()))
+
     def stop(self) -> None:
         """Let threads end that wait for work. One that hangs ends with the process."""
         for _ in range(self._count):
@@ -115,7 +121,7 @@ class CallThreads:
         self._woken = False  # first: what is done from here on wakes us again
         while self._done:
             job = self._done.popleft()
-            if job.expired and job.started is not None:
+            if job.hanging:
                 self._hanging -= 1
             if job.future.done():
                 continue
@@ -138,6 +144,7 @@ class CallThreads:
             if not job.future.done():
                 job.future.set_exception(DependencyTimeout("The system timed out while trying to fulfill the request."))
             if began is not None:
+                job.hanging = True
                 self._hanging += 1
                 self._on_overdue(f"a call has not come back within {self._limit:g} s")
         if self._hanging >= self._count:

@@ -97,6 +97,8 @@ class Token(Generic[Prepared]):
     def close(self) -> None:
         """End, for good. Session objects are gone with it; a call that does not return is not waited for."""
         with self._changed:
+            if self._ended:
+                return
             self._ended = True
             self._closed_to_calls = True
             self._changed.notify_all()
@@ -148,17 +150,6 @@ class Token(Generic[Prepared]):
         except (Pkcs11Error, OperatorError) as failed:
             self.quarantine(f"{error}, and then: {failed}")
 
-    def destroyed(self, count: int) -> None:
-        """Count session objects that were destroyed; at a bound, initialize the library anew."""
-        self._destroyed += count
-        if self._destroyed >= DESTROYED_LIMIT:
-            with self._changed:
-                if self._destroyed < DESTROYED_LIMIT or self._closed_to_calls or self._quarantined or self._ended:
-                    return
-                self._destroyed = 0
-                self._closed_to_calls = True
-            threading.Thread(target=self._renew, name="hsm-renewal", daemon=True).start()
-
     def _begin(self) -> Session:
         with self._changed:
             while self._closed_to_calls and self._quarantined is None and not self._ended:
@@ -184,10 +175,21 @@ class Token(Generic[Prepared]):
             session.close()  # and with it the objects that it made
         with self._changed:
             self._under_way -= 1
+            if session is not None:
+                self._count_destroyed(session)
             if session is not None and usable and not session.worn:
                 self._idle.append(session)
             if self._under_way == 0 and self._closed_to_calls:
                 self._changed.notify_all()
+
+    def _count_destroyed(self, session: Session) -> None:
+        """Count session objects that were destroyed; at a bound, initialize the library anew. The lock is held."""
+        self._destroyed += session.destroyed
+        session.destroyed = 0
+        if self._destroyed >= DESTROYED_LIMIT and not (self._closed_to_calls or self._quarantined or self._ended):
+            self._destroyed = 0
+            self._closed_to_calls = True
+            threading.Thread(target=self._renew, name="hsm-renewal", daemon=True).start()
 
     def _renew(self) -> None:
         """Initialize anew a token that is well: calls wait for it."""

@@ -49,6 +49,13 @@ class Wrapping(NamedTuple):
         body = iv + self.session.wrap(wrapping_mechanism(mechanism, iv), self._key, key)
         return self._with_code(BY_CBC if cbc else BY_RFC_5649, body, binding)
 
+    def could_hold(self, wrapped: bytes, length: int) -> bool:
+        """Whether a secret that was wrapped can be of so many bytes, as far as blocks of eight or sixteen tell."""
+        body = len(wrapped) - _HEADER - _CODE
+        if wrapped[1] == BY_RFC_5649:
+            return body == 8 + -(-length // 8) * 8
+        return body == _IV + (length // 16 + 1) * 16
+
     def unwrap(self, mechanism: int, wrapped: bytes, template: Template, owner: Session) -> int:
         """Open in the token what `check` has found whole. The object belongs to the session `owner`."""
         body = wrapped[_HEADER:-_CODE]

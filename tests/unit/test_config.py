@@ -1,0 +1,93 @@
+"""The configuration of an HSM: what is read of it, and from where its PIN comes."""
+
+from pathlib import Path
+
+import pytest
+
+from strongroom.config import Config, Hsm, HsmPin, read_config
+from strongroom.errors import ConfigurationError
+
+
+def read(directory: Path, text: str) -> Config:
+    path = directory / "strongroom.yaml"
+    path.write_text(text)
+    return read_config(path)
+
+
+def hsm(directory: Path, pin: str, more: str = "") -> Hsm:
+    found = read(directory, f"hsm: {{library: lib/p11.so, token: strongroom, pin: {{{pin}}}{more}}}").hsm
+    assert found is not None
+    return found
+
+
+def test_without_its_section_there_is_none(tmp_path: Path) -> None:
+    assert read(tmp_path, "").hsm is None
+
+
+def test_paths_are_relative_to_the_file(tmp_path: Path) -> None:
+    found = hsm(tmp_path, "file: secrets/pin", ", allow: [direct-gcm, software-ed25519]")
+    assert found == Hsm(
+        library=tmp_path / "lib/p11.so",
+        token="strongroom",
+        pin=HsmPin(file=tmp_path / "secrets/pin"),
+        allow=("direct-gcm", "software-ed25519"),
+    )
+    assert found.pin_file == tmp_path / "secrets/pin"
+
+
+def test_absolute_paths_stay(tmp_path: Path) -> None:
+    found = read(tmp_path, "hsm: {library: /usr/lib/p11.so, token: t, pin: {file: /etc/pin}}").hsm
+    assert found == Hsm(Path("/usr/lib/p11.so"), "t", HsmPin(file=Path("/etc/pin")))
+
+
+def test_the_environment_is_asked_when_the_pin_is_needed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = hsm(tmp_path, "environment: TOKEN_PIN")
+    monkeypatch.delenv("TOKEN_PIN", raising=False)
+    assert (found.pin_file, found.pin_text) == (None, None)
+    monkeypatch.setenv("TOKEN_PIN", "1234")
+    assert (found.pin_file, found.pin_text) == (None, "1234")
+
+
+def test_a_credential_is_in_the_directory_of_systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = hsm(tmp_path, "credential: hsm-pin")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/run/credentials/strongroom.service")
+    assert found.pin_file == Path("/run/credentials/strongroom.service/hsm-pin")
+    assert found.pin_text is None
+    monkeypatch.delenv("CREDENTIALS_DIRECTORY")
+    told = r"^systemd gives no credential hsm-pin: \$CREDENTIALS_DIRECTORY is not set$"
+    with pytest.raises(ConfigurationError, match=told):
+        _ = found.pin_file
+
+
+@pytest.mark.parametrize(
+    "pin",
+    [
+        "",
+        "file: a, credential: b",
+        "file: a, environment: B",
+        "credential: a, environment: B",
+        "file: a, credential: b, environment: C",
+    ],
+)
+def test_the_pin_comes_from_one_place(tmp_path: Path, pin: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^hsm\.pin must have one of file, credential and environment$"):
+        hsm(tmp_path, pin)
+
+
+@pytest.mark.parametrize(
+    "section",
+    [
+        "{token: t, pin: {file: a}}",
+        "{library: l, pin: {file: a}}",
+        "{library: l, token: t}",
+        "{library: l, token: t, pin: '1234'}",
+        "{library: l, token: t, pin: {file: a}, slot: 1}",
+        "{library: l, token: t, pin: {value: '1234'}}",
+        "{library: l, token: t, pin: {file: a}, allow: direct-gcm}",
+        "{library: 1, token: t, pin: {file: a}}",
+    ],
+)
+def test_what_is_missing_or_unknown_is_refused_and_shows_no_pin(tmp_path: Path, section: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^the configuration .* is wrong: ") as refused:
+        read(tmp_path, f"hsm: {section}")
+    assert "1234" not in str(refused.value)
