@@ -27,7 +27,7 @@ from strongroom import app, cli
 from strongroom.config import read_config
 from strongroom.crypto.key_pairs import generate_key_pair
 from strongroom.keystores.hsm.domain_keys import PURPOSES
-from strongroom.testing.server import Server, initialize, running_server
+from strongroom.testing.server import Server, running_server
 from strongroom.testing.softhsm import SoftHsm, make_softhsm
 from tests.e2e.commands import refused, serve
 from tests.hsm import hsm_options, new_token
@@ -105,7 +105,8 @@ def installed(
 ) -> Installed:
     data, token = tmp_path_factory.mktemp("installed") / "data", new_token(softhsm)
     options = hsm_options(softhsm, token, ALLOWED)
-    initialize(data, *options, "--recovery-key", str(recovery.public))
+    made = command("init", "--data", data, "--port", "0", *options, "--recovery-key", recovery.public)
+    assert made.returncode == 0, made.stderr
     with running_server(data) as server:
         kms = kms_client(server)
         keys = {name: create(kms, *kind) for name, kind in KINDS.items()}
@@ -254,9 +255,10 @@ def test_a_wrong_pin_is_tried_once_and_a_new_one_again(installed: Installed, sof
     assert not marker.exists()
 
 
-def test_without_its_token_nothing_is_served(installed: Installed, tmp_path: Path) -> None:
+def test_without_its_token_nothing_is_opened(installed: Installed, tmp_path: Path) -> None:
     copy = installed.copy(tmp_path, (f"token: {installed.token}", "token: nowhere"))
-    assert not_served(serve(copy.data)) == "there is no token 'nowhere'"
+    for arguments in (("hsm", "probe"), ("account", "list")):
+        assert refused(command(*arguments, "--config", copy.config)) == "there is no token 'nowhere'"
 
 
 def test_what_is_not_made_leaves_no_keys_in_the_token(softhsm: SoftHsm, tmp_path: Path) -> None:

@@ -13,16 +13,13 @@ from strongroom.app.hardware import made_in_token, new_protection, opened_protec
 from strongroom.config import Config, Hsm, HsmPin
 from strongroom.errors import ConfigurationError, DataDirectoryError, HsmError
 from strongroom.keystores.domain_keys import generate_domain_keys
-from strongroom.keystores.hsm import opening
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.capabilities import Capabilities
 from strongroom.keystores.hsm.domain_keys import PURPOSES
 from strongroom.keystores.hsm.module import Template
-from strongroom.keystores.hsm.opening import probe_token
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import logged_in, new_token
-from tests.hsm import place_of as place_of_token
 
+pytestmark = pytest.mark.usefixtures("proven_before")
 INSTALLATION_ID = str(uuid.uuid4())
 
 
@@ -30,17 +27,6 @@ INSTALLATION_ID = str(uuid.uuid4())
 def token(softhsm: SoftHsm) -> Hsm:
     """An empty token."""
     return Hsm(LIBRARY, new_token(softhsm), HsmPin(file=softhsm.pin_file))
-
-
-@pytest.fixture(scope="module")
-def can(softhsm: SoftHsm) -> Capabilities:
-    return probe_token(place_of_token(softhsm, new_token(softhsm)))
-
-
-@pytest.fixture(autouse=True)
-def proven_before(can: Capabilities, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proving it takes longer than each test."""
-    monkeypatch.setattr(opening, "probe", lambda *_: can)
 
 
 def config(tmp_path: Path, hsm: Hsm | None) -> Config:
@@ -80,7 +66,7 @@ def test_an_installation_that_cannot_be_finished_leaves_no_keys(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(installing, "create_storage", full)
-    with pytest.raises(DataDirectoryError, match="No space left on device$"):
+    with pytest.raises(DataDirectoryError, match=r"No space left on device$"):
         app.initialize(tmp_path / "data", region="us-east-1", port=0, account=None, hsm=token, now=0.0)
     assert keys_in(softhsm, token) == 0
     assert list(tmp_path.iterdir()) == []

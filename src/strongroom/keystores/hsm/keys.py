@@ -52,7 +52,7 @@ class HsmSymmetricKey:
             try:
                 return session.encrypt_gcm(key, nonce[_HALF_NONCE:], plaintext, associated)
             finally:
-                self._materials.destroy(session, key)
+                session.discard(key)
 
         return header + self._materials.use(self._opened, seal)
 
@@ -69,7 +69,7 @@ class HsmSymmetricKey:
             try:
                 return _open_gcm(session, key, nonce[_HALF_NONCE:], ciphertext, associated)
             finally:
-                self._materials.destroy(session, key)
+                session.discard(key)
 
         return self._materials.use(self._opened, open_)
 

@@ -10,7 +10,8 @@ The published bindings were measured and not taken: two of them crash or are ser
 import ctypes
 import os
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from ctypes import addressof, byref, c_ulong, create_string_buffer, sizeof
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -296,7 +297,9 @@ class Session:
         code = self._functions.C_GenerateRandom(self._number, self._out_address, length)
         if code:
             raise _failed("C_GenerateRandom", code)
-        return self._out.raw[:length]
+        drawn = ctypes.string_at(self._out_address, length)
+        ctypes.memset(self._out_address, 0, length)  # it may become a key
+        return drawn
 
     def create(self, template: Template) -> int:
         """Make an object of values that are given."""
@@ -313,6 +316,21 @@ class Session:
         if code:
             raise _failed("C_DestroyObject", code)
 
+    def discard(self, handle: int) -> None:
+        """Destroy an object of this session's own. If it cannot be, the session is closed after use, and it with it."""
+        try:
+            self.destroy(handle)
+        except Pkcs11Error:
+            self.worn = True
+
+    @contextmanager
+    def holding(self, handle: int) -> Iterator[int]:
+        """Have an object of this session's own until the block ends."""
+        try:
+            yield handle
+        finally:
+            self.discard(handle)
+
     def attributes(self, handle: int, kinds: Sequence[int]) -> list[bytes | None]:
         """Values of attributes; None for one that the token does not give out or does not have."""
         values = (p11.CK_ATTRIBUTE * len(kinds))()
@@ -323,6 +341,7 @@ class Session:
         if code and not isinstance(_failed("", code), NotPossibleError):
             raise _failed("C_GetAttributeValue", code)
         raw = self._out.raw
+        ctypes.memset(self._out_address, 0, _ROOM)  # of keys that are given away, and of secrets
         return [
             None
             if value.ulValueLen == p11.UNAVAILABLE_INFORMATION

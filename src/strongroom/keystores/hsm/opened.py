@@ -113,13 +113,6 @@ class OpenedMaterials(Generic[Extra]):
             if opened is not None:
                 self._drop(opened)
 
-    def destroy(self, session: Session, handle: int) -> None:
-        """Destroy a session object of the session's own. One that cannot be is gone when the session is closed."""
-        try:
-            session.destroy(handle)
-        except Pkcs11Error:
-            session.worn = True
-
     def sweep(self) -> None:
         """Destroy the objects of material that was forgotten."""
         if self._doomed:

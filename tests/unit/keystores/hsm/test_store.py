@@ -33,10 +33,11 @@ from strongroom.keystores.hsm.capabilities import (
     WEAKER_WAYS,
 )
 from strongroom.keystores.hsm.domain_keys import SEEDS
+from strongroom.keystores.hsm.materials import binding
 from strongroom.keystores.hsm.module import Module, Session, Template, load
 from strongroom.keystores.hsm.opened import OpenedMaterials
 from strongroom.keystores.hsm.opening import Hsm
-from strongroom.keystores.hsm.store import RSA_AT_ONCE, HsmKeyStore, binding
+from strongroom.keystores.hsm.store import RSA_AT_ONCE, HsmKeyStore
 from strongroom.keystores.hsm.templates import CLASSES
 from strongroom.keystores.hsm.wrapping import BY_CBC, BY_RFC_5649, ENCRYPTED, Wrapping
 from strongroom.model.key import KeyMaterial, KmsKey

@@ -9,10 +9,9 @@ import pytest
 
 from strongroom.crypto.ciphertext_blob import parse
 from strongroom.errors import HsmError, InvalidCiphertext, KMSInternal
-from strongroom.keystores.hsm import opening as opening_module
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm import token as token_module
-from strongroom.keystores.hsm.capabilities import WEAKER_WAYS, Capabilities
+from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
 from strongroom.keystores.hsm.module import Module, NotPossibleError, SessionLostError, Template, TokenLostError, load
 from strongroom.keystores.hsm.opening import Hsm, probe_token
 from strongroom.keystores.hsm.store import HsmKeyStore
@@ -22,6 +21,7 @@ from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import Faults, new_token, opened_hsm, place_of
 from tests.keys import generate, kms_key
 
+pytestmark = pytest.mark.usefixtures("proven_before")
 RECOVERY_SECONDS = 20
 THREADS = 4
 
@@ -120,17 +120,6 @@ class Watched:
     def session_objects(self) -> int:
         """How many objects there are in the token that are not to stay."""
         return len(self.token.run(lambda lease: lease.session.find(Template({p11.CKA_TOKEN: False}))))
-
-
-@pytest.fixture(scope="module")
-def can(softhsm: SoftHsm, label: str) -> Capabilities:
-    return probe_token(place_of(softhsm, label))
-
-
-@pytest.fixture(autouse=True)
-def proven_before(can: Capabilities, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Proving it takes longer than each test."""
-    monkeypatch.setattr(opening_module, "probe", lambda *_: can)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from strongroom.keystores.hsm.domain_keys import SEEDS, SERVICE_KEYS
 from strongroom.keystores.hsm.module import Pkcs11Error
 from strongroom.keystores.hsm.opening import Hsm
 from strongroom.keystores.hsm.root import HsmRoot
+from strongroom.keystores.hsm.templates import CLASSES
 from strongroom.keystores.hsm.wrapping import BY_RFC_5649, ENCRYPTED, Wrapping
 from strongroom.testing.softhsm import SoftHsm
 from tests.hsm import opened_hsm
@@ -79,10 +80,9 @@ def test_a_code_holds_for_one_purpose_version_and_way(hsm: Hsm) -> None:
             wrapping.check(encrypted[:1] + bytes([how]) + encrypted[2:], binding)
 
 
-def test_the_token_itself_refuses_the_key_of_another_purpose(hsm: Hsm) -> None:
+def test_keys_that_wrap_decrypt_nothing(hsm: Hsm) -> None:
     wrapping = Wrapping(*hsm.token.run(lambda lease: lease), SEEDS, 1)
     encrypted = wrapping.encrypt(b"secret", ())
-    with pytest.raises(Pkcs11Error):
-        wrapping._replace(purpose=SERVICE_KEYS).decrypt(encrypted)
-    with pytest.raises(Pkcs11Error):
-        wrapping._replace(purpose="hmac").decrypt(encrypted)
+    for name in CLASSES:
+        with pytest.raises(Pkcs11Error):
+            wrapping._replace(purpose=name).decrypt(encrypted)
