@@ -210,6 +210,7 @@ _LESS = Capabilities(
     unwrap_template=False,
     allowed_mechanisms=False,
     unmodifiable=False,
+    uncopyable=False,
     extractable=False,
     sealing=False,
     integrity=False,

@@ -113,6 +113,7 @@ class Capabilities(NamedTuple):
     unwrap_template: bool
     allowed_mechanisms: bool
     unmodifiable: bool
+    uncopyable: bool
     extractable: bool
     sealing: bool
     integrity: bool
@@ -124,7 +125,12 @@ class Capabilities(NamedTuple):
     def opened_attributes(self, kind: MaterialClass) -> dict[int, Value]:
         """What opened material of a class is allowed, as strictly as this token can be told."""
         attributes = kind.attributes(mechanisms=self.allowed_mechanisms)
-        return {**attributes, p11.CKA_MODIFIABLE: False} if self.unmodifiable else attributes
+        return attributes | self.frozen()
+
+    def frozen(self) -> dict[int, Value]:
+        """What keeps an object as it was made, as far as this token takes it."""
+        uncopyable: dict[int, Value] = {p11.CKA_COPYABLE: False} if self.uncopyable else {}
+        return uncopyable | {p11.CKA_MODIFIABLE: False} if self.unmodifiable else uncopyable
 
     def made_attributes(self, kind: MaterialClass) -> dict[int, Value]:
         """What material of a class is allowed between its making and its wrapping."""
@@ -188,7 +194,8 @@ def probe(module: Module, session: Session) -> Capabilities:
         wrap=wrap,
         unwrap_template=wrap is not None and proofs.holds(proofs.keeps_to_unwrap_template, wrap),
         allowed_mechanisms=allowed_mechanisms,
-        unmodifiable=proofs.holds(proofs.takes_unmodifiable, wrap),
+        unmodifiable=proofs.holds(proofs.takes, wrap, p11.CKA_MODIFIABLE),
+        uncopyable=proofs.holds(proofs.takes, wrap, p11.CKA_COPYABLE),
         extractable=proofs.holds(proofs.takes_extractable, wrap),
         sealing=proofs.holds(proofs.encrypts_with_cbc),
         integrity="HMAC_SHA_256" in done,
@@ -308,14 +315,15 @@ class _Proofs:
             loose = Template({**opened, **weaker})
             self._refused(lambda loose=loose: self._note(self._session.unwrap(mechanism, kek, wrapped, loose)))  # type: ignore[misc]
 
-    def takes_unmodifiable(self, wrap: int | None) -> None:
+    def takes(self, wrap: int | None, attribute: int) -> None:
+        """Whether a key can be opened with an attribute that is false."""
         kek = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_WRAP, p11.CKA_UNWRAP)
         _right(wrap is not None)
         assert wrap is not None
         wrapped = wrapped_in_software(wrap, _KNOWN_KEY, _IV, _KNOWN_KEY[::-1])
-        opened = {**secret_key(p11.CKK_AES, p11.CKA_ENCRYPT), p11.CKA_MODIFIABLE: False}
+        opened = {**secret_key(p11.CKK_AES, p11.CKA_ENCRYPT), attribute: False}
         key = self._note(self._session.unwrap(wrapping_mechanism(wrap, _IV), kek, wrapped, Template(opened)))
-        _right(self._session.attributes(key, [p11.CKA_MODIFIABLE]) == [b"\x00"])
+        _right(self._session.attributes(key, [attribute]) == [b"\x00"])
 
     def takes_extractable(self, wrap: int | None) -> None:
         kek = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_WRAP, p11.CKA_UNWRAP)

@@ -12,8 +12,8 @@ from typing import NamedTuple
 
 from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.capabilities import Capabilities
-from strongroom.keystores.hsm.module import Mechanism, Session, Template, Value
+from strongroom.keystores.hsm.capabilities import Capabilities, wrapping_mechanism
+from strongroom.keystores.hsm.module import Mechanism, NotPossibleError, Session, Template, UnclearError, Value
 from strongroom.keystores.hsm.templates import CLASSES, secret_key
 
 INTEGRITY = "integrity"
@@ -71,10 +71,10 @@ def destroy_domain_keys(session: Session, installation_id: str, version: int) ->
                 session.destroy(handle)
 
 
-def find_domain_keys(session: Session, installation_id: str, versions: Collection[int]) -> TokenKeys:
-    """Find the versions of every domain key that there must be, and check what tokens can show of their rules.
+def find_domain_keys(session: Session, installation_id: str, versions: Collection[int], can: Capabilities) -> TokenKeys:
+    """Find the versions of every domain key that there must be, and check that they keep to their rules.
 
-    Raises HsmError if one is missing, or there twice, or could leave the token.
+    Raises HsmError if one is missing, or there twice, or is weaker than `make_domain_keys` makes them.
     """
     found = _found(session, installation_id)
     handles: dict[str, dict[int, int]] = {}
@@ -85,7 +85,9 @@ def find_domain_keys(session: Session, installation_id: str, versions: Collectio
             if len(objects) != 1:
                 number = "no key" if not objects else f"{len(objects)} keys"
                 raise HsmError(f"the token has {number} {label!r} of installation {installation_id}")
-            _check(session, label, objects[0])
+            _check(session, label, objects[0], _rules(purpose, can))
+            if purpose in CLASSES and can.unwrap_template:
+                _check_template(session, label, objects[0], can)
             handles.setdefault(purpose, {})[version] = objects[0]
     return TokenKeys(handles)
 
@@ -102,11 +104,29 @@ def _found(session: Session, installation_id: str) -> dict[tuple[str, int], list
     return found
 
 
-def _check(session: Session, label: str, handle: int) -> None:
-    kinds = [p11.CKA_TOKEN, p11.CKA_SENSITIVE, p11.CKA_EXTRACTABLE, p11.CKA_NEVER_EXTRACTABLE]
-    token, sensitive, extractable, never = session.attributes(handle, kinds)
-    if (token, sensitive, extractable) != (b"\x01", b"\x01", b"\x00") or never == b"\x00":
-        raise HsmError(f"the key {label!r} in the token could be read or taken out of it")
+def _check(session: Session, label: str, handle: int, rules: Mapping[int, Value]) -> None:
+    """Compare what the token says of a key with its rules: somebody with the PIN may have put another in its place."""
+    told = [kind for kind in rules if kind != p11.CKA_UNWRAP_TEMPLATE]
+    values = session.attributes(handle, [*told, p11.CKA_NEVER_EXTRACTABLE])
+    given = Template({kind: rules[kind] for kind in told})
+    if values.pop() == b"\x00" or dict(zip(told, values, strict=True)) != given.values():
+        raise HsmError(f"the key {label!r} in the token is not as it was made: it could be used otherwise")
+
+
+def _check_template(session: Session, label: str, handle: int, can: Capabilities) -> None:
+    """Try to open a key so that it can be read: a domain key of a class opens only what its template says."""
+    assert can.wrap is not None, "needs() refuses a token without"
+    mechanism = wrapping_mechanism(can.wrap, bytes(16))
+    loose = secret_key(p11.CKK_AES, p11.CKA_ENCRYPT, extractable=True)
+    made = session.generate_key(Mechanism(p11.CKM_AES_KEY_GEN), Template({**loose, p11.CKA_VALUE_LEN: _KEY_LENGTH}))
+    with session.holding(made):
+        wrapped = session.wrap(mechanism, handle, made)
+        try:
+            opened = session.unwrap(mechanism, handle, wrapped, Template(loose))
+        except (NotPossibleError, UnclearError):
+            return
+        session.discard(opened)
+    raise HsmError(f"the key {label!r} in the token is not as it was made: it opens keys so that they can be read")
 
 
 def _label(purpose: str, version: int) -> str:
@@ -130,6 +150,4 @@ def _rules(purpose: str, can: Capabilities) -> dict[int, Value]:
                 rules[p11.CKA_UNWRAP_TEMPLATE] = can.opened_attributes(CLASSES[purpose])
     if can.allowed_mechanisms:
         rules[p11.CKA_ALLOWED_MECHANISMS] = mechanisms
-    if can.unmodifiable:
-        rules[p11.CKA_MODIFIABLE] = False
-    return rules
+    return rules | can.frozen()

@@ -3,15 +3,19 @@
 Hashing is always done here: tokens differ in what they hash, and nothing secret is in it.
 """
 
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Lock
+
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.padding import MGF1, OAEP
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, Hash
 
-from strongroom.crypto.rsa import PUBLIC_EXPONENT
+from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT
 from strongroom.errors import InvalidCiphertext
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.module import Mechanism
+from strongroom.keystores.niceness import be_nice
 from strongroom.model.key_specs import DIGEST
 
 RSA_PKCS = Mechanism(p11.CKM_RSA_PKCS)
@@ -94,6 +98,30 @@ class OaepOpener:
             return self._key.decrypt(encrypted.to_bytes(self._key.key_size // 8), self._padding)
         except ValueError:
             raise InvalidCiphertext from None
+
+
+class OaepOpeners:
+    """An opener for each length of RSA key, made when it is asked for first: that takes seconds."""
+
+    def __init__(self) -> None:
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="oaep", initializer=be_nice)
+        self._made: dict[str, Future[OaepOpener]] = {}
+        self._lock = Lock()
+
+    def prepare(self) -> None:
+        """Make all of them in the background."""
+        for spec in MODULUS_BITS:
+            self._begun(spec)
+
+    def of(self, key_spec: str) -> OaepOpener:
+        """The opener for keys of a spec; wait for it if need be."""
+        return self._begun(key_spec).result()
+
+    def _begun(self, key_spec: str) -> "Future[OaepOpener]":
+        with self._lock:
+            if key_spec not in self._made:
+                self._made[key_spec] = self._thread.submit(OaepOpener, MODULUS_BITS[key_spec])
+            return self._made[key_spec]
 
 
 def _digest(name: str, message: bytes) -> bytes:

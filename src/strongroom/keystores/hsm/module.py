@@ -137,6 +137,10 @@ class Template:
             self._kept.append(buffer)
             attribute.type, attribute.pValue, attribute.ulValueLen = kind, addressof(buffer), length
 
+    def values(self) -> dict[int, bytes]:
+        """The attributes as a token tells them. Not of nested templates, which are addresses here."""
+        return {one.type: ctypes.string_at(one.pValue, one.ulValueLen) for one in self.attributes}
+
     def _encoded(self, value: Value) -> tuple[_Buffer, int]:
         match value:
             case bool():

@@ -57,7 +57,7 @@ def open_hsm(place: Place, installation_id: str, versions: Collection[int], allo
         if not proven:
             proven.append(probe(module, session))
             check_allowed(proven[0], allowed)
-        return find_domain_keys(session, installation_id, versions)
+        return find_domain_keys(session, installation_id, versions, proven[0])
 
     def test(session: Session, keys: TokenKeys) -> None:
         _, integrity = keys.newest(INTEGRITY)

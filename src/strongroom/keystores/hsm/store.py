@@ -23,7 +23,7 @@ from strongroom.keystores.hsm.domain_keys import TokenKeys
 from strongroom.keystores.hsm.keys import HsmDirectKey, HsmMacKey, HsmPrivateKey, HsmSymmetricKey
 from strongroom.keystores.hsm.making import make_data_key_pair
 from strongroom.keystores.hsm.materials import KEY_STORE, Materials
-from strongroom.keystores.hsm.mechanisms import OaepOpener
+from strongroom.keystores.hsm.mechanisms import OaepOpeners
 from strongroom.keystores.hsm.module import Pkcs11Error
 from strongroom.keystores.hsm.opened import OpenedMaterials
 from strongroom.keystores.hsm.recovery import RecoveryRoot, rsa_public_key
@@ -33,7 +33,7 @@ from strongroom.keystores.hsm.token import Lease, Token, unavailable
 from strongroom.keystores.opened_keys import OpenedKeys
 from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.key_specs import SIGN_VERIFY
+from strongroom.model.key_specs import ENCRYPT_DECRYPT, SIGN_VERIFY
 
 RSA_AT_ONCE = 3
 """RSA key pairs that are made at once in one process: fewer than there are threads for what takes long."""
@@ -70,7 +70,10 @@ class HsmKeyStore:
         self.calls = calls
         self.generation = generation
         self._rsa = threading.BoundedSemaphore(RSA_AT_ONCE)
-        self._openers: dict[str, OaepOpener] = {}
+        in_host = can.way("RSA_2048", ENCRYPT_DECRYPT) == HOST_OAEP_SHA_256 and HOST_OAEP_SHA_256 in allowed
+        self._openers = OaepOpeners() if in_host else None
+        if self._openers is not None and calls is not None:
+            self._openers.prepare()  # requests do not wait for it
         self._deriving = OpenedMaterials(token, self._open_deriving)
         self._plain = OpenedMaterials(token, self._open_plain)
         self._software_signing = OpenedKeys(partial(self._open_seed, load_signing_key))
@@ -131,7 +134,7 @@ class HsmKeyStore:
     def open_decryption(self, key: KmsKey, material: KeyMaterial) -> DecryptionKey:
         """Open the private key of an asymmetric encryption key."""
         opened = self._plain.get(key, material)
-        return HsmPrivateKey(self._plain, opened, self._opener(key))
+        return HsmPrivateKey(self._plain, opened, None if self._openers is None else self._openers.of(key.key_spec))
 
     def open_agreement(self, key: KmsKey, material: KeyMaterial) -> AgreementKey:
         """Open the private key of a key agreement key."""
@@ -207,13 +210,6 @@ class HsmKeyStore:
     def _open_seed(self, load: Callable[[str, bytes], _Result], key: KmsKey, material: KeyMaterial) -> _Result:
         """Open a key that is used in software: its seed is decrypted in the token."""
         return load(key.key_spec, self._run(partial(self._materials.open_seed, key, material)))
-
-    def _opener(self, key: KmsKey) -> OaepOpener | None:
-        if self._can.way(key.key_spec, key.key_usage) != HOST_OAEP_SHA_256:
-            return None
-        if key.key_spec not in self._openers:
-            self._openers[key.key_spec] = OaepOpener(MODULUS_BITS[key.key_spec])
-        return self._openers[key.key_spec]
 
 
 def _refuse(material: KeyMaterial) -> None:

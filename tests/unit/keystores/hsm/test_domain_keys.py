@@ -78,8 +78,8 @@ def installation_id(softhsm: SoftHsm, label: str, can: Capabilities) -> str:
 
 
 @pytest.fixture
-def keys(session: Session, installation_id: str) -> TokenKeys:
-    return find_domain_keys(session, installation_id, {1})
+def keys(session: Session, installation_id: str, can: Capabilities) -> TokenKeys:
+    return find_domain_keys(session, installation_id, {1}, can)
 
 
 def rules(installation_id: str, purpose: str, **others: Value) -> dict[int, Value]:
@@ -108,36 +108,38 @@ def test_versions_and_installations_are_kept_apart(session: Session, can: Capabi
     other = str(uuid.uuid4())
     make_domain_keys(session, installation_id, 2, can)
     make_domain_keys(session, other, 2, can)
-    both = find_domain_keys(session, installation_id, {1, 2})
+    both = find_domain_keys(session, installation_id, {1, 2}, can)
     assert {version for version, _ in map(both.newest, PURPOSES)} == {2}
-    theirs = find_domain_keys(session, other, {2})
+    theirs = find_domain_keys(session, other, {2}, can)
     assert not {theirs.newest(purpose)[1] for purpose in PURPOSES} & {both.newest(purpose)[1] for purpose in PURPOSES}
     destroy_domain_keys(session, other, 2)
     destroy_domain_keys(session, installation_id, 2)
     destroy_domain_keys(session, installation_id, 2)
-    assert set(find_domain_keys(session, installation_id, {1}).handles) == set(PURPOSES)
+    assert set(find_domain_keys(session, installation_id, {1}, can).handles) == set(PURPOSES)
     with pytest.raises(HsmError, match="the token has no key 'strongroom integrity v2' of installation"):
-        find_domain_keys(session, installation_id, {1, 2})
+        find_domain_keys(session, installation_id, {1, 2}, can)
 
 
 def test_a_missing_one_is_named(session: Session, can: Capabilities) -> None:
     installation_id = str(uuid.uuid4())
     make_domain_keys(session, installation_id, 1, can)
-    keys = find_domain_keys(session, installation_id, {1})
+    keys = find_domain_keys(session, installation_id, {1}, can)
     for purpose in reversed(PURPOSES):  # the first that is missing is named
         session.destroy(keys.handles[purpose][1])
         told = f"^the token has no key 'strongroom {purpose} v1' of installation {installation_id}$"
         with pytest.raises(HsmError, match=told):
-            find_domain_keys(session, installation_id, {1})
+            find_domain_keys(session, installation_id, {1}, can)
 
 
 @pytest.mark.parametrize("purpose", [INTEGRITY, SEEDS, "hmac"])
-def test_one_that_is_there_twice_is_named(session: Session, installation_id: str, purpose: str) -> None:
+def test_one_that_is_there_twice_is_named(
+    session: Session, installation_id: str, purpose: str, can: Capabilities
+) -> None:
     second = session.generate_key(AES, Template({**rules(installation_id, purpose), p11.CKA_VALUE_LEN: 32}))
     with pytest.raises(HsmError, match=f"^the token has 2 keys 'strongroom {purpose} v1' of installation"):
-        find_domain_keys(session, installation_id, {1})
+        find_domain_keys(session, installation_id, {1}, can)
     session.destroy(second)
-    find_domain_keys(session, installation_id, {1})
+    find_domain_keys(session, installation_id, {1}, can)
 
 
 WEAK: tuple[dict[str, Value], ...] = (
@@ -145,26 +147,60 @@ WEAK: tuple[dict[str, Value], ...] = (
     {"CKA_SENSITIVE": False},
     {"CKA_TOKEN": False},
     {"CKA_VALUE": secrets.token_bytes(32)},  # was known outside of the token
+    {"CKA_ENCRYPT": True},
+    {"CKA_DECRYPT": True},
+    {"CKA_MODIFIABLE": True},
+    {"CKA_COPYABLE": True},
+    {"CKA_ALLOWED_MECHANISMS": (p11.CKM_AES_KEY_WRAP_PAD, p11.CKM_AES_CBC_PAD)},
 )
 
 
-def test_one_in_its_place_that_is_weaker_is_refused(session: Session, can: Capabilities) -> None:
+@pytest.mark.parametrize("weak", WEAK, ids=lambda weak: next(iter(weak)))
+def test_one_in_its_place_that_is_weaker_is_refused(
+    session: Session, can: Capabilities, weak: dict[str, Value]
+) -> None:
+    told = "^the key 'strongroom hmac v1' in the token is not as it was made: it could be used otherwise$"
+    assert_refused_in_place(session, can, told, _with_template(can) | {getattr(p11, name): weak[name] for name in weak})
+
+
+def test_one_in_its_place_that_opens_keys_otherwise_is_refused(session: Session, can: Capabilities) -> None:
+    told = "^the key 'strongroom hmac v1' in the token is not as it was made: it opens keys so that they can be read$"
+    template = _with_template(can)
+    del template[p11.CKA_UNWRAP_TEMPLATE]
+    assert_refused_in_place(session, can, told, template)
+
+
+def test_one_in_its_place_that_keeps_to_every_rule_is_taken(session: Session, can: Capabilities) -> None:
+    """Else the tests before would prove nothing. What the first one wrapped does not open with it."""
+    with pytest.raises(pytest.fail.Exception, match="DID NOT RAISE"):
+        assert_refused_in_place(session, can, "^nothing$", _with_template(can))
+
+
+def _with_template(can: Capabilities) -> dict[int, Value]:
+    """What `hmac` is made with."""
+    assert can.wrap is not None
+    return {
+        p11.CKA_ALLOWED_MECHANISMS: (can.wrap,),
+        p11.CKA_UNWRAP_TEMPLATE: can.opened_attributes(CLASSES["hmac"]),
+        **can.frozen(),
+    }
+
+
+def assert_refused_in_place(session: Session, can: Capabilities, told: str, attributes: dict[int, Value]) -> None:
+    """Put another key into the place of `hmac`, and see it refused."""
     installation_id = str(uuid.uuid4())
     make_domain_keys(session, installation_id, 1, can)
-    keys = find_domain_keys(session, installation_id, {1})
-    for purpose in reversed((INTEGRITY, "hmac")):
-        session.destroy(keys.handles[purpose][1])
-        for weak in WEAK:
-            template = rules(installation_id, purpose, **weak)
-            if p11.CKA_VALUE in template:
-                put = session.create(Template(template))
-            else:
-                put = session.generate_key(AES, Template({**template, p11.CKA_VALUE_LEN: 32}))
-            told = f"^the key 'strongroom {purpose} v1' in the token could be read or taken out of it$"
-            with pytest.raises(HsmError, match=told):
-                find_domain_keys(session, installation_id, {1})
-            session.destroy(put)
-    destroy_domain_keys(session, installation_id, 1)
+    try:
+        session.destroy(find_domain_keys(session, installation_id, {1}, can).handles["hmac"][1])
+        template = rules(installation_id, "hmac") | attributes
+        if p11.CKA_VALUE in template:
+            session.create(Template(template))
+        else:
+            session.generate_key(AES, Template({**template, p11.CKA_VALUE_LEN: 32}))
+        with pytest.raises(HsmError, match=told):
+            find_domain_keys(session, installation_id, {1}, can)
+    finally:
+        destroy_domain_keys(session, installation_id, 1)
 
 
 def refused(attempt: Callable[[], object]) -> bool:
@@ -201,7 +237,7 @@ def wrapped_material(session: Session, can: Capabilities, keys: TokenKeys, kind:
 def stored(softhsm: SoftHsm, label: str, can: Capabilities, installation_id: str) -> dict[str, bytes]:
     """Wrapped material of each class. Its token was closed since."""
     with logged_in(softhsm, label) as session:
-        keys = find_domain_keys(session, installation_id, {1})
+        keys = find_domain_keys(session, installation_id, {1}, can)
         return {name: wrapped_material(session, can, keys, kind) for name, kind in CLASSES.items()}
 
 
