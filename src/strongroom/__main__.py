@@ -3,10 +3,12 @@
 import sys
 
 from strongroom.cli import run
+from strongroom.keystores.process import disable_core_dumps
 
 
 def main() -> None:
-    """Run the command line and exit with its code."""
+    """Run the command line and exit with its code. Many commands hold keys."""
+    disable_core_dumps()
     sys.exit(run(sys.argv[1:]))
 
 

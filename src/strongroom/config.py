@@ -114,6 +114,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.data / "nonces.db"
 
     @property
+    def served(self) -> Path:
+        """The file whose lock says that the installation is served."""
+        return self.data / "served.lock"
+
+    @property
     def refused_pin(self) -> Path:
         """Made when the HSM has refused the PIN, so that it is not tried again."""
         return self.data / "hsm-pin-refused"

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-import pytest
 from msgspec.structs import replace
 
 from strongroom.app.installing import open_installation
-from strongroom.app.key_store import serving_key_store
 from strongroom.authorization.documents import default_key_policy
 from strongroom.config import read_config
 from strongroom.crypto.key_pairs import load_encryption_key
+from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.model.principal import Account
 from strongroom.storage.contract import Insert
 from strongroom.testing.server import initialize, running_server
@@ -30,7 +29,8 @@ def imported(data: Path, secret: bytes) -> str:
         ((account, _),) = opened.storage.find_all(Account)
         policy = default_key_policy(account.account)
         key = replace(kms_key(), account=account.account, policy=policy)
-        store = serving_key_store(opened, pytest.fail)
+        assert opened.hsm is not None, "its configuration names one"
+        store = HsmKeyStore(opened.hsm.token, opened.hsm.can, allowed=(), count_use=lambda _: None)
         import_key = store.new_import_key(key, "RSA_2048")
         encrypted = load_encryption_key("RSA_2048", import_key.public_key).encrypt("RSAES_OAEP_SHA_1", secret)
         material = store.import_material(

@@ -11,8 +11,10 @@ from strongroom.authorization.documents import compile_key_policy
 from strongroom.clock import doubt, read_clocks
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, MalformedPolicyDocument, OperatorError
+from strongroom.keystores.domain_keys import recovery_fingerprint
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
 from strongroom.model.clock_reading import ClockReading
+from strongroom.model.domain_key import DomainKey
 from strongroom.model.key import KmsKey
 from strongroom.wire.server import bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
@@ -68,6 +70,9 @@ def _protection(opened: Opened) -> list[Finding]:
     else:
         seen = time.strftime("%Y-%m-%d", time.gmtime(opened.installation.backup_verified))
         findings.append(Finding(WELL, f"a second token was seen to hold the same keys on {seen}"))
+    if opened.installation.recovery_public_key is not None:
+        fingerprint = recovery_fingerprint(record for record, _ in opened.storage.find_all(DomainKey))
+        findings.append(Finding(WELL, f"with the recovery key: fingerprint {fingerprint}"))
     assert opened.config.hsm is not None, "it was opened by it"
     return findings + [Finding(NOTE, f"hsm.allow: {WEAKER_WAYS[way]}") for way in opened.config.hsm.allow]
 

@@ -1,6 +1,6 @@
 """The HSM that a configuration names, and what protects the installation's own keys: it, or the root key file."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
@@ -45,13 +45,19 @@ def new_protection(config: Config, installation_id: str) -> Iterator[Root]:
         finally:
             root_key.close()
         return
-    with made_in_token(config, config.hsm, installation_id, FIRST_VERSION) as hsm:
+    with made_in_token(config, config.hsm, installation_id, FIRST_VERSION, needed=lambda: False) as hsm:
         yield HsmRoot(hsm.token)
 
 
 @contextmanager
-def made_in_token(config: Config, settings: HsmConfig, installation_id: str, version: int) -> Iterator[Hsm]:
-    """Make a version of the domain keys in a token, and open it; destroy them again if the block fails."""
+def made_in_token(
+    config: Config, settings: HsmConfig, installation_id: str, version: int, *, needed: Callable[[], bool]
+) -> Iterator[Hsm]:
+    """Make a version of the domain keys in a token, and open it.
+
+    If the block fails they are destroyed again, unless they are `needed`: what they wrapped is stored. Raises HsmError
+    if the token has that version already.
+    """
     place = place_of(config, settings)
     prepare_token(place, installation_id, settings.allow, version)
     try:
@@ -61,7 +67,8 @@ def made_in_token(config: Config, settings: HsmConfig, installation_id: str, ver
         finally:
             hsm.token.close()
     except BaseException:
-        clear_token(place, installation_id, version)
+        if not needed():
+            clear_token(place, installation_id, version)
         raise
 
 

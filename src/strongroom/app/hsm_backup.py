@@ -9,7 +9,8 @@ import multiprocessing
 import os
 import secrets
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from typing import NamedTuple
 
@@ -25,6 +26,7 @@ from strongroom.crypto.key_pairs import generate_key_pair, load_encryption_key, 
 from strongroom.errors import ConfigurationError, HsmError, KMSInvalidSignature, OperatorError, RequestError
 from strongroom.keystores.domain_keys import versions_in_hsm
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
+from strongroom.keystores.hsm.domain_keys import has_mark, put_mark
 from strongroom.keystores.hsm.opening import Hsm as OpenHsm
 from strongroom.keystores.hsm.opening import open_hsm
 from strongroom.keystores.hsm.root import HsmRoot
@@ -104,9 +106,9 @@ def verify_backup(config: Config, backup: Hsm, environment: Mapping[str, str], n
         installation_id = opened.installation.installation_id
         versions = versions_in_hsm(record for record, _ in opened.storage.find_all(DomainKey))
         assert opened.hsm is not None, "the configuration names it"
-        opened.hsm.token.close()
         asked, expected = _ask(config, installation_id, sorted(versions))
-        answered = _in_another_process(config, backup, environment, installation_id, asked)
+        with _marked(opened.hsm) as mark:
+            answered = _in_another_process(config, backup, environment, installation_id, mark, asked)
         proven = [line for one in zip(asked, expected, answered, strict=True) for line in _check(*one)]
         found = opened.storage.find(Installation, (installation_id,))
         assert found is not None, "it was opened"
@@ -118,6 +120,17 @@ def verify_backup(config: Config, backup: Hsm, environment: Mapping[str, str], n
     finally:
         opened.close()
     return proven
+
+
+@contextmanager
+def _marked(hsm: OpenHsm) -> Iterator[bytes]:
+    """Have a mark in the token that no other token has."""
+    mark = b"strongroom backup-check " + secrets.token_hex(8).encode()
+    handle = hsm.token.run(lambda lease: put_mark(lease.session, mark))
+    try:
+        yield mark
+    finally:
+        hsm.token.run(lambda lease: lease.session.destroy(handle))
 
 
 def _ask(config: Config, installation_id: str, versions: list[int]) -> tuple[list[Asked], Answered]:
@@ -242,11 +255,18 @@ def _check(asked: Asked, expected: tuple[list[bytes], bytes], answered: tuple[li
 
 
 def _in_another_process(
-    config: Config, backup: Hsm, environment: Mapping[str, str], installation_id: str, asked: list[Asked]
+    config: Config,
+    backup: Hsm,
+    environment: Mapping[str, str],
+    installation_id: str,
+    mark: bytes,
+    asked: list[Asked],
 ) -> Answered:
     spawning = multiprocessing.get_context("spawn")
     receiver, sender = spawning.Pipe(duplex=False)
-    process = spawning.Process(target=_answer_all, args=(config, backup, environment, installation_id, asked, sender))
+    process = spawning.Process(
+        target=_answer_all, args=(config, backup, environment, installation_id, mark, asked, sender)
+    )
     process.start()
     sender.close()
     try:
@@ -265,20 +285,25 @@ def _answer_all(
     backup: Hsm,
     environment: Mapping[str, str],
     installation_id: str,
+    mark: bytes,
     asked: list[Asked],
     sender: Connection,
 ) -> None:
     """Answer the challenges with the second token; in a process of its own."""
     os.environ.update(environment)
     try:
-        sender.send([_answer_version(config, backup, installation_id, one) for one in asked])
+        sender.send([_answer_version(config, backup, installation_id, mark, one) for one in asked])
     except (OperatorError, RequestError) as error:
         sender.send(str(error.args[0] or type(error).__name__))
 
 
-def _answer_version(config: Config, backup: Hsm, installation_id: str, asked: Asked) -> tuple[list[bytes], bytes]:
+def _answer_version(
+    config: Config, backup: Hsm, installation_id: str, mark: bytes, asked: Asked
+) -> tuple[list[bytes], bytes]:
     hsm = open_hsm(place_of(config, backup), installation_id, {asked.version}, WEAKER_WAYS)
     try:
+        if hsm.token.run(lambda lease: has_mark(lease.session, mark)):
+            raise HsmError("it is the installation's own token, and no second one")
         answers = [_answer(hsm, challenge) for challenge in asked.challenges]
         return answers, HsmRoot(hsm.token).unwrap(asked.encrypted, _SERVICE_KEYS)
     finally:

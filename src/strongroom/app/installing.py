@@ -25,7 +25,7 @@ from strongroom.config import Config, read_config
 from strongroom.config import Hsm as HsmConfig
 from strongroom.crypto.public_keys import public_key_to_pem
 from strongroom.errors import ConfigurationError, DataDirectoryError
-from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
+from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys, recovery_fingerprint
 from strongroom.keystores.hsm.opening import Hsm
 from strongroom.keystores.hsm.recovery import for_holder, read_public_key, rsa_public_key
 from strongroom.model.clock_reading import ClockReading
@@ -57,6 +57,14 @@ class Opened(NamedTuple):
         return f"Opened({self.installation.installation_id})"
 
 
+class Made(NamedTuple):
+    """A new installation: where, for which account, and what tells its recoverable keys from others (64 hex digits)."""
+
+    data: Path
+    account: str
+    recovery_fingerprint: str | None
+
+
 def is_installed(data: Path) -> bool:
     """Whether `data` holds an installation: its configuration is the last thing that `initialize` puts there."""
     return (data / CONFIGURATION).is_file()
@@ -71,8 +79,8 @@ def initialize(
     hsm: HsmConfig | None = None,
     recovery_key: Path | None = None,
     now: float,
-) -> str:
-    """Make an installation in `data`, whole or not at all; return its account.
+) -> Made:
+    """Make an installation in `data`, whole or not at all.
 
     All is made in a directory beside it, which then takes its name. `data` must be missing or empty. With `hsm` its
     domain keys are made in that token, and there is no root key file; `recovery_key` is the public half of one (PEM).
@@ -91,14 +99,14 @@ def initialize(
         if data.exists() and any(data.iterdir()):
             raise DataDirectoryError(f"{data} is not empty and holds no {CONFIGURATION}: name another directory")
         building.mkdir(mode=0o700, parents=True)
-        _build(building, region=region, port=port, account=account, hsm=hsm, recovery=recovery, now=now)
+        fingerprint = _build(building, region=region, port=port, account=account, hsm=hsm, recovery=recovery, now=now)
         building.rename(data)
         _sync(data.parent)
     except OSError as error:
         raise DataDirectoryError(f"cannot make {data}: {error.strerror}") from error
     finally:
         shutil.rmtree(building, ignore_errors=True)
-    return account
+    return Made(data, account, fingerprint)
 
 
 def account_number(account: str | None) -> str:
@@ -166,7 +174,7 @@ def node_id() -> str:
 
 def _build(
     data: Path, *, region: str, port: int, account: str, hsm: HsmConfig | None, recovery: bytes | None, now: float
-) -> None:
+) -> str | None:
     installation_id = str(uuid.uuid4())
     config = Config(data=data, hsm=hsm)
     with new_protection(config, installation_id) as root:
@@ -194,6 +202,7 @@ def _build(
         write_private(data / CONFIGURATION, _configuration(region=region, port=port, hsm=hsm))
         read_config(data / CONFIGURATION)
         _sync(data)
+    return None if recovery is None else recovery_fingerprint(domain_records)
 
 
 def _for_holder(recovery: bytes | None) -> Callable[[bytes], bytes] | None:

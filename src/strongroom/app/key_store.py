@@ -1,5 +1,6 @@
 """The key store of an installation, with the threads that it needs."""
 
+import asyncio
 from collections.abc import Callable
 
 from strongroom.app.counted_uses import CountedUses
@@ -23,8 +24,12 @@ def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeySto
         return SoftwareKeyStore(opened.domain_keys)
     token = opened.hsm.token
 
+    loop = asyncio.get_running_loop()
+
     def hanging(reason: str) -> None:
         on_fatal(f"the HSM hangs: {reason}")
+
+    token.on_stuck = lambda reason: loop.call_soon_threadsafe(hanging, reason)  # type: ignore[assignment]
 
     assert opened.config.hsm is not None, "it was opened by it"
     calls = CallThreads(
@@ -35,7 +40,7 @@ def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeySto
         HSM_GENERATION_SECONDS,
         name="hsm-slow",
         nice=True,
-        on_overdue=token.quarantine,
+        on_overdue=token.examine,  # it may be slow, and nothing else
         on_all_hanging=hanging,
     )
     return HsmKeyStore(

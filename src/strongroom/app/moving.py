@@ -5,6 +5,7 @@ Key material is opened inside the new token and never seen here; the service's o
 used in software pass through this process, as they do whenever they are used.
 """
 
+import hmac
 import uuid
 from collections.abc import Callable
 from pathlib import Path
@@ -12,12 +13,14 @@ from pathlib import Path
 from msgspec.structs import replace
 
 from strongroom.app.hardware import made_in_token, place_of
+from strongroom.app.history import refuse_rollback
 from strongroom.app.installing import Opened, audit_log
 from strongroom.app.recorded_change import commit_recorded
+from strongroom.app.serving_lock import alone
 from strongroom.audit.record import service_event
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, DataDirectoryError, HsmError, RequestError
-from strongroom.keystores.domain_keys import HSM, DomainKeys, versions_in_hsm, wrapped_anew
+from strongroom.keystores.domain_keys import HSM, DomainKeys, recovery_fingerprint, versions_in_hsm, wrapped_anew
 from strongroom.keystores.hsm.opening import clear_token
 from strongroom.keystores.hsm.recovery import RecoveryRoot, read_private_key
 from strongroom.keystores.hsm.root import HsmRoot
@@ -27,59 +30,69 @@ from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.storage.contract import Delete, Insert, Replace, Storage, Write
 from strongroom.storage.sqlite import open_storage, read_domain_keys
-from strongroom.wire.server import bind
 
 
-def move_to_token(config: Config, recovery_key: Path, ask_passphrase: Callable[[], bytes | None], now: float) -> int:
+def move_to_token(
+    config: Config,
+    recovery_key: Path,
+    ask_passphrase: Callable[[], bytes | None],
+    *,
+    fingerprint: str,
+    discard_unfinished: bool,
+    now: float,
+) -> int:
     """Move the installation to the token that its configuration names; return how many key materials moved.
 
-    All of it or nothing: one change, recorded. Raises HsmError, ConfigurationError, DataDirectoryError, StorageError.
+    All of it or nothing: one change, recorded. `fingerprint` is what `init` told, and `doctor` tells. With
+    `discard_unfinished` the keys that an attempt left in the token are destroyed; they might be another copy's.
+    Raises HsmError, ConfigurationError, DataDirectoryError, StorageError.
     """
-    if config.hsm is None:
+    settings = config.hsm
+    if settings is None:
         raise ConfigurationError("the configuration names no HSM to move to")
-    _check_nobody_serves(config)
-    installation_id, records = read_domain_keys(config.database)
-    versions = versions_in_hsm(records)
-    if not versions:
-        raise ConfigurationError("this installation has a root key file: there is nothing in an HSM")
-    if any(record.recovery is None for record in records if record.purpose != HSM):
-        raise HsmError("this installation was made without a recovery key: nothing of it can be moved")
-    lost = RecoveryRoot(read_private_key(recovery_key.read_bytes(), ask_passphrase()))
-    recoverable = [replace(record, wrapped=record.recovery or b"") for record in records]
-    domain_keys = DomainKeys.open(lost, installation_id, recoverable)
-    storage = open_storage(config.database, domain_keys.row_authentication)
-    try:
-        storage.load()
-        version = max(versions) + 1
-        clear_token(place_of(config, config.hsm), installation_id, version)  # of an attempt that came to no end
-        with made_in_token(config, config.hsm, installation_id, version) as hsm:
-            anew = wrapped_anew(HsmRoot(hsm.token), lost, installation_id, recoverable, version, now)
-            moved = _moved_materials(storage, HsmKeyStore.for_moving(hsm.token, hsm.can, config.hsm.allow), lost)
+    with alone(config):
+        installation_id, records = read_domain_keys(config.database)
+        versions = versions_in_hsm(records)
+        if not versions:
+            raise ConfigurationError("this installation has a root key file: there is nothing in an HSM")
+        if any(record.recovery is None for record in records if record.purpose != HSM):
+            raise HsmError("this installation was made without a recovery key: nothing of it can be moved")
+        if not hmac.compare_digest(recovery_fingerprint(records), fingerprint.strip().lower()):
+            raise HsmError("the fingerprint is another one: these are not the keys that the installation was made with")
+        lost = RecoveryRoot(read_private_key(recovery_key.read_bytes(), ask_passphrase()))
+        recoverable = [replace(record, wrapped=record.recovery or b"") for record in records]
+        domain_keys = DomainKeys.open(lost, installation_id, recoverable)
+        storage = open_storage(config.database, domain_keys.row_authentication)
+        try:
+            storage.load()
             installation, number = _installation(config, storage, installation_id)
-            writes = [
-                *_replaced_domain_keys(storage, anew),
-                *moved,
-                Replace(replace(installation, backup_verified=None), number),
-            ]
             opened = Opened(config, storage, domain_keys, installation, None)
-            event = service_event(
-                name="MoveToHsm",
-                event_id=str(uuid.uuid4()),
-                now=now,
-                details={"token": config.hsm.token, "version": version, "keyMaterials": len(moved)},
-            )
-            commit_recorded(audit_log(opened), event, writes, storage.commit)
-    finally:
-        storage.close()
-    return len(moved)
+            refuse_rollback(opened)
+            version = max(versions) + 1
+            if discard_unfinished:
+                clear_token(place_of(config, settings), installation_id, version)
 
+            def needed() -> bool:
+                return version in versions_in_hsm(read_domain_keys(config.database)[1])
 
-def _check_nobody_serves(config: Config) -> None:
-    """Refuse while a server listens: it would go on making keys that only the old token opens."""
-    try:
-        bind(config.listen.host, config.listen.port).close()
-    except ConfigurationError:
-        raise ConfigurationError(f"somebody listens on {config.endpoint}: stop the server first") from None
+            with made_in_token(config, settings, installation_id, version, needed=needed) as hsm:
+                anew = wrapped_anew(HsmRoot(hsm.token), lost, installation_id, recoverable, version, now)
+                moved = _moved_materials(storage, HsmKeyStore.for_moving(hsm.token, hsm.can, settings.allow), lost)
+                writes = [
+                    *_replaced_domain_keys(storage, anew),
+                    *moved,
+                    Replace(replace(installation, backup_verified=None), number),
+                ]
+                event = service_event(
+                    name="MoveToHsm",
+                    event_id=str(uuid.uuid4()),
+                    now=now,
+                    details={"token": settings.token, "version": version, "keyMaterials": len(moved)},
+                )
+                commit_recorded(audit_log(opened), event, writes, storage.commit)
+        finally:
+            storage.close()
+        return len(moved)
 
 
 def _replaced_domain_keys(storage: Storage, anew: list[DomainKey]) -> list[Write]:

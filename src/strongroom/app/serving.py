@@ -2,6 +2,7 @@
 
 import asyncio
 import gc
+import os
 import shlex
 import socket
 import sys
@@ -19,6 +20,7 @@ from strongroom.app.client_files import write_client_environment
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
 from strongroom.app.key_store import serving_key_store
+from strongroom.app.serving_lock import serving
 from strongroom.app.usage_tracking import begin_tracking
 from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
@@ -63,10 +65,16 @@ def serve(config: Config, announce: Announce) -> int:
 def _serve_worker(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> None:
     """Be one of several server processes (workers.StartWorker)."""
     try:
-        sys.exit(_serve_process(config, listeners, ready))
+        code = _serve_process(config, listeners, ready)
     except (OperatorError, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
-        sys.exit(TRY_AGAIN if isinstance(error, HsmError) else GAVE_UP)
+        code = TRY_AGAIN if isinstance(error, HsmError) else GAVE_UP
+    if config.hsm is not None:
+        # Not by the ways that exits take: a thread may be in the HSM's library, which then crashes or waits for it.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    sys.exit(code)
 
 
 def _serve_process(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
@@ -80,6 +88,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
     """Compose the parts from storage up to HTTP, serve, and close them in reverse order."""
     fatal: list[str] = []
     async with AsyncExitStack() as closing:
+        closing.enter_context(serving(config))
         opened = open_installation(config)
         closing.callback(opened.close)
         pool = closing.enter_context(ThreadPoolExecutor(_POOL_THREADS, thread_name_prefix="blocking"))

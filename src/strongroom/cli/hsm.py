@@ -21,6 +21,12 @@ def add_to(commands: Commands) -> None:
     move = actions.add_parser("move", help="move everything to the token that the configuration names now")
     add_config(move)
     move.add_argument("--recovery-key", type=Path, required=True, help="the private half of the recovery key (PEM)")
+    move.add_argument("--fingerprint", required=True, help="of the wrapped keys, as `init` told it")
+    move.add_argument(
+        "--discard-unfinished",
+        action="store_true",
+        help="destroy the keys that an attempt which came to no end left in the token",
+    )
     move.add_argument("--passphrase-file", type=Path, help="its passphrase; asked for if not given")
     move.set_defaults(run=run_move)
     backup = actions.add_parser("verify-backup", help="prove that a second token holds the same keys")
@@ -52,7 +58,14 @@ def run_move(arguments: argparse.Namespace) -> int:
             return bytes(arguments.passphrase_file.read_bytes().rstrip(b"\r\n")) or None
         return getpass.getpass("Passphrase of the recovery key, if it has one: ").encode() or None
 
-    moved = app.move_to_token(config_of(arguments), arguments.recovery_key, passphrase, time.time())
+    moved = app.move_to_token(
+        config_of(arguments),
+        arguments.recovery_key,
+        passphrase,
+        fingerprint=arguments.fingerprint,
+        discard_unfinished=arguments.discard_unfinished,
+        now=time.time(),
+    )
     print(f"Moved {moved} key materials and the service's own keys to the token")
     return 0
 

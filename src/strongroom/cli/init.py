@@ -27,7 +27,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Make the installation, whole or not at all."""
     if arguments.if_missing and app.is_installed(arguments.data):
         return 0
-    account = app.initialize(
+    made = app.initialize(
         arguments.data,
         region=arguments.region,
         port=arguments.port,
@@ -36,5 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
         recovery_key=arguments.recovery_key,
         now=time.time(),
     )
-    print(f"Made {arguments.data}: account {account}, its root credential in {arguments.data}/credentials")
+    print(f"Made {arguments.data}: account {made.account}, its root credential in {arguments.data}/credentials")
+    if made.recovery_fingerprint is not None:
+        print(f"Keep with the recovery key the fingerprint of what it opens: {made.recovery_fingerprint}")
     return 0

@@ -3,6 +3,7 @@
 The newest version of a purpose is used for new work; older ones still open what they wrapped.
 """
 
+import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping
 from typing import NamedTuple, Protocol
@@ -20,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 from msgspec.structs import replace
 
 from strongroom.crypto import sealing, wrapping
+from strongroom.crypto.framing import frame
 from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, XaesKey
 from strongroom.errors import IntegrityError
 from strongroom.keystores.grant_tokens import GrantTokens
@@ -225,6 +227,17 @@ def wrapped_anew(
             secret = moved_from.unwrap(record.wrapped, binding)
             anew.append(replace(record, wrapped=root.wrap(secret, binding)))
     return anew
+
+
+def recovery_fingerprint(records: Iterable[DomainKey]) -> str:
+    """What tells the domain keys that are wrapped for the holder of the recovery key from others: 64 hex digits.
+
+    Anybody can wrap for the holder. Who moves an installation must know that these are its keys, and not those of
+    somebody who can write to the database.
+    """
+    wrapped = sorted((record.purpose, record.version, record.recovery or b"") for record in records if record.recovery)
+    parts = [part for purpose, version, blob in wrapped for part in (purpose.encode(), str(version).encode(), blob)]
+    return hashlib.sha256(frame(parts)).hexdigest()
 
 
 def versions_in_hsm(records: Iterable[DomainKey]) -> frozenset[int]:

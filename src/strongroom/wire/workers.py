@@ -153,7 +153,7 @@ def _end(processes: Sequence[SpawnProcess], patience: float) -> int:
             _report(f"server process {process.pid} did not end within {patience:g} s and was killed")
             process.kill()
             process.join()
-        if process.exitcode not in (0, -signal.SIGTERM):  # the second: before it could take the signal
+        if process.exitcode not in (0, -signal.SIGTERM, TRY_AGAIN):  # the second: before it could take the signal
             failed = 1
     return failed
 

@@ -50,11 +50,17 @@ def test_domain_keys_stay_when_all_went_well(tmp_path: Path, softhsm: SoftHsm, t
 
 
 def test_a_failure_leaves_no_keys_of_its_own_and_all_others(tmp_path: Path, softhsm: SoftHsm, token: Hsm) -> None:
-    with made_in_token(config(tmp_path, token), token, INSTALLATION_ID, 1):
+    with made_in_token(config(tmp_path, token), token, INSTALLATION_ID, 1, needed=lambda: False):
         pass
-    with pytest.raises(ZeroDivisionError), made_in_token(config(tmp_path, token), token, INSTALLATION_ID, 2):
+    with (
+        pytest.raises(ZeroDivisionError),
+        made_in_token(config(tmp_path, token), token, INSTALLATION_ID, 2, needed=lambda: False),
+    ):
         raise ZeroDivisionError
-    with pytest.raises(ZeroDivisionError), made_in_token(config(tmp_path, token), token, str(uuid.uuid4()), 1):
+    with (
+        pytest.raises(ZeroDivisionError),
+        made_in_token(config(tmp_path, token), token, str(uuid.uuid4()), 1, needed=lambda: False),
+    ):
         raise ZeroDivisionError
     assert keys_in(softhsm, token) == len(PURPOSES)
 

@@ -1,6 +1,10 @@
 """What cannot be moved is refused, and nothing is changed by it. The whole drill is in tests/e2e/test_hsm.py."""
 
+import shutil
+import sqlite3
 import time
+from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -9,11 +13,20 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from msgspec.structs import replace
 
 from strongroom import app
+from strongroom.app import moving
+from strongroom.app.recorded_change import Commit, commit_recorded
+from strongroom.app.serving_lock import alone, serving
+from strongroom.audit.record import CloudTrailRecord
+from strongroom.audit.writer import AuditLog
 from strongroom.config import Config, Hsm, HsmPin, read_config
-from strongroom.errors import ConfigurationError, HsmError
+from strongroom.errors import ConfigurationError, HsmError, StorageError
+from strongroom.keystores.domain_keys import recovery_fingerprint
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.domain_keys import PURPOSES
 from strongroom.keystores.hsm.module import Template
+from strongroom.keystores.hsm.recovery import for_holder
+from strongroom.storage.contract import Position, Write
+from strongroom.storage.sqlite import read_domain_keys
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import logged_in, new_token
 
@@ -48,8 +61,17 @@ def installed(data: Path, hsm: Hsm | None, recovery_key: Path | None = None) -> 
     return read_config(data / "strongroom.yaml")
 
 
-def move(config: Config, private: Path) -> int:
-    return app.move_to_token(config, private, lambda: None, time.time())
+def move(config: Config, private: Path, fingerprint: str | None = None, *, discard_unfinished: bool = False) -> int:
+    if fingerprint is None:
+        fingerprint = recovery_fingerprint(read_domain_keys(config.database)[1])
+    return app.move_to_token(
+        config,
+        private,
+        lambda: None,
+        fingerprint=fingerprint,
+        discard_unfinished=discard_unfinished,
+        now=time.time(),
+    )
 
 
 def keys_in(softhsm: SoftHsm, token: Hsm) -> int:
@@ -81,3 +103,57 @@ def test_it_moves_within_one_token_too(data: Path, softhsm: SoftHsm, private: Pa
     assert config.hsm is not None
     assert keys_in(softhsm, config.hsm) == 2 * len(PURPOSES)
     assert app.WRONG not in {finding.verdict for finding in app.diagnose(config)}
+
+
+def test_other_keys_than_those_of_the_beginning_do_not_move(
+    data: Path, softhsm: SoftHsm, private: Path, public: Path, key: rsa.RSAPrivateKey
+) -> None:
+    """Whoever can write to the database can wrap a key of theirs for the holder of the recovery key."""
+    config, new = installed(data, token(softhsm), public), token(softhsm)
+    fingerprint = recovery_fingerprint(read_domain_keys(config.database)[1])
+    with closing(sqlite3.connect(config.database)) as connection, connection:
+        planted = for_holder(key.public_key(), bytes(32))
+        connection.execute("UPDATE domain_keys SET recovery = ? WHERE purpose = 'row-authentication'", (planted,))
+    told = "^the fingerprint is another one: these are not the keys that the installation was made with$"
+    with pytest.raises(HsmError, match=told):
+        move(replace(config, hsm=new), private, fingerprint)
+    assert keys_in(softhsm, new) == 0
+
+
+def test_what_is_in_the_token_already_is_not_destroyed_unasked(
+    data: Path, softhsm: SoftHsm, private: Path, public: Path, tmp_path: Path
+) -> None:
+    """It may be what another copy of the installation works with."""
+    config, new = installed(data, token(softhsm), public), token(softhsm)
+    shutil.copytree(data, tmp_path / "copy")
+    moved = replace(config, hsm=new)
+    assert move(moved, private) == 0
+    copy = replace(read_config(tmp_path / "copy" / "strongroom.yaml"), hsm=new)
+    with pytest.raises(HsmError, match="the token has a key strongroom integrity v2 of this installation already"):
+        move(copy, private)
+    assert app.WRONG not in {finding.verdict for finding in app.diagnose(moved)}
+    assert move(copy, private, discard_unfinished=True) == 0
+    assert app.WRONG in {finding.verdict for finding in app.diagnose(moved)}
+
+
+def test_once_it_is_committed_its_keys_stay(
+    data: Path, softhsm: SoftHsm, private: Path, public: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = replace(installed(data, token(softhsm), public), hsm=token(softhsm))
+
+    def interrupted(log: AuditLog, event: CloudTrailRecord, writes: Sequence[Write], commit: Commit) -> Position:
+        commit_recorded(log, event, writes, commit)
+        raise StorageError("change 2 is made, but its audit record could not be written")
+
+    monkeypatch.setattr(moving, "commit_recorded", interrupted)
+    with pytest.raises(StorageError, match="change 2 is made"):
+        move(config, private)
+    assert app.WRONG not in {finding.verdict for finding in app.diagnose(config)}
+
+
+def test_nothing_moves_beneath_a_server(data: Path, softhsm: SoftHsm, private: Path, public: Path) -> None:
+    config = installed(data, token(softhsm), public)
+    with serving(config), serving(config), pytest.raises(ConfigurationError, match=r"^a server runs: stop it first$"):
+        move(replace(config, hsm=token(softhsm)), private)
+    with alone(config), pytest.raises(ConfigurationError, match="is being moved to another token"), serving(config):
+        pytest.fail("somebody is alone with it")

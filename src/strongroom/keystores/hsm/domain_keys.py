@@ -92,6 +92,17 @@ def find_domain_keys(session: Session, installation_id: str, versions: Collectio
     return TokenKeys(handles)
 
 
+def put_mark(session: Session, mark: bytes) -> int:
+    """Put a key that does nothing into the token, under a label that nothing else has; return its handle."""
+    template = {**secret_key(p11.CKK_AES, token=True), p11.CKA_VALUE_LEN: _KEY_LENGTH, p11.CKA_LABEL: mark}
+    return session.generate_key(Mechanism(p11.CKM_AES_KEY_GEN), Template(template))
+
+
+def has_mark(session: Session, mark: bytes) -> bool:
+    """Whether such a key is there."""
+    return bool(session.find(Template({p11.CKA_CLASS: p11.CKO_SECRET_KEY, p11.CKA_LABEL: mark})))
+
+
 def _found(session: Session, installation_id: str) -> dict[tuple[str, int], list[int]]:
     found: dict[tuple[str, int], list[int]] = {}
     for handle in session.find(

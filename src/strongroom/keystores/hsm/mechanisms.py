@@ -81,9 +81,9 @@ class OaepOpener:
     """Takes the padding of OAEP with SHA-256 off, for tokens that cannot.
 
     Nothing of it is written here: what the token's raw RSA gave back is encrypted, raw too, with a key of the same
-    length that is made for this and never leaves, and OpenSSL decrypts that with OAEP, in constant time and with one
-    error for all that can be wrong (Manger's attack). A sound encoding begins with a zero byte, and so is smaller than
-    any modulus of its length.
+    length that is made for this and never leaves, and OpenSSL decrypts that with OAEP: it takes the padding off in
+    constant time, with one error for all that can be wrong (Manger's attack). A sound encoding begins with a zero byte,
+    and so is smaller than any modulus of its length.
     """
 
     def __init__(self, bits: int) -> None:

@@ -52,6 +52,10 @@ class DataRefusedError(Pkcs11Error):
     """What was given cannot be decrypted, unwrapped or verified."""
 
 
+class NoRoomError(Pkcs11Error):
+    """The token has no memory for another object."""
+
+
 class NotPossibleError(Pkcs11Error):
     """The token does not do this, or not with this key."""
 
@@ -66,9 +70,10 @@ class UnclearError(Pkcs11Error):
 
 _KINDS: dict[type[Pkcs11Error], tuple[int, ...]] = {
     SessionLostError: (0xB0, 0xB1, 0xB3, 0xB4),  # SESSION_CLOSED, _COUNT, _HANDLE_INVALID, _PARALLEL_NOT_SUPPORTED
-    # SLOT_ID_INVALID, DEVICE_ERROR, _MEMORY, _REMOVED, TOKEN_NOT_PRESENT, _NOT_RECOGNIZED, USER_NOT_LOGGED_IN,
+    # SLOT_ID_INVALID, DEVICE_ERROR, _REMOVED, TOKEN_NOT_PRESENT, _NOT_RECOGNIZED, USER_NOT_LOGGED_IN,
     # CRYPTOKI_NOT_INITIALIZED
-    TokenLostError: (0x03, 0x30, 0x31, 0x32, 0xE0, 0xE1, 0x101, 0x190),
+    TokenLostError: (0x03, 0x30, 0x32, 0xE0, 0xE1, 0x101, 0x190),
+    NoRoomError: (0x31,),  # DEVICE_MEMORY
     HandleLostError: (0x60, 0x82),  # KEY_HANDLE_INVALID, OBJECT_HANDLE_INVALID
     # DATA_INVALID, _LEN_RANGE, ENCRYPTED_DATA_INVALID, _LEN_RANGE, SIGNATURE_INVALID, _LEN_RANGE, WRAPPED_KEY_INVALID,
     # _LEN_RANGE
@@ -227,10 +232,16 @@ class Module:
 
     def find_slot(self, label: str) -> int | None:
         """The slot of the token with a label; None if there is none. Raises NotPossibleError if there are two."""
-        found = [slot for slot in self._slots() if self.token_info(slot).label == label]
+        found = [slot for slot in self._slots() if self._label(slot) == label]
         if len(found) > 1:
             raise NotPossibleError("C_GetSlotList", 0x10)
         return found[0] if found else None
+
+    def _label(self, slot: int) -> str | None:
+        try:
+            return self.token_info(slot).label
+        except Pkcs11Error:
+            return None  # another slot's trouble is not ours
 
     def _slots(self) -> list[int]:
         count = c_ulong()
@@ -294,7 +305,10 @@ class Session:
         """Log this process in as the token's user. Raises PinRefusedError, and other Pkcs11Error."""
         code = self._functions.C_Login(self._number, p11.CKU_USER, pin, len(pin))
         if code not in (p11.CKR_OK, p11.CKR_USER_ALREADY_LOGGED_IN):
-            raise _failed("C_Login", code)
+            failed = _failed("C_Login", code)
+            if isinstance(failed, TokenLostError | SessionLostError):
+                raise failed
+            raise PinRefusedError("C_Login", code)  # whatever it says: the token may have counted it
 
     def random(self, length: int) -> bytes:
         """Random bytes of the token's own generator."""
@@ -354,15 +368,19 @@ class Session:
         ]
 
     def find(self, template: Template) -> list[int]:
-        """The objects that have all attributes of a template, up to a thousand."""
-        found = (c_ulong * 1000)()
+        """The objects that have all attributes of a template."""
+        some = (c_ulong * 100)()
+        found: list[int] = []
         _, count = self._handles
         _check(
             "C_FindObjectsInit", self._functions.C_FindObjectsInit(self._number, template.attributes, template.count)
         )
         try:
-            _check("C_FindObjects", self._functions.C_FindObjects(self._number, found, len(found), count))
-            return list(found[: self._length.value])
+            while True:
+                _check("C_FindObjects", self._functions.C_FindObjects(self._number, some, len(some), count))
+                if self._length.value == 0:
+                    return found
+                found += some[: self._length.value]
         finally:
             self._functions.C_FindObjectsFinal(self._number)
 
@@ -453,7 +471,9 @@ class Session:
         code = self._functions.C_Sign(self._number, data, len(data), self._out_address, length)
         if code:
             raise _failed("C_Sign", code)
-        return self._out.raw[: self._length.value]
+        signature = ctypes.string_at(self._out_address, self._length.value)
+        ctypes.memset(self._out_address, 0, self._length.value)  # a MAC is a secret
+        return signature
 
     def _set_gcm(self, nonce: bytes, associated_data: bytes) -> None:
         self._nonce.raw = nonce

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from strongroom.keystores.hsm.domain_keys import TokenKeys
-from strongroom.keystores.hsm.module import Pkcs11Error, Session
+from strongroom.keystores.hsm.module import NoRoomError, Pkcs11Error, Session
 from strongroom.keystores.hsm.token import Lease, Token, unavailable
 from strongroom.model.key import KeyMaterial, KmsKey
 
@@ -37,12 +37,14 @@ class _Object(Generic[Extra]):
 class Opened(Generic[Extra]):
     """Key material as it was opened, and its object if there is one now."""
 
-    __slots__ = ("key", "material", "object")
+    __slots__ = ("closed", "key", "material", "object")
 
     def __init__(self, key: KmsKey, material: KeyMaterial) -> None:
         self.key = key
         self.material = material
         self.object: _Object[Extra] | None = None
+        self.closed = False
+        """Whether it is no more among those that are kept: then an object lives for one use."""
 
     def __repr__(self) -> str:
         return f"Opened({self.material.material_id})"
@@ -78,14 +80,20 @@ class OpenedMaterials(Generic[Extra]):
         ):
             return kept
         opened: Opened[Extra] = Opened(key, material)
-        self.use(opened, lambda *_: None)
-        with self._lock:
-            if len(self._kept) >= self._limit:
-                self._drop(self._kept.pop(next(iter(self._kept))))
-            other = self._kept.pop(material.material_id, None)
+        with self._lock:  # before it is opened: whoever forgets it meanwhile finds it
+            replaced = self._kept.pop(material.material_id, None)
+            if replaced is not None:
+                self._close(replaced)
+            while len(self._kept) >= self._limit:
+                self._close(self._kept.pop(next(iter(self._kept))))
             self._kept[material.material_id] = opened
-            if other is not None:
-                self._drop(other)
+        try:
+            self.use(opened, lambda *_: None)
+        except BaseException:
+            with self._lock:
+                if self._kept.get(material.material_id) is opened:
+                    self._close(self._kept.pop(material.material_id))
+            raise
         return opened
 
     def use(self, opened: Opened[Extra], work: Callable[[Session, int, Extra], Result]) -> Result:
@@ -111,7 +119,7 @@ class OpenedMaterials(Generic[Extra]):
         with self._lock:
             opened = self._kept.pop(material_id, None)
             if opened is not None:
-                self._drop(opened)
+                self._close(opened)
 
     def sweep(self) -> None:
         """Destroy the objects of material that was forgotten."""
@@ -147,12 +155,32 @@ class OpenedMaterials(Generic[Extra]):
             there = self._hold(opened, lease.session.epoch)  # another thread may have opened it meanwhile
             if there is not None:
                 return there
-            handle, extra = self._unwrap(lease, opened.key, opened.material)
+            try:
+                handle, extra = self._unwrap(lease, opened.key, opened.material)
+            except NoRoomError:
+                self._make_room(lease.session)
+                handle, extra = self._unwrap(lease, opened.key, opened.material)
             made = _Object(handle, lease.session.epoch, extra)
             made.users = 1
             with self._lock:
-                opened.object = made
+                if opened.closed:
+                    made.dropped = True
+                else:
+                    opened.object = made
             return made
+
+    def _make_room(self, session: Session) -> None:
+        """Keep half as many from now on: the token has no room for more."""
+        with self._lock:
+            self._limit = max(1, len(self._kept) // 2)
+            while len(self._kept) > self._limit:
+                self._close(self._kept.pop(next(iter(self._kept))))
+        self._destroy_doomed(session)
+
+    def _close(self, opened: Opened[Extra]) -> None:
+        """Keep it no more. The lock is held."""
+        opened.closed = True
+        self._drop(opened)
 
     def _drop(self, opened: Opened[Extra]) -> None:
         """Part material from its object. The lock is held."""

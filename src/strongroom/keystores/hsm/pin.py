@@ -8,6 +8,7 @@ import fcntl
 import hmac
 import os
 import secrets
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from hashlib import sha256
@@ -18,6 +19,7 @@ from strongroom.keystores.hsm.module import PinRefusedError
 from strongroom.keystores.private_file import read_private_file
 
 _MAX_LENGTH = 1024
+_LOCK_SECONDS = 10.0
 
 
 class Pin:
@@ -68,7 +70,7 @@ class Pin:
             return
         directory = os.open(self._marker.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
+            _lock(directory)
             yield
         finally:
             os.close(directory)
@@ -93,3 +95,17 @@ class Pin:
 
     def _digest(self, pin: bytes) -> bytes:
         return hmac.digest(self._salt, pin, sha256)
+
+
+def _lock(directory: int) -> None:
+    """Wait for other processes, but not for one whose login hangs. Raises HsmError."""
+    deadline = time.monotonic() + _LOCK_SECONDS
+    while True:
+        try:
+            fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > deadline:
+                raise HsmError("another process is logging in to the token and does not come to an end") from None
+            time.sleep(0.01)
+        else:
+            return

@@ -1,7 +1,10 @@
 """What stands for the root key with an HSM: the service's own keys are encrypted in the token. There is no file."""
 
-from strongroom.errors import IntegrityError, KeyUnavailable
+from collections.abc import Callable
+
+from strongroom.errors import HsmError, IntegrityError, KeyUnavailable, KMSInternal
 from strongroom.keystores.hsm.domain_keys import SERVICE_KEYS, TokenKeys
+from strongroom.keystores.hsm.module import Pkcs11Error
 from strongroom.keystores.hsm.token import Lease, Token
 from strongroom.keystores.hsm.wrapping import ENCRYPTED, Wrapping
 
@@ -23,7 +26,7 @@ class HsmRoot:
             encrypted = Wrapping(session, keys, SERVICE_KEYS, version).encrypt(secret, _encoded(binding))
             return version.to_bytes(_VERSION_LENGTH) + encrypted
 
-        return self._token.run(encrypt)
+        return self._run(encrypt)
 
     def unwrap(self, wrapped: bytes, binding: tuple[str, ...]) -> bytes:
         """Return what `wrap` was given. Raises IntegrityError if it is not as this token encrypted it."""
@@ -36,9 +39,15 @@ class HsmRoot:
             return wrapping.decrypt(encrypted)
 
         try:
-            return self._token.run(decrypt)
+            return self._run(decrypt)
         except KeyUnavailable:
             raise IntegrityError(f"a key that the HSM encrypts was altered: {' '.join(binding)}") from None
+
+    def _run(self, work: Callable[[Lease[TokenKeys]], bytes]) -> bytes:
+        try:
+            return self._token.run(work)
+        except (Pkcs11Error, KMSInternal) as error:
+            raise HsmError(f"the HSM failed: {error}") from None
 
 
 def _encoded(binding: tuple[str, ...]) -> tuple[bytes, ...]:

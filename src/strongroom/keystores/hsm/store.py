@@ -201,10 +201,13 @@ class HsmKeyStore:
 
     def _open_deriving(self, lease: Lease[TokenKeys], key: KmsKey, material: KeyMaterial) -> tuple[int, int]:
         handle, _ = self._open_plain(lease, key, material)
-        return handle, subkey(lease.session, handle)
+        try:
+            return handle, subkey(lease.session, handle)
+        except BaseException:
+            self._token.owner.discard(handle)
+            raise
 
     def _open_plain(self, lease: Lease[TokenKeys], key: KmsKey, material: KeyMaterial) -> tuple[int, None]:
-        assert self._token.owner is not None, "the token is open"
         return self._materials.open(key, material, self._token.owner, lease), None
 
     def _open_seed(self, load: Callable[[str, bytes], _Result], key: KmsKey, material: KeyMaterial) -> _Result:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import Any, TypeVar
 
 from strongroom.errors import DependencyTimeout
@@ -84,7 +85,14 @@ class CallThreads:
     def soon(self, function: Callable[[], None]) -> None:
         """Call a function on one of the threads some time, if they do anything at all. It fails for nobody."""
         if self._loop is not None:
-            self._queue.put(_Job(self._loop.create_future(), function, (), time.monotonic()))
+            job = _Job(self._loop.create_future(), function, (), time.monotonic())
+            self._waiting[job] = None
+            job.future.add_done_callback(partial(self._forget, job))
+            self._queue.put(job)
+
+    def _forget(self, job: _Job, done: asyncio.Future[Any]) -> None:
+        self._waiting.pop(job, None)
+        done.exception()  # nobody else asks
 
     def stop(self) -> None:
         """Let threads end that wait for work. One that hangs ends with the process."""

@@ -27,6 +27,8 @@ from strongroom.keystores.hsm.module import (
 )
 from strongroom.keystores.hsm.pin import Pin
 
+STUCK_SECONDS = 60.0
+"""How long an attempt to open the token anew may take before it is taken to hang."""
 DESTROYED_LIMIT = 200_000
 """Session objects destroyed before the library is initialized anew: until then SoftHSM keeps 240 bytes of each."""
 FIRST_PAUSE = 0.1
@@ -42,6 +44,15 @@ class Lease(NamedTuple, Generic[Prepared]):
     """A session to use until `Token.run` returns, and what was prepared in its epoch."""
 
     session: Session
+    prepared: Prepared
+
+
+class _Opening(NamedTuple, Generic[Prepared]):
+    """What belongs to one epoch: nothing of it is worth anything in another."""
+
+    epoch: int
+    slot: int
+    owner: Session
     prepared: Prepared
 
 
@@ -63,22 +74,25 @@ class Token(Generic[Prepared]):
         self._prepare = prepare
         self._test = test
         self._changed = threading.Condition()
+        """Guards what follows, and tells of changes."""
         self._under_way = 0
-        self._closed_to_calls = True
-        """While the library is initialized anew."""
+        self._closed_to_calls = True  # while the library is initialized anew
         self._quarantined: str | None = None
         self._ended = False
         self._idle: list[Session] = []
-        self._prepared: Prepared | None = None
+        self._destroyed = 0
+        self._opening: _Opening[Prepared] | None = None
         self._initialization = threading.Lock()
         """Held by the one thread that initializes the library anew."""
-        self._slot = 0
-        self._epoch = 0
-        self._destroyed = 0
         self.owner_lock = threading.Lock()
         """Held by whoever uses `owner`."""
-        self.owner: Session | None = None
+        self.on_stuck: Callable[[str], None] = lambda _: None
+        """Told, on a thread of its own, if the library hangs while the token is opened anew."""
+
+    @property
+    def owner(self) -> Session:
         """The session that session objects belong to."""
+        return self._opened().owner
 
     @property
     def quarantined(self) -> str | None:
@@ -103,8 +117,12 @@ class Token(Generic[Prepared]):
             self._closed_to_calls = True
             self._changed.notify_all()
             drained = self._changed.wait_for(lambda: self._under_way == 0, _DRAIN_SECONDS)
-        if drained:
-            self._module.leave()
+        if drained and self._initialization.acquire(timeout=_DRAIN_SECONDS):
+            try:
+                self._close_sessions()
+                self._module.leave()
+            finally:
+                self._initialization.release()
 
     def run(self, work: Callable[[Lease[Prepared]], Result]) -> Result:
         """Do some work with a session. It may be done a second time, if the session was lost.
@@ -117,8 +135,10 @@ class Token(Generic[Prepared]):
             session = self._begin()
             usable = False
             try:
-                assert self._prepared is not None, "open() prepared it"
-                result = work(Lease(session, self._prepared))
+                opening = self._opened()
+                if opening.epoch != session.epoch:
+                    raise TokenLostError("the library", 0)  # noqa: TRY301 — as if it had said so
+                result = work(Lease(session, opening.prepared))
             except SessionLostError as error:
                 if attempt > 1:
                     self.quarantine(str(error))
@@ -140,6 +160,19 @@ class Token(Generic[Prepared]):
             if self._quarantined is not None or self._ended:
                 return
             self._quarantined = reason
+            self._changed.notify_all()
+        self._begin_recovery(reason)
+
+    def examine(self, reason: str) -> None:
+        """Test the token beside a call that takes too long, in the background; quarantine it if the test fails."""
+
+        def test() -> None:
+            if not self._well_beside_other_calls():
+                self.quarantine(reason)
+
+        threading.Thread(target=test, name="hsm-test", daemon=True).start()
+
+    def _begin_recovery(self, reason: str) -> None:
         sys.stderr.write(f"strongroom: the HSM is not used until it is well again: {reason}\n")
         threading.Thread(target=self._recover, name="hsm-recovery", daemon=True).start()
 
@@ -157,14 +190,16 @@ class Token(Generic[Prepared]):
             if self._quarantined is not None or self._ended:
                 raise unavailable()
             self._under_way += 1
-            if self._idle and self._epoch == self._module.epoch:
+            opening = self._opened()
+            current = opening.epoch == self._module.epoch
+            if self._idle and current:
                 return self._idle.pop()
-        if self._epoch != self._module.epoch:
+        if not current:
             self._end(None, usable=False)
             self.quarantine("the library was initialized anew for another token")
             raise unavailable()
         try:
-            return self._module.open_session(self._slot)
+            return self._module.open_session(opening.slot)
         except Pkcs11Error as error:
             self._end(None, usable=False)
             self.quarantine(str(error))
@@ -200,15 +235,14 @@ class Token(Generic[Prepared]):
                 if self._quarantined is not None or self._ended:
                     return
             if drained:
-                try:
-                    self._initialize()
-                except (Pkcs11Error, OperatorError) as error:
-                    failed = str(error)
+                failed = self._initialized()
             with self._changed:
+                if failed is not None:
+                    self._quarantined = failed
                 self._closed_to_calls = self._quarantined is not None
                 self._changed.notify_all()
         if failed is not None:
-            self.quarantine(failed)
+            self._begin_recovery(failed)
 
     def _recover(self) -> None:
         """Open the token anew, as often as it takes."""
@@ -227,25 +261,24 @@ class Token(Generic[Prepared]):
                 drained = self._changed.wait_for(lambda: self._under_way == 0 or self._ended, _DRAIN_SECONDS)
                 if self._ended:
                     return False
-            if not drained:
-                return self._well_beside_a_hanging_call()
-            try:
-                self._initialize()
-            except (Pkcs11Error, OperatorError):
-                return False
-            self._resume()
-            return True
+            well = self._initialized() is None if drained else self._well_beside_other_calls()
+            if well:
+                self._resume()
+            return well
 
-    def _well_beside_a_hanging_call(self) -> bool:
-        """Test the token in its old epoch: it cannot be initialized anew while a call is under way."""
-        assert self._prepared is not None, "open() prepared it"
+    def _well_beside_other_calls(self) -> bool:
+        """Test the token in its epoch: it cannot be initialized anew while a call is under way."""
+        opening = self._opened()
+        if opening.epoch != self._module.epoch:
+            return False
         try:
-            session = self._module.open_session(self._slot)
-            self._test(session, self._prepared)
-            session.close()
+            session = self._module.open_session(opening.slot)
+            try:
+                self._test(session, opening.prepared)
+            finally:
+                session.close()
         except (Pkcs11Error, OperatorError):
             return False
-        self._resume()
         return True
 
     def _resume(self) -> None:
@@ -254,18 +287,38 @@ class Token(Generic[Prepared]):
             self._closed_to_calls = False
             self._changed.notify_all()
 
-    def _initialize(self) -> None:
-        """Initialize the library anew, if no other token has had it done, and enter. No call is under way."""
-        if self._module.epoch in (0, self._epoch):
-            self._module.finalize()
-            self._module.initialize()
-        self._enter()
+    def _initialized(self) -> str | None:
+        """Initialize the library anew, unless another token has had it done, and enter; say why if that fails.
+
+        No call is under way.
+        """
+        watch = threading.Timer(STUCK_SECONDS, lambda: self.on_stuck("the library does not come back"))
+        watch.daemon = True
+        watch.start()
+        try:
+            if self._module.epoch in (0, self._opened().epoch):
+                self._close_sessions()
+                self._module.finalize()
+                self._module.initialize()
+            self._enter()
+        except (Pkcs11Error, OperatorError) as error:
+            return str(error)
+        finally:
+            watch.cancel()
+        return None
+
+    def _close_sessions(self) -> None:
+        """Close what this token has open: not every library does so when it is finalized."""
+        opening = self._opening
+        if opening is not None and opening.epoch == self._module.epoch:
+            for session in (*self._idle, opening.owner):
+                session.close()
+        self._idle.clear()
 
     def _enter(self) -> None:
         """Find the token, log in, prepare and test."""
         self._idle.clear()
         self._destroyed = 0
-        self._epoch = self._module.epoch
         slot = self._module.find_slot(self._label)
         if slot is None:
             raise HsmError(f"there is no token {self._label!r}")
@@ -275,7 +328,11 @@ class Token(Generic[Prepared]):
         self._login(owner)
         prepared = self._prepare(owner)
         self._test(owner, prepared)
-        self._slot, self.owner, self._prepared = slot, owner, prepared
+        self._opening = _Opening(owner.epoch, slot, owner, prepared)
+
+    def _opened(self) -> _Opening[Prepared]:
+        assert self._opening is not None, "open() comes first"
+        return self._opening
 
     def _login(self, owner: Session) -> None:
         try:

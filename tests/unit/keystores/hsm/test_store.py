@@ -421,3 +421,28 @@ def test_names_show_nothing(hsm: Hsm, held: dict[str, Held]) -> None:
     _, material = held["hmac"]
     assert repr(hsm) == "Hsm()"
     assert repr(material.wrapped) not in repr(material)
+
+
+def test_material_that_many_open_at_once_is_open_once(hsm: Hsm, store: HsmKeyStore) -> None:
+    """And nothing of it is left when it is forgotten, however much it was used meanwhile."""
+    keys = [kms_key() for _ in range(30)]
+    materials = [generate(store, key) for key in keys]
+    store._sweep()
+    before = objects_of(hsm)
+    with ThreadPoolExecutor(4) as threads:
+        for key, material in zip(keys, materials, strict=True):
+            for done in [threads.submit(store.open_symmetric, key, material) for _ in range(4)]:
+                done.result().encrypt(b"plaintext", {})
+    assert objects_of(hsm) == before + len(keys)
+    held = [store.open_symmetric(key, material) for key, material in zip(keys, materials, strict=True)]
+    for material in materials:
+        store.forget(material.material_id)
+    for symmetric in held:
+        symmetric.encrypt(b"plaintext", {})
+    store._sweep()
+    assert objects_of(hsm) == before
+
+
+def objects_of(hsm: Hsm) -> int:
+    """How many session objects this process has in the token."""
+    return hsm.token.run(lambda lease: len(lease.session.find(Template({p11.CKA_TOKEN: False}))))

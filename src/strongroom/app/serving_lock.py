@@ -1,0 +1,39 @@
+"""Whether an installation is served: its server processes share a lock that excludes whoever must be alone."""
+
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from strongroom.config import Config
+from strongroom.errors import ConfigurationError
+
+
+@contextmanager
+def serving(config: Config) -> Iterator[None]:
+    """Be a server process. Raises ConfigurationError while somebody is alone with the installation."""
+    with _locked(
+        config, fcntl.LOCK_SH, "the installation is being moved to another token: start the server afterwards"
+    ):
+        yield
+
+
+@contextmanager
+def alone(config: Config) -> Iterator[None]:
+    """Be alone with the installation. Raises ConfigurationError while a server runs, or somebody else is."""
+    with _locked(config, fcntl.LOCK_EX, "a server runs: stop it first"):
+        yield
+
+
+@contextmanager
+def _locked(config: Config, how: int, refusal: str) -> Iterator[None]:
+    descriptor = os.open(config.served, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        raise ConfigurationError(refusal) from None
+    try:
+        yield
+    finally:
+        os.close(descriptor)
