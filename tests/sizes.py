@@ -27,10 +27,10 @@ SMALL = Size(
     fuzz_requests=2_000,
     simulated_policies=3_000,
     decisions=1,
-    hsm_faulty_operations=3_000,
-    hsm_seconds=3,
-    hsm_keys=300,
-    hsm_encryptions=20_000,
+    hsm_faulty_operations=2_000,
+    hsm_seconds=2,
+    hsm_keys=60,
+    hsm_encryptions=6_000,
 )
 SOAK = Size(
     data_keys=1_000,

@@ -216,7 +216,6 @@ _LESS = Capabilities(
     integrity=False,
     xaes=False,
     gcm=True,
-    tag_errors=frozenset(),
     done=frozenset(),
 )
 """A token that can encrypt and no more."""

@@ -1,54 +1,17 @@
-"""What a token can do, proven by known answers, and what that means for keys: in the token, otherwise, or not at all.
+"""What a token can do, and what that means for keys: they are in the token, protected otherwise, or not at all.
 
-A mechanism that a token lists but does wrong is one that it does not have. Nothing falls back by itself: each weaker
-way has a name, which the operator allows in the configuration (`hsm.allow`).
+Nothing falls back by itself: each weaker way has a name, which the operator allows in the configuration (`hsm.allow`).
 """
 
-import hmac
-from collections.abc import Callable, Collection
+from collections.abc import Collection
 from typing import NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.ciphers import Cipher
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-from cryptography.hazmat.primitives.ciphers.modes import CBC
-from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
-from cryptography.hazmat.primitives.padding import PKCS7
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
-
-from strongroom.crypto.ecc import CURVES, EccPrivateKey, EccPublicKey
-from strongroom.crypto.rsa import MODULUS_BITS, RsaPrivateKey, RsaPublicKey
-from strongroom.crypto.xaes import masked_counters, message_key_blocks
-from strongroom.errors import HsmError, RequestError
+from strongroom.crypto.ecc import CURVES
+from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.mechanisms import OAEP_MECHANISMS, RAW_RSA, ecdh, ecdsa_to_der, to_sign
-from strongroom.keystores.hsm.module import (
-    DataRefusedError,
-    HandleLostError,
-    Mechanism,
-    Module,
-    NotPossibleError,
-    Session,
-    Template,
-    UnclearError,
-    Value,
-)
-from strongroom.keystores.hsm.templates import (
-    CLASSES,
-    MAC_MECHANISMS,
-    MESSAGE_KEY,
-    MaterialClass,
-    public_key,
-    secret_key,
-)
-from strongroom.model.key_specs import (
-    ENCRYPT_DECRYPT,
-    KEY_SPECS,
-    RAW,
-    SIGN_VERIFY,
-    SYMMETRIC_DEFAULT,
-)
+from strongroom.keystores.hsm.module import Value
+from strongroom.keystores.hsm.templates import MaterialClass
+from strongroom.model.key_specs import KEY_SPECS, SYMMETRIC_DEFAULT
 
 DIRECT_GCM = "direct-gcm"
 CBC_WRAP = "cbc-wrap"
@@ -73,29 +36,6 @@ WEAKER_WAYS = {
 
 _IN_SOFTWARE = {"ECC_NIST_EDWARDS": SOFTWARE_ED25519, "ML_DSA": SOFTWARE_ML_DSA, "ML_KEM": SOFTWARE_ML_KEM}
 """How key specs begin that are never used in a token, and the way that is left."""
-_RFC_5649 = (p11.CKM_AES_KEY_WRAP_KWP, p11.CKM_AES_KEY_WRAP_PAD)
-"""The mechanisms that may be RFC 5649. The second is by its name another, but is this one in SoftHSM."""
-_KNOWN_KEY = bytes(range(32))
-_PLAINTEXT = b"what is known is proven"
-_NONCE = b"ABCDEFGHIJKL"
-_IV = b"ABCDEFGHIJKLMNOP"
-_XAES_NONCE = b"ABCDEFGHIJKLMNOPQRSTUVWX"
-_XAES_ANSWERS = (
-    (b"\x01" * 32, b"", "ce546ef63c9cc60765923609b33a9a1974e96e52daf2fcf7075e2271"),
-    (b"\x03" * 32, b"c2sp.org/XAES-256-GCM", "986ec1832593df5443a179437fd083bf3fdb41abd740a21f71eb769d"),
-)
-"""The vectors of the specification (https://c2sp.org/XAES-256-GCM): key, associated data, ciphertext and tag."""
-_PROVEN_WITH = "RSA_2048"
-
-ENCRYPTED_ZERO = Template(
-    {
-        **secret_key(p11.CKK_GENERIC_SECRET),
-        p11.CKA_SENSITIVE: False,
-        p11.CKA_EXTRACTABLE: True,
-        p11.CKA_VALUE_LEN: 16,
-    }
-)
-"""The encryption of sixteen zero bytes, of which the subkey of XAES-256-GCM is made in the server."""
 
 
 class Capabilities(NamedTuple):
@@ -104,8 +44,7 @@ class Capabilities(NamedTuple):
     `extractable` is whether a key can be opened with the words that it may be wrapped again. A token that refuses them
     opens every key so.
 
-    `tag_errors` are the return codes for a ciphertext that was altered. `done` names what else the token does right:
-    algorithms of KMS, curves by their key specs.
+    `done` names what else the token does right: algorithms of KMS, curves by their key specs.
     """
 
     description: str
@@ -119,7 +58,6 @@ class Capabilities(NamedTuple):
     integrity: bool
     xaes: bool
     gcm: bool
-    tag_errors: frozenset[int]
     done: frozenset[str]
 
     def opened_attributes(self, kind: MaterialClass) -> dict[int, Value]:
@@ -177,263 +115,6 @@ class Capabilities(NamedTuple):
         return None if missing else ""
 
 
-def probe(module: Module, session: Session) -> Capabilities:
-    """Prove what the token can do. Makes session objects only. Raises Pkcs11Error if token or session are lost."""
-    proofs = _Proofs(session)
-    allowed_mechanisms = proofs.holds(proofs.mechanisms_are_kept_to)
-    wrap = next((number for number in _RFC_5649 if proofs.holds(proofs.wraps_as_rfc_5649, number)), None)
-    if wrap is None and proofs.holds(proofs.wraps_with_cbc):
-        wrap = p11.CKM_AES_CBC_PAD
-    tag_errors: set[int] = set()
-    gcm = proofs.holds(proofs.encrypts_with_gcm, tag_errors)
-    done = {algorithm for algorithm in MAC_MECHANISMS if proofs.holds(proofs.makes_macs, algorithm)}
-    if wrap is not None:
-        done |= proofs.rsa_algorithms(wrap) | proofs.curves(wrap)
-    return Capabilities(
-        description=module.description(),
-        wrap=wrap,
-        unwrap_template=wrap is not None and proofs.holds(proofs.keeps_to_unwrap_template, wrap),
-        allowed_mechanisms=allowed_mechanisms,
-        unmodifiable=proofs.holds(proofs.takes, wrap, p11.CKA_MODIFIABLE),
-        uncopyable=proofs.holds(proofs.takes, wrap, p11.CKA_COPYABLE),
-        extractable=proofs.holds(proofs.takes_extractable, wrap),
-        sealing=proofs.holds(proofs.encrypts_with_cbc),
-        integrity="HMAC_SHA_256" in done,
-        xaes=gcm and proofs.holds(proofs.derives_xaes),
-        gcm=gcm,
-        tag_errors=frozenset(tag_errors),
-        done=frozenset(done),
-    )
-
-
-class _Proofs:
-    """One method for each thing proven: it returns if the answer is right, and fails otherwise."""
-
-    def __init__(self, session: Session) -> None:
-        self._session = session
-        self._made: list[int] = []
-
-    def holds(self, proof: Callable[..., None], *arguments: object) -> bool:
-        """Whether a proof succeeds. What it made is destroyed."""
-        try:
-            proof(*arguments)
-        except (NotPossibleError, DataRefusedError, UnclearError, HandleLostError, AssertionError, RequestError):
-            return False
-        finally:
-            for handle in self._made:
-                try:
-                    self._session.destroy(handle)
-                except (HandleLostError, UnclearError, NotPossibleError):
-                    continue  # the token ends it with the session
-            self._made.clear()
-        return True
-
-    def wraps_as_rfc_5649(self, number: int) -> None:
-        kek = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_WRAP, p11.CKA_UNWRAP)
-        secret = self._key(_KNOWN_KEY[::-1], p11.CKK_AES, p11.CKA_ENCRYPT, extractable=True)
-        answer = aes_key_wrap_with_padding(_KNOWN_KEY, _KNOWN_KEY[::-1])
-        _right(self._session.wrap(Mechanism(number), kek, secret) == answer)
-        opened = {**secret_key(p11.CKK_AES, p11.CKA_ENCRYPT, p11.CKA_DECRYPT)}
-        self._note(self._session.unwrap(Mechanism(number), kek, answer, Template(opened)))
-
-    def wraps_with_cbc(self) -> None:
-        kek = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_WRAP, p11.CKA_UNWRAP)
-        secret = self._key(_KNOWN_KEY[::-1], p11.CKK_AES, p11.CKA_ENCRYPT, extractable=True)
-        mechanism = Mechanism(p11.CKM_AES_CBC_PAD, _IV)
-        answer = encrypt_cbc(_KNOWN_KEY, _IV, _KNOWN_KEY[::-1])
-        _right(self._session.wrap(mechanism, kek, secret) == answer)
-        opened = {**secret_key(p11.CKK_AES, p11.CKA_ENCRYPT, p11.CKA_DECRYPT)}
-        self._note(self._session.unwrap(mechanism, kek, answer, Template(opened)))
-
-    def encrypts_with_cbc(self) -> None:
-        key = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_ENCRYPT, p11.CKA_DECRYPT)
-        mechanism = Mechanism(p11.CKM_AES_CBC_PAD, _IV)
-        answer = encrypt_cbc(_KNOWN_KEY, _IV, _PLAINTEXT)
-        _right(self._session.encrypt(mechanism, key, _PLAINTEXT) == answer)
-        _right(self._session.decrypt(mechanism, key, answer) == _PLAINTEXT)
-
-    def encrypts_with_gcm(self, tag_errors: set[int]) -> None:
-        key = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_ENCRYPT, p11.CKA_DECRYPT)
-        answer = AESGCM(_KNOWN_KEY).encrypt(_NONCE, _PLAINTEXT, b"context")
-        _right(self._session.encrypt_gcm(key, _NONCE, _PLAINTEXT, b"context") == answer)
-        _right(self._session.decrypt_gcm(key, _NONCE, answer, b"context") == _PLAINTEXT)
-        for altered, context in ((answer[:-1] + bytes([answer[-1] ^ 1]), b"context"), (answer, b"contexT")):
-            try:
-                self._session.decrypt_gcm(key, _NONCE, altered, context)
-            except (DataRefusedError, UnclearError) as refused:
-                tag_errors.add(refused.code)
-            else:
-                _right(False)
-
-    def derives_xaes(self) -> None:
-        for secret, associated_data, answer in _XAES_ANSWERS:
-            key = self._key(secret, p11.CKK_AES, p11.CKA_DERIVE)
-            masked = subkey(self._session, key)
-            blocks = message_key_blocks(masked, _XAES_NONCE)
-            message_key = self._note(self._session.derive_by_encryption(key, blocks, MESSAGE_KEY))
-            sealed = self._session.encrypt_gcm(message_key, _XAES_NONCE[12:], b"XAES-256-GCM", associated_data)
-            _right(sealed.hex() == answer)
-
-    def makes_macs(self, algorithm: str) -> None:
-        secret = _KNOWN_KEY * 2
-        key = self._key(secret, p11.CKK_GENERIC_SECRET, p11.CKA_SIGN, p11.CKA_VERIFY)
-        answer = hmac.digest(secret, _PLAINTEXT, algorithm[len("HMAC_") :].replace("_", "").lower())
-        _right(self._session.sign(Mechanism(MAC_MECHANISMS[algorithm]), key, _PLAINTEXT) == answer)
-
-    def mechanisms_are_kept_to(self) -> None:
-        """A mechanism is refused that the token does with a key that has no list."""
-        named, other = Mechanism(p11.CKM_AES_CBC_PAD, _IV), Mechanism(p11.CKM_AES_CBC, _IV)
-        free = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_ENCRYPT)
-        self._session.encrypt(other, free, _KNOWN_KEY)
-        attributes: dict[int, Value] = {
-            **secret_key(p11.CKK_AES, p11.CKA_ENCRYPT),
-            p11.CKA_VALUE: _KNOWN_KEY,
-            p11.CKA_ALLOWED_MECHANISMS: (p11.CKM_AES_CBC_PAD,),
-        }
-        key = self._note(self._session.create(Template(attributes)))
-        self._session.encrypt(named, key, _KNOWN_KEY)
-        self._refused(lambda: self._session.encrypt(other, key, _KNOWN_KEY))
-
-    def keeps_to_unwrap_template(self, wrap: int) -> None:
-        opened = secret_key(p11.CKK_AES, p11.CKA_ENCRYPT, p11.CKA_DECRYPT)
-        attributes: dict[int, Value] = {
-            **secret_key(p11.CKK_AES, p11.CKA_WRAP, p11.CKA_UNWRAP),
-            p11.CKA_VALUE: _KNOWN_KEY,
-            p11.CKA_UNWRAP_TEMPLATE: opened,
-        }
-        kek = self._note(self._session.create(Template(attributes)))
-        mechanism = wrapping_mechanism(wrap, _IV)
-        wrapped = wrapped_in_software(wrap, _KNOWN_KEY, _IV, _KNOWN_KEY[::-1])
-        key = self._note(self._session.unwrap(mechanism, kek, wrapped, Template(opened)))
-        _right(self._session.attributes(key, [p11.CKA_VALUE]) == [None])  # some open a key otherwise than they are told
-        for weaker in (
-            {p11.CKA_EXTRACTABLE: True},
-            {p11.CKA_SENSITIVE: False},
-            {p11.CKA_SIGN: True},
-            {p11.CKA_KEY_TYPE: p11.CKK_GENERIC_SECRET},
-        ):
-            loose = Template({**opened, **weaker})
-            self._refused(lambda loose=loose: self._note(self._session.unwrap(mechanism, kek, wrapped, loose)))  # type: ignore[misc]
-
-    def takes(self, wrap: int | None, attribute: int) -> None:
-        """Whether a key can be opened with an attribute that is false."""
-        kek = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_WRAP, p11.CKA_UNWRAP)
-        _right(wrap is not None)
-        assert wrap is not None
-        wrapped = wrapped_in_software(wrap, _KNOWN_KEY, _IV, _KNOWN_KEY[::-1])
-        opened = {**secret_key(p11.CKK_AES, p11.CKA_ENCRYPT), attribute: False}
-        key = self._note(self._session.unwrap(wrapping_mechanism(wrap, _IV), kek, wrapped, Template(opened)))
-        _right(self._session.attributes(key, [attribute]) == [b"\x00"])
-
-    def takes_extractable(self, wrap: int | None) -> None:
-        kek = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_WRAP, p11.CKA_UNWRAP)
-        _right(wrap is not None)
-        assert wrap is not None
-        mechanism = wrapping_mechanism(wrap, _IV)
-        wrapped = wrapped_in_software(wrap, _KNOWN_KEY, _IV, _KNOWN_KEY[::-1])
-        opened = Template(secret_key(p11.CKK_AES, p11.CKA_ENCRYPT, extractable=True))
-        key = self._note(self._session.unwrap(mechanism, kek, wrapped, opened))
-        _right(self._session.wrap(mechanism, kek, key) == wrapped)
-
-    def rsa_algorithms(self, wrap: int) -> set[str]:
-        """The RSA algorithms that are right, with a private key that is opened as KMS keys are."""
-        private = rsa.generate_private_key(65537, MODULUS_BITS[_PROVEN_WITH])
-        public = RsaPublicKey(private.public_key())
-        pkcs8 = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-        done = {
-            algorithm
-            for algorithm in KEY_SPECS[_PROVEN_WITH].algorithms[SIGN_VERIFY]
-            if self.holds(self._signs, wrap, CLASSES["rsa-sign"], pkcs8, algorithm, public)
-        }
-        for algorithm in KEY_SPECS[_PROVEN_WITH].algorithms[ENCRYPT_DECRYPT]:
-            if self.holds(self._decrypts, wrap, pkcs8, algorithm, public):
-                done.add(algorithm)
-        if self.holds(self._wraps_with_oaep_sha_256, private):
-            done.add("WRAPS_OAEP_SHA_256")
-        if self.holds(self._does_raw_rsa, wrap, pkcs8, private.public_key().public_numbers().n):
-            done.add("RAW_RSA")
-        return done
-
-    def curves(self, wrap: int) -> set[str]:
-        """`<key spec> <key usage>` of what is right on each curve."""
-        done = set()
-        for spec, curve in CURVES.items():
-            private = ec.generate_private_key(curve)
-            pkcs8 = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-            for usage, (algorithm, *_) in KEY_SPECS[spec].algorithms.items():
-                if usage == SIGN_VERIFY:
-                    public = EccPublicKey(private.public_key())
-                    held = self.holds(self._signs, wrap, CLASSES["ec-sign"], pkcs8, algorithm, public)
-                else:
-                    held = self.holds(self._agrees, wrap, pkcs8, private)
-                if held:
-                    done.add(f"{spec} {usage}")
-        return done
-
-    def _signs(
-        self, wrap: int, kind: MaterialClass, pkcs8: bytes, algorithm: str, public: RsaPublicKey | EccPublicKey
-    ) -> None:
-        key = self._opened(wrap, kind, pkcs8)
-        mechanism, data = to_sign(algorithm, RAW, _PLAINTEXT)
-        signature = self._session.sign(mechanism, key, data)
-        if isinstance(public, EccPublicKey):
-            signature = ecdsa_to_der(signature)
-        public.verify(algorithm, RAW, _PLAINTEXT, signature)
-
-    def _decrypts(self, wrap: int, pkcs8: bytes, algorithm: str, public: RsaPublicKey) -> None:
-        key = self._opened(wrap, CLASSES["rsa-decrypt"], pkcs8)
-        ciphertext = public.encrypt(algorithm, _PLAINTEXT)
-        _right(self._session.decrypt(OAEP_MECHANISMS[algorithm], key, ciphertext) == _PLAINTEXT)
-
-    def _does_raw_rsa(self, wrap: int, pkcs8: bytes, modulus: int) -> None:
-        key = self._opened(wrap, CLASSES["rsa-decrypt"], pkcs8)
-        message = int.from_bytes(_PLAINTEXT)
-        encrypted = pow(message, 65537, modulus).to_bytes(MODULUS_BITS[_PROVEN_WITH] // 8)
-        _right(int.from_bytes(self._session.decrypt(RAW_RSA, key, encrypted)) == message)
-
-    def _wraps_with_oaep_sha_256(self, private: rsa.RSAPrivateKey) -> None:
-        numbers = private.public_key().public_numbers()
-        attributes = {
-            **public_key(p11.CKK_RSA),
-            p11.CKA_WRAP: True,
-            p11.CKA_MODULUS: numbers.n.to_bytes(MODULUS_BITS[_PROVEN_WITH] // 8),
-            p11.CKA_PUBLIC_EXPONENT: numbers.e.to_bytes(3),
-        }
-        holder = self._note(self._session.create(Template(attributes)))
-        secret = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_ENCRYPT, extractable=True)
-        wrapped = self._session.wrap(OAEP_MECHANISMS["RSAES_OAEP_SHA_256"], holder, secret)
-        _right(RsaPrivateKey(private).decrypt("RSAES_OAEP_SHA_256", wrapped) == _KNOWN_KEY)
-
-    def _agrees(self, wrap: int, pkcs8: bytes, private: ec.EllipticCurvePrivateKey) -> None:
-        key = self._opened(wrap, CLASSES["ec-derive"], pkcs8)
-        theirs = ec.generate_private_key(private.curve).public_key()
-        point = theirs.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
-        der = theirs.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
-        secret = shared_secret(self._session, key, point, (private.curve.key_size + 7) // 8)
-        _right(secret == EccPrivateKey(private).shared_secret(der))
-
-    def _opened(self, wrap: int, kind: MaterialClass, secret: bytes) -> int:
-        kek = self._key(_KNOWN_KEY, p11.CKK_AES, p11.CKA_WRAP, p11.CKA_UNWRAP)
-        wrapped = wrapped_in_software(wrap, _KNOWN_KEY, _IV, secret)
-        opened = Template(kind.attributes(mechanisms=False))
-        return self._note(self._session.unwrap(wrapping_mechanism(wrap, _IV), kek, wrapped, opened))
-
-    def _key(self, value: bytes, key_type: int, *usages: int, extractable: bool = False) -> int:
-        attributes = {**secret_key(key_type, *usages, extractable=extractable), p11.CKA_VALUE: value}
-        return self._note(self._session.create(Template(attributes)))
-
-    def _note(self, handle: int) -> int:
-        self._made.append(handle)
-        return handle
-
-    def _refused(self, attempt: Callable[[], object]) -> None:
-        try:
-            attempt()
-        except (NotPossibleError, UnclearError):
-            return
-        raise AssertionError("was not refused")
-
-
 def check_allowed(can: Capabilities, allowed: Collection[str]) -> None:
     """Raise HsmError unless all the weaker ways are allowed without which this token protects nothing."""
     for way in can.needs():
@@ -441,60 +122,3 @@ def check_allowed(can: Capabilities, allowed: Collection[str]) -> None:
             raise HsmError(
                 f"this token needs the weaker way {way!r}, which hsm.allow does not name: {WEAKER_WAYS[way]}"
             )
-
-
-def subkey(session: Session, key: int) -> int:
-    """What XAES-256-GCM makes once of a key (`xaes.masked_counters`): it is kept while the key is open."""
-    derived = session.derive_by_encryption(key, bytes(16), ENCRYPTED_ZERO)
-    try:
-        (value,) = session.attributes(derived, [p11.CKA_VALUE])
-    finally:
-        session.destroy(derived)
-    if value is None or len(value) != 16:  # noqa: PLR2004 — one block
-        raise NotPossibleError("C_GetAttributeValue", 0x11)
-    return masked_counters(value)
-
-
-def shared_secret(session: Session, key: int, public_point: bytes, length: int) -> bytes:
-    """The raw secret of a private key and a point: the x coordinate, as long as the field."""
-    template = Template(
-        {
-            **secret_key(p11.CKK_GENERIC_SECRET),
-            p11.CKA_SENSITIVE: False,
-            p11.CKA_EXTRACTABLE: True,
-            p11.CKA_VALUE_LEN: length,
-        }
-    )
-    derived = session.derive(ecdh(public_point), key, template)
-    try:
-        (value,) = session.attributes(derived, [p11.CKA_VALUE])
-    finally:
-        session.destroy(derived)
-    if value is None or len(value) != length:
-        raise NotPossibleError("C_GetAttributeValue", 0x11)
-    return value
-
-
-def wrapping_mechanism(number: int, iv: bytes) -> Mechanism:
-    """The mechanism that wraps; RFC 5649 needs no initialization vector."""
-    return Mechanism(number, iv if number == p11.CKM_AES_CBC_PAD else None)
-
-
-def wrapped_in_software(number: int, kek: bytes, iv: bytes, secret: bytes) -> bytes:
-    """What a token is to unwrap: made with a known key, to see whether it does."""
-    if number == p11.CKM_AES_CBC_PAD:
-        return encrypt_cbc(kek, iv, secret)
-    return aes_key_wrap_with_padding(kek, secret)
-
-
-def encrypt_cbc(key: bytes, iv: bytes, plaintext: bytes) -> bytes:
-    """AES-256-CBC with the padding of PKCS #7."""
-    padder = PKCS7(128).padder()
-    padded = padder.update(plaintext) + padder.finalize()
-    encryptor = Cipher(AES256(key), CBC(iv)).encryptor()
-    return encryptor.update(padded) + encryptor.finalize()
-
-
-def _right(held: bool) -> None:  # noqa: FBT001 — it is what is asserted
-    if not held:
-        raise AssertionError("the answer is wrong")

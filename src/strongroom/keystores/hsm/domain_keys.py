@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.capabilities import Capabilities, wrapping_mechanism
+from strongroom.keystores.hsm.capabilities import Capabilities
+from strongroom.keystores.hsm.mechanisms import wrapping_mechanism
 from strongroom.keystores.hsm.module import Mechanism, NotPossibleError, Session, Template, UnclearError, Value
 from strongroom.keystores.hsm.templates import CLASSES, secret_key
 

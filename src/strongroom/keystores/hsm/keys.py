@@ -18,8 +18,14 @@ from strongroom.crypto.key_pairs import load_encryption_key
 from strongroom.crypto.rsa import MODULUS_BITS
 from strongroom.crypto.xaes import NONCE_LENGTH, TAG_LENGTH, message_key_blocks
 from strongroom.errors import InvalidCiphertext, KMSInvalidMac
-from strongroom.keystores.hsm.capabilities import shared_secret
-from strongroom.keystores.hsm.mechanisms import OAEP_MECHANISMS, RAW_RSA, OaepOpener, ecdsa_to_der, to_sign
+from strongroom.keystores.hsm.mechanisms import (
+    OAEP_MECHANISMS,
+    RAW_RSA,
+    OaepOpener,
+    ecdsa_to_der,
+    shared_secret,
+    to_sign,
+)
 from strongroom.keystores.hsm.module import DataRefusedError, Mechanism, Session, UnclearError
 from strongroom.keystores.hsm.opened import Opened, OpenedMaterials
 from strongroom.keystores.hsm.templates import MAC_MECHANISMS, MESSAGE_KEY

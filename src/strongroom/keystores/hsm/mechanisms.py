@@ -12,9 +12,11 @@ from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
 from cryptography.hazmat.primitives.hashes import SHA256, SHA384, SHA512, Hash
 
 from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT
+from strongroom.crypto.xaes import masked_counters
 from strongroom.errors import InvalidCiphertext
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.module import Mechanism
+from strongroom.keystores.hsm.module import Mechanism, NotPossibleError, Session, Template
+from strongroom.keystores.hsm.templates import secret_key
 from strongroom.keystores.niceness import be_nice
 from strongroom.model.key_specs import DIGEST
 
@@ -31,6 +33,16 @@ OAEP_MECHANISMS = {
     "RSAES_OAEP_SHA_1": _oaep(p11.CKM_SHA_1, p11.CKG_MGF1_SHA1),
     "RSAES_OAEP_SHA_256": _oaep(p11.CKM_SHA256, p11.CKG_MGF1_SHA256),
 }
+
+ENCRYPTED_ZERO = Template(
+    {
+        **secret_key(p11.CKK_GENERIC_SECRET),
+        p11.CKA_SENSITIVE: False,
+        p11.CKA_EXTRACTABLE: True,
+        p11.CKA_VALUE_LEN: 16,
+    }
+)
+"""The encryption of sixteen zero bytes, of which the subkey of XAES-256-GCM is made in the server."""
 
 _HASHES = {"SHA_256": SHA256(), "SHA_384": SHA384(), "SHA_512": SHA512()}
 _PSS = {
@@ -75,6 +87,39 @@ def ecdh(public_point: bytes) -> Mechanism:
         p11.CKM_ECDH1_DERIVE,
         p11.CK_ECDH1_DERIVE_PARAMS(p11.CKD_NULL, 0, None, len(public_point), public_point),
     )
+
+
+def wrapping_mechanism(number: int, iv: bytes) -> Mechanism:
+    """The mechanism that wraps; RFC 5649 needs no initialization vector."""
+    return Mechanism(number, iv if number == p11.CKM_AES_CBC_PAD else None)
+
+
+def subkey(session: Session, key: int) -> int:
+    """What XAES-256-GCM makes once of a key (`xaes.masked_counters`): it is kept while the key is open."""
+    derived = session.derive_by_encryption(key, bytes(16), ENCRYPTED_ZERO)
+    with session.holding(derived):
+        (value,) = session.attributes(derived, [p11.CKA_VALUE])
+    if value is None or len(value) != 16:  # noqa: PLR2004 — one block
+        raise NotPossibleError("C_GetAttributeValue", 0x11)
+    return masked_counters(value)
+
+
+def shared_secret(session: Session, key: int, public_point: bytes, length: int) -> bytes:
+    """The raw secret of a private key and a point: the x coordinate, as long as the field."""
+    template = Template(
+        {
+            **secret_key(p11.CKK_GENERIC_SECRET),
+            p11.CKA_SENSITIVE: False,
+            p11.CKA_EXTRACTABLE: True,
+            p11.CKA_VALUE_LEN: length,
+        }
+    )
+    derived = session.derive(ecdh(public_point), key, template)
+    with session.holding(derived):
+        (value,) = session.attributes(derived, [p11.CKA_VALUE])
+    if value is None or len(value) != length:
+        raise NotPossibleError("C_GetAttributeValue", 0x11)
+    return value
 
 
 class OaepOpener:

@@ -18,12 +18,12 @@ from strongroom.keystores.contract import (
     SigningKey,
     SymmetricKey,
 )
-from strongroom.keystores.hsm.capabilities import HOST_OAEP_SHA_256, Capabilities, subkey
+from strongroom.keystores.hsm.capabilities import HOST_OAEP_SHA_256, Capabilities
 from strongroom.keystores.hsm.domain_keys import TokenKeys
 from strongroom.keystores.hsm.keys import HsmDirectKey, HsmMacKey, HsmPrivateKey, HsmSymmetricKey
 from strongroom.keystores.hsm.making import make_data_key_pair
 from strongroom.keystores.hsm.materials import KEY_STORE, Materials
-from strongroom.keystores.hsm.mechanisms import OaepOpeners
+from strongroom.keystores.hsm.mechanisms import OaepOpeners, subkey
 from strongroom.keystores.hsm.module import Pkcs11Error
 from strongroom.keystores.hsm.opened import OpenedMaterials
 from strongroom.keystores.hsm.recovery import RecoveryRoot, rsa_public_key

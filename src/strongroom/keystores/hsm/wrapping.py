@@ -18,8 +18,8 @@ from typing import NamedTuple
 from strongroom.crypto.framing import frame
 from strongroom.errors import KeyUnavailable
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.capabilities import wrapping_mechanism
 from strongroom.keystores.hsm.domain_keys import INTEGRITY, TokenKeys
+from strongroom.keystores.hsm.mechanisms import wrapping_mechanism
 from strongroom.keystores.hsm.module import Mechanism, Session, Template
 
 BY_RFC_5649 = 1

@@ -16,10 +16,10 @@ from strongroom.keystores.hsm.capabilities import (
     WEAKER_WAYS,
     Capabilities,
     check_allowed,
-    probe,
 )
 from strongroom.keystores.hsm.module import Module, SessionLostError, Template, load
 from strongroom.keystores.hsm.opening import probe_token
+from strongroom.keystores.hsm.proofs import probe
 from strongroom.keystores.hsm.templates import CLASSES
 from strongroom.model.key_specs import KEY_SPECS
 from strongroom.testing.softhsm import LIBRARY, SoftHsm

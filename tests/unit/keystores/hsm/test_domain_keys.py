@@ -10,7 +10,7 @@ import pytest
 
 from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.capabilities import Capabilities, probe, wrapping_mechanism
+from strongroom.keystores.hsm.capabilities import Capabilities
 from strongroom.keystores.hsm.domain_keys import (
     INTEGRITY,
     PURPOSES,
@@ -21,6 +21,7 @@ from strongroom.keystores.hsm.domain_keys import (
     find_domain_keys,
     make_domain_keys,
 )
+from strongroom.keystores.hsm.mechanisms import wrapping_mechanism
 from strongroom.keystores.hsm.module import (
     Mechanism,
     NotPossibleError,
@@ -31,6 +32,7 @@ from strongroom.keystores.hsm.module import (
     Value,
     open_module,
 )
+from strongroom.keystores.hsm.proofs import probe
 from strongroom.keystores.hsm.templates import CLASSES, MaterialClass, private_key, public_key, secret_key
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import logged_in, new_token

@@ -22,7 +22,7 @@ from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import Faults, opened_hsm
 from tests.keys import generate, kms_key
-from tests.sizes import Size
+from tests.sizes import SMALL, Size
 
 RECOVERY_SECONDS = 20
 CODES = {
@@ -41,8 +41,10 @@ CODES = {
     "general error": 0x05,
     "function failed": 0x06,
     "no memory": 0x02,
+    "no memory in the token": 0x31,
     "a maker's own": 0x80000001,
 }
+ONE_OF_EACH_CLASS = (0xB3, 0x30, 0x82, 0x40, 0x70, 0x05, 0x31)
 CALLS = [
     "C_OpenSession", "C_CloseSession", "C_GenerateRandom", "C_DestroyObject", "C_GetAttributeValue", "C_EncryptInit",
     "C_Encrypt", "C_DecryptInit", "C_Decrypt", "C_SignInit", "C_Sign", "C_GenerateKey", "C_GenerateKeyPair",
@@ -136,18 +138,20 @@ def attempt(work: Callable[[], object]) -> bool:
     return True
 
 
-@pytest.mark.parametrize("code", CODES.values(), ids=CODES)
+@pytest.mark.soak
 @pytest.mark.parametrize("call", CALLS)
-def test_one_fault_is_mended_or_can_be_retried(hsm: Store, held: dict[str, Held], call: str, code: int) -> None:
-    for name, one in held.items():
-        for opened in (True, False):
-            if not opened:
-                hsm.store.forget(one.material.material_id)
-            hsm.faults.fail(call, code)
-            if not attempt(lambda name=name, one=one: use(hsm.store, name, one)):  # type: ignore[misc]
-                wait_until_well(hsm)
-            hsm.faults.clear()
-            use(hsm.store, name, one)
+def test_one_fault_is_mended_or_can_be_retried(hsm: Store, held: dict[str, Held], call: str, size: Size) -> None:
+    """One of each class of errors, and in the soak every code."""
+    for code in ONE_OF_EACH_CLASS if size is SMALL else CODES.values():
+        for name, one in held.items():
+            for opened in (True, False):
+                if not opened:
+                    hsm.store.forget(one.material.material_id)
+                hsm.faults.fail(call, code)
+                if not attempt(lambda name=name, one=one: use(hsm.store, name, one)):  # type: ignore[misc]
+                    wait_until_well(hsm)
+                hsm.faults.clear()
+                use(hsm.store, name, one)
 
 
 @pytest.mark.parametrize("code", [0x30, 0x05, 0xB3, 0x82], ids=["device", "general", "session", "object"])
@@ -309,7 +313,7 @@ def test_after_random_faults_everything_acknowledged_decrypts(hsm: Store, size: 
     wait_until_well(hsm)
     for acknowledged in clients.acknowledged:
         clients.check(acknowledged)
-    assert clients.refused < size.hsm_faulty_operations / 2
+    assert len(clients.acknowledged) > size.hsm_faulty_operations / 20
     told = f"{size.hsm_faulty_operations} operations with faults, {clients.refused} refused"
     print(f"\n{told}, all {len(clients.acknowledged)} ciphertexts decrypt")
 

@@ -21,8 +21,9 @@ from strongroom.errors import (
     UnsupportedOperation,
 )
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.capabilities import Capabilities, encrypt_cbc, wrapping_mechanism
+from strongroom.keystores.hsm.capabilities import Capabilities
 from strongroom.keystores.hsm.domain_keys import TokenKeys
+from strongroom.keystores.hsm.mechanisms import wrapping_mechanism
 from strongroom.keystores.hsm.module import Session, Template, open_module
 from strongroom.keystores.hsm.opening import (
     FIRST_VERSION,
@@ -34,6 +35,7 @@ from strongroom.keystores.hsm.opening import (
     probe_token,
 )
 from strongroom.keystores.hsm.pin import Pin
+from strongroom.keystores.hsm.proofs import encrypt_cbc
 from strongroom.keystores.hsm.recovery import RecoveryRoot
 from strongroom.keystores.hsm.root import HsmRoot
 from strongroom.keystores.hsm.store import HsmKeyStore
