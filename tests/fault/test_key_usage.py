@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 
+import pytest
+
 from strongroom.jobs.deletion import SECONDS
 from strongroom.testing.server import Server, initialize, start_server
 from tests.fault.clocks import DAY, ShiftedClient, ShiftedClock
@@ -102,6 +104,7 @@ def test_a_key_is_protected_for_days_after_its_last_use(clock: ShiftedClock, dat
         assert server.stop() == 0
 
 
+@pytest.mark.root_key  # with an HSM the server is another process than the one that is hurried
 def test_a_use_is_stored_meanwhile_and_counts_in_other_processes(clock: ShiftedClock, data: Path) -> None:
     initialize(data)
     with (
