@@ -170,11 +170,10 @@ class OpenedMaterials(Generic[Extra]):
             return made
 
     def _make_room(self, session: Session) -> None:
-        """Keep half as many from now on: the token has no room for more."""
+        """Close the half that was opened first: the token has no room for more."""
         with self._lock:
-            self._limit = max(1, len(self._kept) // 2)
-            while len(self._kept) > self._limit:
-                self._close(self._kept.pop(next(iter(self._kept))))
+            for material_id in list(self._kept)[: len(self._kept) // 2]:
+                self._close(self._kept.pop(material_id))
         self._destroy_doomed(session)
 
     def _close(self, opened: Opened[Extra]) -> None:

@@ -446,3 +446,20 @@ def test_material_that_many_open_at_once_is_open_once(hsm: Hsm, store: HsmKeySto
 def objects_of(hsm: Hsm) -> int:
     """How many session objects this process has in the token."""
     return hsm.token.run(lambda lease: len(lease.session.find(Template({p11.CKA_TOKEN: False}))))
+
+
+def test_a_token_without_room_gets_some(hsm: Hsm, store: HsmKeyStore, faults: Faults) -> None:
+    """What was opened first is closed, and opened again when it is used again."""
+    keys = [kms_key() for _ in range(10)]
+    materials = [generate(store, key) for key in keys]
+    store._sweep()
+    before = objects_of(hsm)
+    for key, material in zip(keys[:-1], materials[:-1], strict=True):
+        store.open_symmetric(key, material)
+    faults.fail("C_UnwrapKey", 0x31)  # DEVICE_MEMORY
+    store.open_symmetric(keys[-1], materials[-1]).encrypt(b"plaintext", {})
+    faults.clear()
+    assert hsm.token.quarantined is None
+    assert objects_of(hsm) < before + len(keys) - 2
+    for key, material in zip(keys, materials, strict=True):
+        store.open_symmetric(key, material).encrypt(b"plaintext", {})
