@@ -410,3 +410,70 @@ def test_a_token_with_other_keys_than_before_is_not_used(softhsm: SoftHsm, label
         assert next(found, None) is None
     finally:
         token.close()
+
+
+def test_a_renewal_that_fails_lets_no_call_through(watched: Watched, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library is initialized anew by then, and what was prepared before is worth nothing."""
+    key = kms_key()
+    material = generate(watched.store, key)
+    monkeypatch.setattr(token_module, "DESTROYED_LIMIT", 20)
+    noting = watched.faults.calls["C_Initialize"]
+    failing = threading.Event()
+
+    def fail_after_renewal(call: Callable[..., int], arguments: tuple[object, ...]) -> int:
+        if watched.faults.calls["C_Initialize"] > noting and not failing.is_set():
+            failing.set()
+            return 0x06  # FUNCTION_FAILED, in the test of the token
+        return call(*arguments)
+
+    watched.faults.set("C_Sign", fail_after_renewal)
+    outcomes = set()
+    for _ in range(60):
+        try:
+            blob = watched.store.open_symmetric(key, material).encrypt(b"plaintext", {})
+            outcomes.add(watched.store.open_symmetric(key, material).decrypt(parse(blob), {}))
+        except KMSInternal:
+            watched.wait_until_well()
+    assert failing.is_set()
+    assert outcomes == {b"plaintext"}
+
+
+def test_a_login_that_hangs_while_the_token_is_opened_anew_is_told(
+    watched: Watched, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(token_module, "STUCK_SECONDS", 0.2)
+    told, goes_on = threading.Event(), threading.Event()
+    watched.token.on_stuck = lambda _: told.set()
+
+    def hang(call: Callable[..., int], arguments: tuple[object, ...]) -> int:
+        goes_on.wait(RECOVERY_SECONDS)
+        return call(*arguments)
+
+    watched.faults.set("C_Login", hang)
+    watched.token.quarantine("a test")
+    assert told.wait(RECOVERY_SECONDS)
+    assert watched.token.quarantined is not None
+    goes_on.set()
+    watched.wait_until_well()
+
+
+def test_a_slow_call_is_no_reason_to_quarantine_a_token_that_is_well(watched: Watched) -> None:
+    returns, begun = threading.Event(), threading.Event()
+
+    def slow(call: Callable[..., int], arguments: tuple[object, ...]) -> int:
+        if not begun.is_set():
+            begun.set()
+            returns.wait(RECOVERY_SECONDS)
+        return call(*arguments)
+
+    watched.faults.set("C_GenerateRandom", slow)
+    with ThreadPoolExecutor(1) as thread:
+        drawing = thread.submit(watched.store.random_bytes, 8)
+        assert begun.wait(RECOVERY_SECONDS)
+        watched.token.examine("a call has not come back")
+        for _ in range(20):
+            watched.store.random_bytes(8)
+            time.sleep(0.01)
+        assert watched.token.quarantined is None
+        returns.set()
+        drawing.result()
