@@ -291,6 +291,9 @@ def test_doctor_warns_until_a_second_token_is_proven(installed: Installed, softh
 
     told = refused(verify(empty))
     assert told.startswith("the second token: the token has no key 'strongroom integrity v1' of installation ")
+    told = refused(verify(softhsm))
+    assert told == "the second token: it is the installation's own token, and no second one"
+    assert objects_in(softhsm, installed.token) == len(PURPOSES)
     assert warned(copy)
     verified = verify(second)
     assert (verified.returncode, verified.stderr) == (0, "")
