@@ -7,10 +7,12 @@ from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
-from strongroom.keystores.hsm.module import Functions, Module, Session, open_module
+from strongroom.keystores.hsm.functions import Functions
+from strongroom.keystores.hsm.module import Module, open_module
 from strongroom.keystores.hsm.opening import FIRST_VERSION, Hsm, Place, open_hsm, prepare_token
 from strongroom.keystores.hsm.pin import Pin
 from strongroom.keystores.hsm.pkcs11 import SIGNATURES
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.keystores.hsm.token import Token
 from strongroom.testing.softhsm import LIBRARY, SoftHsm

@@ -11,7 +11,7 @@ request fails. Plain functions do the work; what may wait for a disk or a device
 import asyncio
 import sys
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -137,24 +137,24 @@ class Pipeline:
             raise UnsupportedOperation(f"{operation.name} is not supported.")
         request = _decode(operation, event.incoming)  # 4, 5, 6
         event.request = request
-        declared = operation.targets(request)  # 7
+        event.declared = operation.targets(request)  # 7
         for token in getattr(request, "grant_tokens", None) or ():
             self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
         for _ in range(_ATTEMPTS):
             call = self._call(event, caller)
-            self._authorize(event, operation, call, declared)  # 8, 9, 10, 11
+            self._authorize(event, operation, call)  # 8, 9, 10, 11
             try:
                 if operation.change is not None:
-                    return await self._change(event, operation, caller, call, declared)
-                return await self._run(event, operation, caller, call, declared)
+                    return await self._change(event, operation, caller, call)
+                return await self._run(event, operation, caller, call)
             except ConflictError:
                 caller = self._again(event, operation)
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
 
-    def _authorize(self, event: Event, operation: Operation, call: Call, declared: Sequence[targets.Target]) -> None:
+    def _authorize(self, event: Event, operation: Operation, call: Call) -> None:
         """Steps 8 to 11. Leaves in the event what was found and decided."""
         event.found, event.keys, event.roles, event.aliases, event.decisions = (), (), (), (), ()
-        for target in declared:
+        for target in event.declared:
             match target:
                 case targets.KeyTarget():  # first: it is what most requests have
                     found = targets.find(target, call.snapshot, call.principal, call.region)
@@ -185,14 +185,7 @@ class Pipeline:
                     decision = authorize_without_key(call, event.request, target)
             event.decisions += (decision,)
 
-    async def _run(
-        self,
-        event: Event,
-        operation: Operation,
-        caller: Caller,
-        call: Call,
-        declared: Sequence[targets.Target],
-    ) -> Answer:
+    async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""
         assert operation.run is not None, "a built operation runs or changes"
         threads = self._threads(operation)
@@ -201,7 +194,7 @@ class Pipeline:
         else:
             response = await _on(threads, operation.run, call, event.request, event.authorized)
             if operation.asks_key_store or operation.generates:
-                caller = self._still_allowed(event, operation, caller, declared)
+                caller = self._still_allowed(event, operation, caller)
         _end_dry_run(event)
         await self._audit.write(self._record(event, operation, caller, response))
         if operation.uses_material:
@@ -214,21 +207,14 @@ class Pipeline:
             )
         return Answer(event.request_id, response)
 
-    async def _change(
-        self,
-        event: Event,
-        operation: Operation,
-        caller: Caller,
-        call: Call,
-        declared: Sequence[targets.Target],
-    ) -> Answer:
+    async def _change(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes state; its record is committed with the change, then chained."""
         assert operation.change is not None, "asked for changes only"
         threads = self._threads(operation) or self._pool
         change = await _on(threads, operation.change, call, event.request, event.authorized)
         assert isinstance(change, Change), "a change says what to write"
         if operation.generates:
-            caller = self._still_allowed(event, operation, caller, declared)
+            caller = self._still_allowed(event, operation, caller)
         response, record, number = await _on(self._pool, self._commit, event, operation, caller, change)
         try:
             await self._audit.write(record, change=number)
@@ -245,9 +231,7 @@ class Pipeline:
             return self._key_store.calls
         return self._pool if operation.blocks or operation.change is not None else None
 
-    def _still_allowed(
-        self, event: Event, operation: Operation, caller: Caller, declared: Sequence[targets.Target]
-    ) -> Caller:
+    def _still_allowed(self, event: Event, operation: Operation, caller: Caller) -> Caller:
         """Decide again what waited for others, if anything changed meanwhile: what it made may not be given out then.
 
         Return the caller as they are now. Raises what steps 3 and 8 to 11 raise; ConflictError if the same names now
@@ -257,7 +241,7 @@ class Pipeline:
             return caller
         used = [(key.key.arn, key.material_id) for key in event.keys]
         caller = self._again(event, operation)
-        self._authorize(event, operation, self._call(event, caller), declared)
+        self._authorize(event, operation, self._call(event, caller))
         if [(key.key.arn, key.material_id) for key in event.keys] != used:
             raise ConflictError("the names of the request mean other keys now")
         return caller

@@ -5,11 +5,9 @@ measures. With a second core that is free, handing the interpreter from thread t
 """
 
 import asyncio
-import base64
 import hashlib
 import os
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,15 +15,17 @@ from typing import Any, NamedTuple
 from strongroom.app.installing import initialize
 from strongroom.config import Hsm, HsmPin
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Mechanism, Template
 from strongroom.keystores.hsm.mechanisms import ECDSA, to_sign
-from strongroom.keystores.hsm.module import Mechanism, Session, Template, open_module
+from strongroom.keystores.hsm.module import open_module
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import MESSAGE_KEY, private_key, public_key, secret_key
 from strongroom.model.exchange import Incoming
 from strongroom.testing.softhsm import LIBRARY, SoftHsm, make_softhsm
+from tests.bench.calls import best, done, key_of, repeated, served, text
 from tests.bench.machine import cores
 from tests.composed import NOW, Composed, composed
 
-CALLS, AT_ONCE, ROUNDS = 512, 128, 7
 AIM = 60
 """Microseconds that the service may add to what the software store takes and the bare calls."""
 RATE_AIM = 5_000
@@ -89,9 +89,9 @@ async def _measure(software: Path, hsm: Path, softhsm: SoftHsm) -> list[Measured
         return [
             Measured(
                 name,
-                await _best(_repeated(bare[name])),
-                await _best(_served(plain, *rows[0][name])),
-                await _best(_served(hard, *rows[1][name])),
+                await best(repeated(bare[name])),
+                await best(served(plain, *rows[0][name])),
+                await best(served(hard, *rows[1][name])),
             )
             for name in bare
         ]
@@ -145,61 +145,20 @@ def _bare_calls(session: Session) -> dict[str, Callable[[], object]]:
 
 async def _requests(parts: Composed) -> dict[str, tuple[str, Incoming]]:
     """The same calls of the service."""
-    symmetric = {"KeyId": await _key(parts)}
-    signing = {name: await _key(parts, name, "SIGN_VERIFY") for name in ("RSA_2048", "ECC_NIST_P256")}
-    mac = {"KeyId": await _key(parts, "HMAC_256", "GENERATE_VERIFY_MAC"), "MacAlgorithm": "HMAC_SHA_256"}
-    blob = (await _done(parts, "Encrypt", symmetric | {"Plaintext": _text(MESSAGE)})).ciphertext_blob
+    symmetric = {"KeyId": await key_of(parts)}
+    signing = {name: await key_of(parts, name, "SIGN_VERIFY") for name in ("RSA_2048", "ECC_NIST_P256")}
+    mac = {"KeyId": await key_of(parts, "HMAC_256", "GENERATE_VERIFY_MAC"), "MacAlgorithm": "HMAC_SHA_256"}
+    blob = (await done(parts, "Encrypt", symmetric | {"Plaintext": text(MESSAGE)})).ciphertext_blob
     members: dict[str, tuple[str, dict[str, Any]]] = {
-        "Encrypt": ("Encrypt", symmetric | {"Plaintext": _text(MESSAGE)}),
-        "Decrypt": ("Decrypt", {"CiphertextBlob": _text(blob)}),
+        "Encrypt": ("Encrypt", symmetric | {"Plaintext": text(MESSAGE)}),
+        "Decrypt": ("Decrypt", {"CiphertextBlob": text(blob)}),
         "GenerateDataKey": ("GenerateDataKey", symmetric | {"NumberOfBytes": 1024}),
         "Sign RSA-2048": ("Sign", _sign(signing["RSA_2048"], "RSASSA_PSS_SHA_256")),
         "Sign P-256": ("Sign", _sign(signing["ECC_NIST_P256"], "ECDSA_SHA_256")),
-        "GenerateMac": ("GenerateMac", mac | {"Message": _text(MESSAGE)}),
+        "GenerateMac": ("GenerateMac", mac | {"Message": text(MESSAGE)}),
     }
     return {name: (operation, parts.signed(operation, request)) for name, (operation, request) in members.items()}
 
 
 def _sign(key: str, algorithm: str) -> dict[str, Any]:
-    return {"KeyId": key, "SigningAlgorithm": algorithm, "Message": _text(MESSAGE)}
-
-
-async def _key(parts: Composed, spec: str = "SYMMETRIC_DEFAULT", usage: str = "ENCRYPT_DECRYPT") -> str:
-    made = (await _done(parts, "CreateKey", {"KeySpec": spec, "KeyUsage": usage})).key_metadata
-    return str(made.key_id)
-
-
-async def _done(parts: Composed, operation: str, members: dict[str, Any]) -> Any:
-    answer = await parts.call(operation, members)
-    assert answer.error is None, answer.error
-    return answer.response
-
-
-async def _best(calls: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        await calls()
-        times.append((time.process_time() - began) / CALLS * 1e6)
-    return min(times)
-
-
-def _repeated(call: Callable[[], object]) -> Callable[[], Any]:
-    async def calls() -> None:
-        for _ in range(CALLS):
-            call()
-
-    return calls
-
-
-def _served(parts: Composed, operation: str, request: Incoming) -> Callable[[], Any]:
-    async def calls() -> None:
-        for _ in range(CALLS // AT_ONCE):
-            answers = [parts.pipeline.answer(request, "kms", operation) for _ in range(AT_ONCE)]
-            assert all(answer.error is None for answer in await asyncio.gather(*answers))
-
-    return calls
-
-
-def _text(value: bytes) -> str:
-    return base64.b64encode(value).decode()
+    return {"KeyId": key, "SigningAlgorithm": algorithm, "Message": text(MESSAGE)}

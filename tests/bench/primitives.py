@@ -5,9 +5,7 @@ audit record, without sockets and HTTP (the static answer of the other tables st
 """
 
 import asyncio
-import base64
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,9 +17,9 @@ from cryptography.hazmat.primitives.serialization import load_der_public_key
 
 from strongroom.app.installing import initialize
 from strongroom.model.exchange import Incoming
+from tests.bench.calls import best, done, key_of, repeated, served, text
 from tests.composed import NOW, Composed, composed
 
-CALLS, AT_ONCE, ROUNDS = 512, 128, 5
 AIM = 60
 """Microseconds that the service may add to the primitive."""
 MESSAGE = bytes(1024)
@@ -67,34 +65,9 @@ def report_primitives(measured: list[Measured]) -> list[str]:
 async def _measure(data: Path) -> list[Measured]:
     async with composed(data) as parts:
         return [
-            Measured(row.name, await _best(_bare(row)), await _best(_served(parts, row))) async for row in _rows(parts)
+            Measured(row.name, await best(repeated(row.bare)), await best(served(parts, row.operation, row.request)))
+            async for row in _rows(parts)
         ]
-
-
-async def _best(calls: Callable[[], Any]) -> float:
-    times = []
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        await calls()
-        times.append((time.process_time() - began) / CALLS * 1e6)
-    return min(times)
-
-
-def _bare(row: Row) -> Callable[[], Any]:
-    async def calls() -> None:
-        for _ in range(CALLS):
-            row.bare()
-
-    return calls
-
-
-def _served(parts: Composed, row: Row) -> Callable[[], Any]:
-    async def calls() -> None:
-        for _ in range(CALLS // AT_ONCE):
-            answers = [parts.pipeline.answer(row.request, "kms", row.operation) for _ in range(AT_ONCE)]
-            assert all(answer.error is None for answer in await asyncio.gather(*answers))
-
-    return calls
 
 
 async def _rows(parts: Composed) -> AsyncIterator[Row]:
@@ -107,21 +80,21 @@ async def _rows(parts: Composed) -> AsyncIterator[Row]:
         ("ML_DSA_65", "ML_DSA_SHAKE_256", lambda: dsa_key.sign(MESSAGE), ()),
     ]  # fmt: skip
     for spec, algorithm, sign, how in signings:
-        key = await _key(parts, spec, "SIGN_VERIFY")
-        members = {"KeyId": key, "SigningAlgorithm": algorithm, "Message": _text(MESSAGE)}
+        key = await key_of(parts, spec, "SIGN_VERIFY")
+        members = {"KeyId": key, "SigningAlgorithm": algorithm, "Message": text(MESSAGE)}
         yield Row(f"Sign {algorithm}", "Sign", parts.signed("Sign", members), sign)
-        signature = (await _done(parts, "Sign", members)).signature
-        public: Any = load_der_public_key((await _done(parts, "GetPublicKey", {"KeyId": key})).public_key)
-        request = parts.signed("Verify", members | {"Signature": _text(signature)})
+        signature = (await done(parts, "Sign", members)).signature
+        public: Any = load_der_public_key((await done(parts, "GetPublicKey", {"KeyId": key})).public_key)
+        request = parts.signed("Verify", members | {"Signature": text(signature)})
         yield Row(f"Verify {algorithm}", "Verify", request, lambda: public.verify(signature, MESSAGE, *how))  # noqa: B023 — called before the next
 
-    mac = {"KeyId": await _key(parts, "HMAC_256", "GENERATE_VERIFY_MAC"), "MacAlgorithm": "HMAC_SHA_256"}
-    request = parts.signed("GenerateMac", mac | {"Message": _text(MESSAGE)})
+    mac = {"KeyId": await key_of(parts, "HMAC_256", "GENERATE_VERIFY_MAC"), "MacAlgorithm": "HMAC_SHA_256"}
+    request = parts.signed("GenerateMac", mac | {"Message": text(MESSAGE)})
     yield Row("GenerateMac HMAC_SHA_256", "GenerateMac", request, _mac)
 
-    theirs = await _key(parts, "ECC_NIST_P256", "KEY_AGREEMENT")
-    spki = (await _done(parts, "GetPublicKey", {"KeyId": theirs})).public_key
-    agreeing = {"KeyId": theirs, "KeyAgreementAlgorithm": "ECDH", "PublicKey": _text(spki)}
+    theirs = await key_of(parts, "ECC_NIST_P256", "KEY_AGREEMENT")
+    spki = (await done(parts, "GetPublicKey", {"KeyId": theirs})).public_key
+    agreeing = {"KeyId": theirs, "KeyAgreementAlgorithm": "ECDH", "PublicKey": text(spki)}
     point: Any = load_der_public_key(spki)
     request = parts.signed("DeriveSharedSecret", agreeing)
     yield Row("DeriveSharedSecret P-256", "DeriveSharedSecret", request, lambda: ec_key.exchange(ec.ECDH(), point))
@@ -129,27 +102,12 @@ async def _rows(parts: Composed) -> AsyncIterator[Row]:
     kem_key = mlkem.MLKEM768PrivateKey.generate()
     _, ciphertext = kem_key.public_key().encapsulate()
     opening = {
-        "KeyId": await _key(parts, "ML_KEM_768", "ENCAPSULATE_DECAPSULATE"),
+        "KeyId": await key_of(parts, "ML_KEM_768", "ENCAPSULATE_DECAPSULATE"),
         "EncapsulationAlgorithm": "ML_KEM",
-        "SharedSecretCiphertextBlob": _text(ciphertext),
+        "SharedSecretCiphertextBlob": text(ciphertext),
     }
     request = parts.signed("Decapsulate", opening)
     yield Row("Decapsulate ML_KEM_768", "Decapsulate", request, lambda: kem_key.decapsulate(ciphertext))
-
-
-async def _key(parts: Composed, spec: str, usage: str) -> str:
-    made = (await _done(parts, "CreateKey", {"KeySpec": spec, "KeyUsage": usage})).key_metadata
-    return str(made.key_id)
-
-
-async def _done(parts: Composed, operation: str, members: dict[str, Any]) -> Any:
-    answer = await parts.call(operation, members)
-    assert answer.error is None, answer.error
-    return answer.response
-
-
-def _text(value: bytes) -> str:
-    return base64.b64encode(value).decode()
 
 
 def _mac() -> bytes:

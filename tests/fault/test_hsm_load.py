@@ -12,7 +12,8 @@ import pytest
 
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm import token as token_module
-from strongroom.keystores.hsm.module import Template, open_module
+from strongroom.keystores.hsm.arguments import Template
+from strongroom.keystores.hsm.module import open_module
 from strongroom.testing.server import initialize, running_server
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import hsm_key_store, hsm_options, new_token

@@ -27,6 +27,7 @@ from strongroom.errors import ConfigurationError, HsmError, KMSInvalidSignature,
 from strongroom.keystores.domain_keys import versions_in_hsm
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
 from strongroom.keystores.hsm.domain_keys import has_mark, put_mark
+from strongroom.keystores.hsm.failures import Pkcs11Error
 from strongroom.keystores.hsm.opening import Hsm as OpenHsm
 from strongroom.keystores.hsm.opening import open_hsm
 from strongroom.keystores.hsm.root import HsmRoot
@@ -108,7 +109,7 @@ def verify_backup(config: Config, backup: Hsm, environment: Mapping[str, str], n
         assert opened.hsm is not None, "the configuration names it"
         asked, expected = _ask(config, installation_id, sorted(versions))
         with _marked(opened.hsm) as mark:
-            answered = _in_another_process(config, backup, environment, installation_id, mark, asked)
+            answered = _in_another_process(Examination(config, backup, environment, installation_id, mark, asked))
         proven = [line for one in zip(asked, expected, answered, strict=True) for line in _check(*one)]
         found = opened.storage.find(Installation, (installation_id,))
         assert found is not None, "it was opened"
@@ -126,11 +127,14 @@ def verify_backup(config: Config, backup: Hsm, environment: Mapping[str, str], n
 def _marked(hsm: OpenHsm) -> Iterator[bytes]:
     """Have a mark in the token that no other token has."""
     mark = b"strongroom backup-check " + secrets.token_hex(8).encode()
-    handle = hsm.token.run(lambda lease: put_mark(lease.session, mark))
     try:
-        yield mark
-    finally:
-        hsm.token.run(lambda lease: lease.session.destroy(handle))
+        handle = hsm.token.run(lambda lease: put_mark(lease.session, mark))
+        try:
+            yield mark
+        finally:
+            hsm.token.run(lambda lease: lease.session.destroy(handle))
+    except Pkcs11Error as error:
+        raise HsmError(f"the HSM failed: {error}") from None
 
 
 def _ask(config: Config, installation_id: str, versions: list[int]) -> tuple[list[Asked], Answered]:
@@ -254,19 +258,21 @@ def _check(asked: Asked, expected: tuple[list[bytes], bytes], answered: tuple[li
     return [f"{kind} (version {asked.version})" for kind in kinds]
 
 
-def _in_another_process(
-    config: Config,
-    backup: Hsm,
-    environment: Mapping[str, str],
-    installation_id: str,
-    mark: bytes,
-    asked: list[Asked],
-) -> Answered:
+class Examination(NamedTuple):
+    """What the process that opens the second token is given."""
+
+    config: Config
+    backup: Hsm
+    environment: Mapping[str, str]
+    installation_id: str
+    mark: bytes
+    asked: list[Asked]
+
+
+def _in_another_process(examination: Examination) -> Answered:
     spawning = multiprocessing.get_context("spawn")
     receiver, sender = spawning.Pipe(duplex=False)
-    process = spawning.Process(
-        target=_answer_all, args=(config, backup, environment, installation_id, mark, asked, sender)
-    )
+    process = spawning.Process(target=_answer_all, args=(examination, sender))
     process.start()
     sender.close()
     try:
@@ -280,29 +286,22 @@ def _in_another_process(
     return answered
 
 
-def _answer_all(
-    config: Config,
-    backup: Hsm,
-    environment: Mapping[str, str],
-    installation_id: str,
-    mark: bytes,
-    asked: list[Asked],
-    sender: Connection,
-) -> None:
+def _answer_all(examination: Examination, sender: Connection) -> None:
     """Answer the challenges with the second token; in a process of its own."""
-    os.environ.update(environment)
+    os.environ.update(examination.environment)
     try:
-        sender.send([_answer_version(config, backup, installation_id, mark, one) for one in asked])
+        sender.send([_answer_version(examination, asked) for asked in examination.asked])
     except (OperatorError, RequestError) as error:
         sender.send(str(error.args[0] or type(error).__name__))
+    except Pkcs11Error as error:
+        sender.send(str(error))
 
 
-def _answer_version(
-    config: Config, backup: Hsm, installation_id: str, mark: bytes, asked: Asked
-) -> tuple[list[bytes], bytes]:
-    hsm = open_hsm(place_of(config, backup), installation_id, {asked.version}, WEAKER_WAYS)
+def _answer_version(examination: Examination, asked: Asked) -> tuple[list[bytes], bytes]:
+    place = place_of(examination.config, examination.backup)
+    hsm = open_hsm(place, examination.installation_id, {asked.version}, WEAKER_WAYS)
     try:
-        if hsm.token.run(lambda lease: has_mark(lease.session, mark)):
+        if hsm.token.run(lambda lease: has_mark(lease.session, examination.mark)):
             raise HsmError("it is the installation's own token, and no second one")
         answers = [_answer(hsm, challenge) for challenge in asked.challenges]
         return answers, HsmRoot(hsm.token).unwrap(asked.encrypted, _SERVICE_KEYS)

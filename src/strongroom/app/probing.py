@@ -5,14 +5,15 @@ from typing import NamedTuple
 from strongroom.app.hardware import place_of
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, HsmError
+from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS, Capabilities
 from strongroom.keystores.hsm.opening import probe_token
 from strongroom.model.key_specs import KEY_SPECS
 
 _WRAPPINGS = {
-    0x210B: "RFC 5649 (CKM_AES_KEY_WRAP_KWP)",
-    0x210A: "RFC 5649 (CKM_AES_KEY_WRAP_PAD, which is that here)",
-    0x1085: "AES-256-CBC (CKM_AES_CBC_PAD)",
+    p11.CKM_AES_KEY_WRAP_KWP: "RFC 5649 (CKM_AES_KEY_WRAP_KWP)",
+    p11.CKM_AES_KEY_WRAP_PAD: "RFC 5649 (CKM_AES_KEY_WRAP_PAD, which is that here)",
+    p11.CKM_AES_CBC_PAD: "AES-256-CBC (CKM_AES_CBC_PAD)",
 }
 
 

@@ -25,7 +25,7 @@ from strongroom.crypto.key_pairs import (
     load_signing_key,
 )
 from strongroom.crypto.macs import MacKey
-from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, TAG_LENGTH, XaesKey
+from strongroom.crypto.xaes import NONCE_LENGTH, TAG_LENGTH, XaesKey
 from strongroom.errors import InvalidCiphertext, KeyUnavailable
 from strongroom.keystores.contract import AgreementKey, DecapsulationKey, DecryptionKey, SigningKey
 from strongroom.keystores.domain_keys import KEY_MATERIAL, DomainKeys
@@ -33,7 +33,7 @@ from strongroom.keystores.generation import KeyPairGenerator
 from strongroom.keystores.opened_keys import OpenedKeys
 from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import SECRET_BYTES, SYMMETRIC_DEFAULT
 
 OPENED_LIMIT = 100_000
 """Opened keys of symmetric usages kept, 1.4 KB each. Opening one again costs about as much as using it twice."""
@@ -113,7 +113,7 @@ class SoftwareKeyStore:
         except InvalidTag:
             raise KeyUnavailable from None
         secret = load_decryption_key(import_key.key_spec, private).decrypt(algorithm, encrypted)
-        if len(secret) != _secret_bytes(key):
+        if len(secret) != SECRET_BYTES[key.key_spec]:
             raise InvalidCiphertext
         return self._wrapped(key, secret, None, material_id, created)
 
@@ -179,7 +179,7 @@ class SoftwareKeyStore:
         """Return new secret material for a key, and of a key pair the public half."""
         if key.key_spec in ASYMMETRIC:
             return self._generator.generate(key.key_spec)
-        return os.urandom(_secret_bytes(key)), None
+        return os.urandom(SECRET_BYTES[key.key_spec]), None
 
     def _load_symmetric(self, key: KmsKey, material: KeyMaterial) -> SoftwareSymmetricKey:
         if material.algorithm != ALGORITHM_XAES_256_GCM:
@@ -197,14 +197,6 @@ class SoftwareKeyStore:
             return wrapping.unwrap(domain_key, material.wrapped, _binding(key, material))
         except InvalidTag:
             raise KeyUnavailable from None
-
-
-def _secret_bytes(key: KmsKey) -> int:
-    """How long the material of a symmetric or HMAC key is."""
-    if key.key_spec == SYMMETRIC_DEFAULT:
-        return KEY_LENGTH
-    (algorithm,) = KEY_SPECS[key.key_spec].algorithms[key.key_usage]
-    return MAC_BYTES[algorithm]
 
 
 def _import_binding(key: KmsKey, key_spec: str, version: int) -> tuple[str, ...]:

@@ -98,6 +98,12 @@ MESSAGE_BYTES: dict[str, dict[str, int | None]] = {
 MAC_BYTES = {"HMAC_SHA_224": 28, "HMAC_SHA_256": 32, "HMAC_SHA_384": 48, "HMAC_SHA_512": 64}
 """MAC algorithm -> bytes of a MAC, and of a key that is generated for it."""
 
+SECRET_BYTES = {
+    SYMMETRIC_DEFAULT: 32,
+    **{spec.replace("_SHA", ""): length for spec, length in MAC_BYTES.items()},
+}
+"""Key spec of a key that is no pair -> bytes of its material."""
+
 DATA_KEY_BYTES = {"AES_128": 16, "AES_256": 32}
 """DataKeySpec -> length of the data key in bytes."""
 

@@ -22,6 +22,7 @@ from strongroom.model.key import KmsKey
 from strongroom.model.key_specs import SYMMETRIC_DEFAULT
 from strongroom.model.principal import Principal
 from strongroom.operations.operation import Operation
+from strongroom.operations.targets import Target
 
 _RECORDED_CODES: dict[type[RequestError], str] = {AccessDenied: "AccessDenied"}
 """Error class -> errorCode, where CloudTrail's is not the code that the caller is told."""
@@ -39,8 +40,9 @@ _MAX_EVENT_NAME = 64
 class Event(Struct):
     """One request while it runs, and what its record will say. `now` is when it arrived, in seconds since the epoch.
 
-    `request` is set once the body was read, `found`, `keys`, `roles`, `aliases` (ARNs) and `decisions` as they are
-    found and authorized. `on_behalf_by` is the service that calls for the caller.
+    `request` is set once the body was read, and with it `declared`, what it acts on; `found`, `keys`, `roles`,
+    `aliases` (ARNs) and `decisions` as they are found and authorized. `on_behalf_by` is the service that calls for the
+    caller.
     """
 
     incoming: Incoming
@@ -48,6 +50,7 @@ class Event(Struct):
     request_id: str
     event_id: str
     request: Struct | None = None
+    declared: Sequence[Target] = ()
     found: tuple[KmsKey, ...] = ()
     keys: tuple[AuthorizedKey, ...] = ()
     roles: tuple[AuthorizedRole, ...] = ()

@@ -14,8 +14,8 @@ from strongroom.config import Config, Hsm, HsmPin
 from strongroom.errors import ConfigurationError, DataDirectoryError, HsmError
 from strongroom.keystores.domain_keys import generate_domain_keys
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Template
 from strongroom.keystores.hsm.domain_keys import PURPOSES
-from strongroom.keystores.hsm.module import Template
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import logged_in, new_token
 

@@ -22,8 +22,8 @@ from strongroom.config import Config, Hsm, HsmPin, read_config
 from strongroom.errors import ConfigurationError, HsmError, StorageError
 from strongroom.keystores.domain_keys import recovery_fingerprint
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Template
 from strongroom.keystores.hsm.domain_keys import PURPOSES
-from strongroom.keystores.hsm.module import Template
 from strongroom.keystores.hsm.recovery import for_holder
 from strongroom.storage.contract import Position, Write
 from strongroom.storage.sqlite import read_domain_keys

@@ -7,7 +7,8 @@ import pytest
 from strongroom import cli
 from strongroom.app import hardware
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.module import Module, load
+from strongroom.keystores.hsm.functions import load
+from strongroom.keystores.hsm.module import Module
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import Faults, hsm_options, new_token
 

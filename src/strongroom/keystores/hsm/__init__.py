@@ -1,15 +1,28 @@
 """The HSM key store: key material is made, wrapped and used inside a hardware security module (PKCS #11 2.40).
 
-pkcs11         names, numbers and structures of the standard
-module         a PKCS #11 library in this process: its function table, its calls, its errors
-token          one token: login, sessions, and what happens when it goes away
-threads        the threads that calls run on, and what happens when a call does not return
-capabilities   what a token can do, proven by known answers; what falls back, and with what loss
-domain_keys    the keys that live in the token: made, found, and checked
-templates      what key material is allowed to do inside the token
-wrapping       key material as it is stored
-opened         key material that is open in the token
-keys           what opened key material does
-store          the key store
-recovery       moving all material to another token, with the recovery key
+From the ground up:
+
+    pkcs11         names, numbers and structures of the standard
+    functions      the function table of a library
+    failures       its return codes, as a few kinds of errors
+    arguments      what its calls are given
+    session        its calls
+    module         the library in this process
+    pin            the PIN of a token
+    token          one token: login, sessions, and what happens when it goes away
+    threads        the threads that calls run on, and what happens when a call does not return
+    templates      what key material is allowed to do inside the token
+    mechanisms     how each algorithm of KMS is asked of a token
+    capabilities   what a token can do, and what that means for keys; weaker ways, and what is lost with them
+    proofs         the probe: known answers
+    domain_keys    the keys that live in the token: made, found, and checked
+    wrapping       the form in which things are stored that the token wraps or encrypts
+    making         keys that are made in the token
+    recovery       the recovery key: what is wrapped for its holder
+    materials      key material between the token and the database
+    opened         key material that is open in the token
+    keys           what opened key material does
+    opening        the library loaded, the token open, its abilities proven, its domain keys found
+    root           what stands for the root key
+    store          the key store
 """

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from strongroom.crypto.ecc import CURVES
 from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.module import Value
+from strongroom.keystores.hsm.arguments import Value
 from strongroom.keystores.hsm.templates import MaterialClass
 from strongroom.model.key_specs import KEY_SPECS, SYMMETRIC_DEFAULT
 

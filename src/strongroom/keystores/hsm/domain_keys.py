@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Mechanism, Template, Value
 from strongroom.keystores.hsm.capabilities import Capabilities
+from strongroom.keystores.hsm.failures import NotPossibleError, UnclearError
 from strongroom.keystores.hsm.mechanisms import wrapping_mechanism
-from strongroom.keystores.hsm.module import Mechanism, NotPossibleError, Session, Template, UnclearError, Value
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import CLASSES, secret_key
 
 INTEGRITY = "integrity"

@@ -18,6 +18,8 @@ from strongroom.crypto.key_pairs import load_encryption_key
 from strongroom.crypto.rsa import MODULUS_BITS
 from strongroom.crypto.xaes import NONCE_LENGTH, TAG_LENGTH, message_key_blocks
 from strongroom.errors import InvalidCiphertext, KMSInvalidMac
+from strongroom.keystores.hsm.arguments import Mechanism
+from strongroom.keystores.hsm.failures import DataRefusedError, UnclearError
 from strongroom.keystores.hsm.mechanisms import (
     OAEP_MECHANISMS,
     RAW_RSA,
@@ -26,8 +28,8 @@ from strongroom.keystores.hsm.mechanisms import (
     shared_secret,
     to_sign,
 )
-from strongroom.keystores.hsm.module import DataRefusedError, Mechanism, Session, UnclearError
 from strongroom.keystores.hsm.opened import Opened, OpenedMaterials
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import MAC_MECHANISMS, MESSAGE_KEY
 from strongroom.model.key import KeyMaterial
 
@@ -164,14 +166,18 @@ class HsmPrivateKey:
         opener = self._opener if algorithm == _OAEP_SHA_256 else None
         mechanism = OAEP_MECHANISMS[algorithm] if opener is None else RAW_RSA
 
-        def open_(session: Session, handle: int, _: None) -> bytes:
-            return _certainly(
-                lambda: session.decrypt(mechanism, handle, ciphertext),
-                lambda: session.decrypt(mechanism, handle, known.encrypt(algorithm, b"proof")),
-            )
+        def unpadded(opened: bytes) -> bytes:
+            return opened if opener is None else opener.open(opened)
 
-        opened = self._materials.use(self._opened, open_)
-        return opened if opener is None else opener.open(opened)
+        def open_(session: Session, handle: int, _: None) -> bytes:
+            def prove() -> None:
+                opened = session.decrypt(mechanism, handle, known.encrypt(algorithm, _PROOF))
+                if unpadded(opened) != _PROOF:
+                    raise UnclearError("C_Decrypt", 0)
+
+            return _certainly(lambda: session.decrypt(mechanism, handle, ciphertext), prove)
+
+        return unpadded(self._materials.use(self._opened, open_))
 
     def shared_secret(self, public_key: bytes) -> bytes:
         """Return the raw secret shared with the owner of a public key. Raises Validation if it is none that fits."""

@@ -10,8 +10,10 @@ from strongroom.crypto.key_pairs import KeyPair, encoded
 from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT
 from strongroom.errors import UnsupportedOperation
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Mechanism, Template, Value
 from strongroom.keystores.hsm.capabilities import Capabilities
-from strongroom.keystores.hsm.module import Mechanism, NotPossibleError, Session, Template, Value
+from strongroom.keystores.hsm.failures import NotPossibleError
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import MaterialClass, private_key, public_key
 
 _OBJECT_IDENTIFIERS = {

@@ -12,21 +12,22 @@ from msgspec.structs import replace
 
 from strongroom.crypto.ciphertext_blob import ALGORITHM_AES_256_GCM, ALGORITHM_XAES_256_GCM, NO_ALGORITHM
 from strongroom.crypto.key_pairs import key_pair_from_seed
-from strongroom.crypto.xaes import KEY_LENGTH
 from strongroom.errors import InvalidCiphertext, KeyUnavailable, UnsupportedOperation
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Template
 from strongroom.keystores.hsm.capabilities import Capabilities
 from strongroom.keystores.hsm.domain_keys import SEEDS, TokenKeys
+from strongroom.keystores.hsm.failures import DataRefusedError, NotPossibleError, UnclearError
 from strongroom.keystores.hsm.making import make_pair, make_secret
 from strongroom.keystores.hsm.mechanisms import OAEP_MECHANISMS
-from strongroom.keystores.hsm.module import DataRefusedError, NotPossibleError, Session, Template, UnclearError
 from strongroom.keystores.hsm.recovery import RecoveryRoot, for_holder, unwrap_in_token, wrap_for_holder
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import CLASSES, RSA_IMPORT, MaterialClass, class_of
 from strongroom.keystores.hsm.token import Lease
 from strongroom.keystores.hsm.wrapping import BY_CBC, BY_RFC_5649, ENCRYPTED, Wrapping
 from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import SECRET_BYTES, SYMMETRIC_DEFAULT
 
 KEY_STORE = "hsm"
 """The name of the key store, with each material."""
@@ -55,7 +56,7 @@ class Materials(NamedTuple):
         if kind.pair:
             handle, public = make_pair(session, kind, key.key_spec, self.can)
         else:
-            handle = make_secret(session, kind, _secret_bytes(key), self.can)
+            handle = make_secret(session, kind, SECRET_BYTES[key.key_spec], self.can)
         with session.holding(handle):
             return self._wrapped(lease, kind, key, handle, self._new(key, material_id, created, public))
 
@@ -88,7 +89,7 @@ class Materials(NamedTuple):
             try:
                 mechanism, template = OAEP_MECHANISMS[algorithm], Template(self.can.taken_attributes(kind))
                 with session.holding(session.unwrap(mechanism, opener, encrypted, template)) as handle:
-                    _check_length(session, handle, _secret_bytes(key))
+                    _check_length(session, handle, SECRET_BYTES[key.key_spec])
                     return self._wrapped(lease, kind, key, handle, self._new(key, material_id, created, None))
             except (DataRefusedError, UnclearError, NotPossibleError):  # a length that cannot be wrapped, too
                 raise InvalidCiphertext from None
@@ -145,7 +146,7 @@ class Materials(NamedTuple):
         made = replace(made, domain_key_version=version)
         wrapping = Wrapping(session, keys, kind.name, version)
         wrapped = wrapping.wrap(self._wrap, handle, binding(key, made))
-        if not kind.pair and not wrapping.could_hold(wrapped, _secret_bytes(key)):
+        if not kind.pair and not wrapping.could_hold(wrapped, SECRET_BYTES[key.key_spec]):
             raise InvalidCiphertext
         recovery = None if self.holder is None else wrap_for_holder(session, self.can, self.holder, handle)
         return replace(made, wrapped=wrapped, recovery=recovery)
@@ -213,11 +214,3 @@ def _check_length(session: Session, handle: int, length: int) -> None:
     (told,) = session.attributes(handle, [p11.CKA_VALUE_LEN])
     if told is not None and int.from_bytes(told, sys.byteorder) not in (0, length):
         raise InvalidCiphertext
-
-
-def _secret_bytes(key: KmsKey) -> int:
-    """How long the material of a symmetric or HMAC key is."""
-    if key.key_spec == SYMMETRIC_DEFAULT:
-        return KEY_LENGTH
-    (algorithm,) = KEY_SPECS[key.key_spec].algorithms[key.key_usage]
-    return MAC_BYTES[algorithm]

@@ -15,7 +15,9 @@ from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT
 from strongroom.crypto.xaes import masked_counters
 from strongroom.errors import InvalidCiphertext
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.module import Mechanism, NotPossibleError, Session, Template
+from strongroom.keystores.hsm.arguments import Mechanism, Template
+from strongroom.keystores.hsm.failures import NotPossibleError
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import secret_key
 from strongroom.keystores.niceness import be_nice
 from strongroom.model.key_specs import DIGEST

@@ -10,7 +10,8 @@ from functools import partial
 from typing import Generic, TypeVar
 
 from strongroom.keystores.hsm.domain_keys import TokenKeys
-from strongroom.keystores.hsm.module import NoRoomError, Pkcs11Error, Session
+from strongroom.keystores.hsm.failures import NoRoomError, Pkcs11Error
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.token import Lease, Token, unavailable
 from strongroom.model.key import KeyMaterial, KmsKey
 

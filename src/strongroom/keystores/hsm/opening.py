@@ -6,6 +6,7 @@ from typing import NamedTuple, TypeVar
 
 from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Mechanism
 from strongroom.keystores.hsm.capabilities import Capabilities, check_allowed
 from strongroom.keystores.hsm.domain_keys import (
     INTEGRITY,
@@ -14,9 +15,10 @@ from strongroom.keystores.hsm.domain_keys import (
     find_domain_keys,
     make_domain_keys,
 )
-from strongroom.keystores.hsm.module import Mechanism, Module, Session
+from strongroom.keystores.hsm.module import Module
 from strongroom.keystores.hsm.pin import Pin
 from strongroom.keystores.hsm.proofs import probe
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.token import Token
 
 FIRST_VERSION = 1

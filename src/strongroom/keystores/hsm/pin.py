@@ -15,7 +15,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from strongroom.errors import HsmError
-from strongroom.keystores.hsm.module import PinRefusedError
+from strongroom.keystores.hsm.failures import PinRefusedError
 from strongroom.keystores.private_file import read_private_file
 
 _MAX_LENGTH = 1024

@@ -20,7 +20,9 @@ from strongroom.crypto.rsa import MODULUS_BITS, RsaPrivateKey, RsaPublicKey
 from strongroom.crypto.xaes import message_key_blocks
 from strongroom.errors import RequestError
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Mechanism, Template, Value
 from strongroom.keystores.hsm.capabilities import Capabilities
+from strongroom.keystores.hsm.failures import DataRefusedError, HandleLostError, NotPossibleError, UnclearError
 from strongroom.keystores.hsm.mechanisms import (
     OAEP_MECHANISMS,
     RAW_RSA,
@@ -30,17 +32,8 @@ from strongroom.keystores.hsm.mechanisms import (
     to_sign,
     wrapping_mechanism,
 )
-from strongroom.keystores.hsm.module import (
-    DataRefusedError,
-    HandleLostError,
-    Mechanism,
-    Module,
-    NotPossibleError,
-    Session,
-    Template,
-    UnclearError,
-    Value,
-)
+from strongroom.keystores.hsm.module import Module
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import (
     CLASSES,
     MAC_MECHANISMS,

@@ -37,9 +37,10 @@ from cryptography.hazmat.primitives.serialization import (
 
 from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Mechanism, Template
 from strongroom.keystores.hsm.capabilities import Capabilities
 from strongroom.keystores.hsm.mechanisms import OAEP_MECHANISMS, wrapping_mechanism
-from strongroom.keystores.hsm.module import Mechanism, Session, Template
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import public_key, secret_key
 
 MIN_BITS = 3072

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from strongroom.errors import HsmError, IntegrityError, KeyUnavailable, KMSInternal
 from strongroom.keystores.hsm.domain_keys import SERVICE_KEYS, TokenKeys
-from strongroom.keystores.hsm.module import Pkcs11Error
+from strongroom.keystores.hsm.failures import Pkcs11Error
 from strongroom.keystores.hsm.token import Lease, Token
 from strongroom.keystores.hsm.wrapping import ENCRYPTED, Wrapping
 

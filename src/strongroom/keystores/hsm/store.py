@@ -1,6 +1,5 @@
 """The HSM key store: key material is made in the token, wrapped there for storage, and opened there for use."""
 
-import threading
 from collections.abc import Callable, Collection
 from functools import partial
 from typing import TypeVar
@@ -9,7 +8,7 @@ from strongroom.crypto.ciphertext_blob import ALGORITHM_AES_256_GCM, ALGORITHM_X
 from strongroom.crypto.ecc import CURVES
 from strongroom.crypto.key_pairs import KeyPair, key_pair_from_seed, load_decapsulation_key, load_signing_key
 from strongroom.crypto.rsa import MODULUS_BITS
-from strongroom.errors import HsmError, KeyUnavailable, RequestError, Throttling, UnsupportedOperation
+from strongroom.errors import HsmError, KeyUnavailable, RequestError, UnsupportedOperation
 from strongroom.keystores.contract import (
     AgreementKey,
     DecapsulationKey,
@@ -18,13 +17,14 @@ from strongroom.keystores.contract import (
     SigningKey,
     SymmetricKey,
 )
+from strongroom.keystores.generation import FewAtOnce
 from strongroom.keystores.hsm.capabilities import HOST_OAEP_SHA_256, Capabilities
 from strongroom.keystores.hsm.domain_keys import TokenKeys
+from strongroom.keystores.hsm.failures import Pkcs11Error
 from strongroom.keystores.hsm.keys import HsmDirectKey, HsmMacKey, HsmPrivateKey, HsmSymmetricKey
 from strongroom.keystores.hsm.making import make_data_key_pair
 from strongroom.keystores.hsm.materials import KEY_STORE, Materials
 from strongroom.keystores.hsm.mechanisms import OaepOpeners, subkey
-from strongroom.keystores.hsm.module import Pkcs11Error
 from strongroom.keystores.hsm.opened import OpenedMaterials
 from strongroom.keystores.hsm.recovery import RecoveryRoot, rsa_public_key
 from strongroom.keystores.hsm.templates import class_of
@@ -69,7 +69,7 @@ class HsmKeyStore:
         self._materials = Materials(can, allowed, holder)
         self.calls = calls
         self.generation = generation
-        self._rsa = threading.BoundedSemaphore(RSA_AT_ONCE)
+        self._few = FewAtOnce(RSA_AT_ONCE)
         in_host = can.way("RSA_2048", ENCRYPT_DECRYPT) == HOST_OAEP_SHA_256 and HOST_OAEP_SHA_256 in allowed
         self._openers = OaepOpeners() if in_host else None
         if self._openers is not None and calls is not None:
@@ -190,14 +190,8 @@ class HsmKeyStore:
             raise unavailable() from None
 
     def _one_of_few(self, work: Callable[[], _Result]) -> _Result:
-        if not self._rsa.acquire(blocking=False):
-            raise Throttling(
-                "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
-            )
-        try:
+        with self._few.place():
             return work()
-        finally:
-            self._rsa.release()
 
     def _open_deriving(self, lease: Lease[TokenKeys], key: KmsKey, material: KeyMaterial) -> tuple[int, int]:
         handle, _ = self._open_plain(lease, key, material)

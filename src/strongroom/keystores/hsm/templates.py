@@ -8,7 +8,7 @@ open it as something else, or so that it can be read.
 from typing import NamedTuple
 
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.module import Template, Value
+from strongroom.keystores.hsm.arguments import Template, Value
 from strongroom.model.key_specs import (
     ENCRYPT_DECRYPT,
     GENERATE_VERIFY_MAC,

@@ -17,15 +17,10 @@ from typing import Generic, NamedTuple, TypeVar
 
 from strongroom.errors import HsmError, KMSInternal, OperatorError, RequestError
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.module import (
-    Module,
-    PinRefusedError,
-    Pkcs11Error,
-    Session,
-    SessionLostError,
-    TokenLostError,
-)
+from strongroom.keystores.hsm.failures import PinRefusedError, Pkcs11Error, SessionLostError, TokenLostError
+from strongroom.keystores.hsm.module import Module
 from strongroom.keystores.hsm.pin import Pin
+from strongroom.keystores.hsm.session import Session
 
 STUCK_SECONDS = 60.0
 """How long an attempt to open the token anew may take before it is taken to hang."""

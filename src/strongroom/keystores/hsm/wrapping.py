@@ -18,9 +18,10 @@ from typing import NamedTuple
 from strongroom.crypto.framing import frame
 from strongroom.errors import KeyUnavailable
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Mechanism, Template
 from strongroom.keystores.hsm.domain_keys import INTEGRITY, TokenKeys
 from strongroom.keystores.hsm.mechanisms import wrapping_mechanism
-from strongroom.keystores.hsm.module import Mechanism, Session, Template
+from strongroom.keystores.hsm.session import Session
 
 BY_RFC_5649 = 1
 BY_CBC = 2

@@ -7,6 +7,7 @@ import pytest
 
 from strongroom.errors import HsmError, UnsupportedOperation
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Template
 from strongroom.keystores.hsm.capabilities import (
     CBC_WRAP,
     DIRECT_GCM,
@@ -17,7 +18,9 @@ from strongroom.keystores.hsm.capabilities import (
     Capabilities,
     check_allowed,
 )
-from strongroom.keystores.hsm.module import Module, SessionLostError, Template, load
+from strongroom.keystores.hsm.failures import SessionLostError
+from strongroom.keystores.hsm.functions import load
+from strongroom.keystores.hsm.module import Module
 from strongroom.keystores.hsm.opening import probe_token
 from strongroom.keystores.hsm.proofs import probe
 from strongroom.keystores.hsm.templates import CLASSES

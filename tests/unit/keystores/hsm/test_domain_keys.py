@@ -10,6 +10,7 @@ import pytest
 
 from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Mechanism, Template, Value
 from strongroom.keystores.hsm.capabilities import Capabilities
 from strongroom.keystores.hsm.domain_keys import (
     INTEGRITY,
@@ -21,18 +22,11 @@ from strongroom.keystores.hsm.domain_keys import (
     find_domain_keys,
     make_domain_keys,
 )
+from strongroom.keystores.hsm.failures import NotPossibleError, Pkcs11Error, UnclearError
 from strongroom.keystores.hsm.mechanisms import wrapping_mechanism
-from strongroom.keystores.hsm.module import (
-    Mechanism,
-    NotPossibleError,
-    Pkcs11Error,
-    Session,
-    Template,
-    UnclearError,
-    Value,
-    open_module,
-)
+from strongroom.keystores.hsm.module import open_module
 from strongroom.keystores.hsm.proofs import probe
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import CLASSES, MaterialClass, private_key, public_key, secret_key
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import logged_in, new_token

@@ -14,7 +14,8 @@ from strongroom.crypto.ciphertext_blob import parse
 from strongroom.crypto.key_pairs import load_encryption_key, load_verifying_key
 from strongroom.errors import DependencyTimeout, KMSInternal, RequestError
 from strongroom.keystores.contract import SymmetricKey
-from strongroom.keystores.hsm.module import Module, load
+from strongroom.keystores.hsm.functions import load
+from strongroom.keystores.hsm.module import Module
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.keystores.hsm.threads import CallThreads
 from strongroom.keystores.hsm.token import Token

@@ -10,24 +10,21 @@ import pytest
 
 from strongroom.errors import ConfigurationError, HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.module import (
+from strongroom.keystores.hsm.arguments import Mechanism, Template, Value
+from strongroom.keystores.hsm.failures import (
     DataRefusedError,
     HandleLostError,
-    Mechanism,
-    Module,
     NotPossibleError,
     PinRefusedError,
     Pkcs11Error,
-    Session,
     SessionLostError,
-    Template,
     TokenLostError,
     UnclearError,
-    Value,
-    load,
-    open_module,
 )
+from strongroom.keystores.hsm.functions import load
+from strongroom.keystores.hsm.module import Module, open_module
 from strongroom.keystores.hsm.opening import probe_token
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import secret_key
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import Faults, logged_in, new_token, place_of

@@ -21,10 +21,11 @@ from strongroom.errors import (
     UnsupportedOperation,
 )
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Template
 from strongroom.keystores.hsm.capabilities import Capabilities
 from strongroom.keystores.hsm.domain_keys import TokenKeys
 from strongroom.keystores.hsm.mechanisms import wrapping_mechanism
-from strongroom.keystores.hsm.module import Session, Template, open_module
+from strongroom.keystores.hsm.module import open_module
 from strongroom.keystores.hsm.opening import (
     FIRST_VERSION,
     Hsm,
@@ -38,6 +39,7 @@ from strongroom.keystores.hsm.pin import Pin
 from strongroom.keystores.hsm.proofs import encrypt_cbc
 from strongroom.keystores.hsm.recovery import RecoveryRoot
 from strongroom.keystores.hsm.root import HsmRoot
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.keystores.hsm.templates import secret_key
 from strongroom.keystores.hsm.token import Lease

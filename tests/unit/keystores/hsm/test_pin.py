@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import DataDirectoryError, HsmError
-from strongroom.keystores.hsm.module import PinRefusedError, TokenLostError
+from strongroom.keystores.hsm.failures import PinRefusedError, TokenLostError
 from strongroom.keystores.hsm.pin import Pin
 
 REFUSED_HERE = "^the token has refused this PIN: it is not tried again until it is another one$"

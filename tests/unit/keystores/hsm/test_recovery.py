@@ -19,7 +19,8 @@ from strongroom.crypto.ciphertext_blob import parse
 from strongroom.crypto.key_pairs import load_encryption_key, load_verifying_key
 from strongroom.errors import HsmError, KeyUnavailable, KMSInternal
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
-from strongroom.keystores.hsm.module import Module, load
+from strongroom.keystores.hsm.functions import load
+from strongroom.keystores.hsm.module import Module
 from strongroom.keystores.hsm.opening import Hsm
 from strongroom.keystores.hsm.recovery import (
     RecoveryRoot,

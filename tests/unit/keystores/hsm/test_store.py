@@ -24,6 +24,7 @@ from strongroom.errors import (
     UnsupportedOperation,
 )
 from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Template
 from strongroom.keystores.hsm.capabilities import (
     DIRECT_GCM,
     HOST_OAEP_SHA_256,
@@ -33,10 +34,12 @@ from strongroom.keystores.hsm.capabilities import (
     WEAKER_WAYS,
 )
 from strongroom.keystores.hsm.domain_keys import SEEDS
+from strongroom.keystores.hsm.functions import load
 from strongroom.keystores.hsm.materials import binding
-from strongroom.keystores.hsm.module import Module, Session, Template, load
+from strongroom.keystores.hsm.module import Module
 from strongroom.keystores.hsm.opened import OpenedMaterials
 from strongroom.keystores.hsm.opening import Hsm
+from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.store import RSA_AT_ONCE, HsmKeyStore
 from strongroom.keystores.hsm.templates import CLASSES
 from strongroom.keystores.hsm.wrapping import BY_CBC, BY_RFC_5649, ENCRYPTED, Wrapping

@@ -11,8 +11,11 @@ from strongroom.crypto.ciphertext_blob import parse
 from strongroom.errors import HsmError, InvalidCiphertext, KMSInternal
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm import token as token_module
+from strongroom.keystores.hsm.arguments import Template
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
-from strongroom.keystores.hsm.module import Module, NotPossibleError, SessionLostError, Template, TokenLostError, load
+from strongroom.keystores.hsm.failures import NotPossibleError, SessionLostError, TokenLostError
+from strongroom.keystores.hsm.functions import load
+from strongroom.keystores.hsm.module import Module
 from strongroom.keystores.hsm.opening import Hsm, probe_token
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.keystores.hsm.token import Token

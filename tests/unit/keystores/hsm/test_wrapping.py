@@ -6,7 +6,7 @@ import pytest
 
 from strongroom.errors import IntegrityError, KeyUnavailable
 from strongroom.keystores.hsm.domain_keys import SEEDS, SERVICE_KEYS
-from strongroom.keystores.hsm.module import Pkcs11Error
+from strongroom.keystores.hsm.failures import Pkcs11Error
 from strongroom.keystores.hsm.opening import Hsm
 from strongroom.keystores.hsm.root import HsmRoot
 from strongroom.keystores.hsm.templates import CLASSES

@@ -160,6 +160,7 @@ def test_a_refusal_does_not_tell_whether_there_is_a_role(account: Account) -> No
         assert refused(by, arn) == denial(f"{ARN}user/curious", "sts:AssumeRole", arn)
 
 
+@pytest.mark.usefixtures("anyone")
 def test_a_denial_is_stronger(account: Account) -> None:
     arn = made(account, trust(f"{ARN}user/anyone"))
     denied = account.user("denied", EVERYTHING, document("sts:*", arn, "Deny"))
