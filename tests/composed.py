@@ -1,15 +1,17 @@
 """A pipeline over real parts, without sockets."""
 
+import asyncio
+import base64
 import json
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
+from strongroom.app.installing import Opened, audit_log, initialize, open_installation, open_secret, served_regions
 from strongroom.app.key_store import serving_key_store
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
@@ -17,6 +19,8 @@ from strongroom.authentication import Authenticator
 from strongroom.config import read_config
 from strongroom.directory import Credential as Signing
 from strongroom.federation import Federation
+from strongroom.jobs.calendar import Office
+from strongroom.keystores.contract import KeyStore
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
@@ -27,6 +31,17 @@ from strongroom.storage.nonces import SqliteNonces
 from strongroom.web_identity.issuers import Issuers
 
 NOW = 1_790_000_000.0
+DAY = 86_400.0
+
+
+class MovingClock:
+    """The clock of a pipeline, which moves when it is told to."""
+
+    def __init__(self) -> None:
+        self.now = NOW
+
+    def __call__(self) -> float:
+        return self.now
 
 
 def root_credential(state: LiveSnapshot) -> Signing:
@@ -45,6 +60,9 @@ class Composed(NamedTuple):
     state: LiveSnapshot
     uses: Uses
     fatal: list[str]
+    clock: MovingClock
+    office: Office
+    key_store: KeyStore
 
     async def call(self, name: str, members: dict[str, Any]) -> Answer:
         """Call an operation of KMS as the root user."""
@@ -57,7 +75,7 @@ class Composed(NamedTuple):
         headers = [(b"host", b"localhost"), (b"x-amz-target", f"TrentService.{name}".encode())]
         signed = SignedRequest("POST", b"/", b"", headers)
         key = Credential(credential.identity.principal.access_key_id, credential.secret)
-        headers += sign(signed, key, region="us-east-1", service="kms", now=NOW, body=body)
+        headers += sign(signed, key, region="us-east-1", service="kms", now=self.clock.now, body=body)
         return Incoming("POST", b"/", b"", headers, body, "192.0.2.1")
 
     async def ask(self, service: str, form: str, *, method: str = "POST") -> Answer:
@@ -67,19 +85,30 @@ class Composed(NamedTuple):
         headers = [(b"host", b"localhost")]
         key = Credential(credential.identity.principal.access_key_id, credential.secret)
         signed = SignedRequest(method, b"/", query, headers)
-        headers += sign(signed, key, region="us-east-1", service=service, now=NOW, body=body)
+        headers += sign(signed, key, region="us-east-1", service=service, now=self.clock.now, body=body)
         name = form.partition("&")[0].partition("=")[2]
         return await self.pipeline.answer(Incoming(method, b"/", query, headers, body, "192.0.2.1"), service, name)
 
-    def records(self) -> list[dict[str, Any]]:
-        """The records of requests in the chained log."""
+    async def ask_kms(self, name: str, **members: Any) -> Any:
+        """Call an operation that must succeed; return its response. Bytes are sent as they are in JSON."""
+        sent = {
+            member: base64.b64encode(value).decode() if isinstance(value, bytes) else value
+            for member, value in members.items()
+        }
+        answer = await self.call(name, sent)
+        if answer.error is not None:
+            raise answer.error
+        return answer.response
+
+    def records(self, event_type: str = "AwsApiCall") -> list[dict[str, Any]]:
+        """The records of requests in the chained log, or of what the service did by itself."""
         lines = [
             line
             for path in sorted(self.opened.config.audit_directory.glob("*/*.log"))
             for line in path.read_bytes().splitlines()
         ]
         events = [json.loads(line.split(b" ", 3)[3]) for line in lines]
-        return [event for event in events if event.get("eventType") == "AwsApiCall"]
+        return [event for event in events if event.get("eventType") == event_type]
 
 
 @asynccontextmanager
@@ -92,6 +121,7 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=fatal.append)
         strangers = StrangersLog(opened.config.strangers_directory)
         uses = Uses()
+        clock = MovingClock()
         pipeline = Pipeline(
             state=state,
             storage=opened.storage,
@@ -104,10 +134,26 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
             federation=Federation(state, Issuers(pool)),
             seals=opened.domain_keys.seals,
             nonces=SqliteNonces(opened.config.nonces),
-            clock=lambda: NOW,
+            clock=clock,
             on_fatal=fatal.append,
         )
-        yield Composed(pipeline, opened, state, uses, fatal)
+        office = Office(state, opened.storage, audit, pool)
+        yield Composed(pipeline, opened, state, uses, fatal, clock, office, key_store)
         await audit.close()
         strangers.close()
     opened.close()
+
+
+Test = Callable[[Composed], Coroutine[Any, Any, None]]
+Run = Callable[[Test], None]
+
+
+def run_composed(data: Path, test: Test) -> None:
+    """Run a test against a fresh installation."""
+
+    async def main() -> None:
+        async with composed(data) as parts:
+            await test(parts)
+
+    initialize(data, region="us-east-1", port=0, account="111122223333", now=NOW)
+    asyncio.run(main())

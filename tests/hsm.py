@@ -15,7 +15,11 @@ from strongroom.keystores.hsm.pkcs11 import SIGNATURES
 from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.keystores.hsm.token import Token
+from strongroom.keystores.material_ids import MaterialIds
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
+
+IDS = MaterialIds(b"i" * 32)
+"""Names what is imported."""
 
 
 def place_of(softhsm: SoftHsm, label: str, module: Module | None = None) -> Place:
@@ -67,7 +71,7 @@ def hsm_key_store(
 ) -> Iterator[HsmKeyStore]:
     """A key store over such an HSM."""
     with opened_hsm(softhsm, module, allowed) as hsm:
-        yield HsmKeyStore(hsm.token, hsm.can, allowed=allowed, count_use=lambda _: None)
+        yield HsmKeyStore(hsm.token, hsm.can, allowed=allowed, count_use=lambda _: None, material_ids=IDS)
 
 
 def hsm_options(softhsm: SoftHsm, label: str, allowed: Collection[str] = WEAKER_WAYS) -> list[str]:

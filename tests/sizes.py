@@ -13,6 +13,10 @@ class Size(NamedTuple):
     simulated_policies: int
     decisions: int
     """Cases of the decision table of each kind."""
+    rotations: int
+    """Of one key under load."""
+    keys_due: int
+    """Keys that are due at once: to be rotated, and to lose expired material."""
     hsm_faulty_operations: int
     hsm_seconds: int
     """How long processes and threads share a token."""
@@ -27,6 +31,8 @@ SMALL = Size(
     fuzz_requests=2_000,
     simulated_policies=3_000,
     decisions=1,
+    rotations=2,
+    keys_due=8,
     hsm_faulty_operations=2_000,
     hsm_seconds=2,
     hsm_keys=60,
@@ -39,6 +45,8 @@ SOAK = Size(
     fuzz_requests=20_000,
     simulated_policies=100_000,
     decisions=1_000,
+    rotations=10,
+    keys_due=300,
     hsm_faulty_operations=100_000,
     hsm_seconds=60,
     hsm_keys=10_000,

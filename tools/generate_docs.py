@@ -41,7 +41,7 @@ LIMITS = {
     "AssumeRole": "no `ProvidedContexts`; there are no MFA devices",
     "AssumeRoleWithWebIdentity": "registered OpenID Connect providers only; no tags or source identity from tokens",
     "CreateGrant": "a federated user, whom nobody can make, is no principal",
-    "CreateKey": "the key specs below; no `Origin` but `AWS_KMS`, no `MultiRegion`, no `CustomKeyStoreId`",
+    "CreateKey": "the key specs below; `Origin` is `AWS_KMS` or `EXTERNAL`; no `MultiRegion`, no `CustomKeyStoreId`",
     "Decrypt": "no `Recipient`",
     "DeriveSharedSecret": "no `Recipient`",
     "GenerateDataKeyPair": "no `Recipient`",

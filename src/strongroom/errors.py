@@ -154,6 +154,12 @@ class AlreadyExists(RequestError):
     code = "AlreadyExistsException"
 
 
+class Conflict(RequestError):
+    """A rotation of the KMS key is in progress, or about to begin."""
+
+    code = "ConflictException"
+
+
 class CustomKeyStoreNotFound(RequestError):
     """No such custom key store."""
 
@@ -172,10 +178,22 @@ class DryRunOperation(RequestError):
     code = "DryRunOperationException"
 
 
+class ExpiredImportToken(RequestError):
+    """An import token is older than 24 hours."""
+
+    code = "ExpiredImportTokenException"
+
+
 class IncorrectKey(RequestError):
     """The ciphertext was made under another KMS key than the request names."""
 
     code = "IncorrectKeyException"
+
+
+class IncorrectKeyMaterial(RequestError):
+    """Key material to import is not what the KMS key takes, or not the same as was imported before."""
+
+    code = "IncorrectKeyMaterialException"
 
 
 class InvalidAliasName(RequestError):
@@ -206,6 +224,12 @@ class InvalidGrantToken(RequestError):
     """A grant token is not one that was given out here."""
 
     code = "InvalidGrantTokenException"
+
+
+class InvalidImportToken(RequestError):
+    """An import token was not given out here, or is for another KMS key."""
+
+    code = "InvalidImportTokenException"
 
 
 class InvalidKeyUsage(RequestError):

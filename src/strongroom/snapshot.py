@@ -226,8 +226,10 @@ class LiveSnapshot:
                 _put_key(snapshot, stored.record, stored.number)
         for stored in written:
             match stored.record:
-                case KeyMaterial():
-                    _put_material(snapshot, stored.record, stored.number)
+                case KeyMaterial() as material:
+                    _put_material(snapshot, material, stored.number)
+                    if not material.present:
+                        self._forget(material.material_id)
                 case Alias():
                     _put_alias(snapshot, stored.record, stored.number)
                 case ClockReading() as reading:

@@ -1,17 +1,14 @@
 """What every key store fulfils (strongroom/keystores/contract.py)."""
 
-import hmac
-import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from msgspec.structs import replace
 
-from strongroom.crypto.ciphertext_blob import associated_data, parse
+from strongroom.crypto.ciphertext_blob import parse
 from strongroom.crypto.key_pairs import (
     generate_key_pair,
     load_agreement_key,
@@ -19,37 +16,13 @@ from strongroom.crypto.key_pairs import (
     load_encryption_key,
     load_verifying_key,
 )
-from strongroom.crypto.xaes import XaesKey
 from strongroom.errors import InvalidCiphertext, KeyUnavailable, KMSInvalidMac
 from strongroom.keystores.contract import KeyStore, SymmetricKey
-from strongroom.keystores.domain_keys import DomainKeys, generate_domain_keys
-from strongroom.keystores.root_key import create_root_key
-from strongroom.keystores.software import SoftwareKeyStore
-from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, MESSAGE_BYTES, SYMMETRIC_DEFAULT
-from strongroom.testing.softhsm import SoftHsm
-from tests.hsm import hsm_key_store
 from tests.keys import KEY, generate, kms_key
 
 CONTEXTS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=3)
-
-
-def software(directory: Path) -> KeyStore:
-    root_key = create_root_key(directory / "root.key")
-    new = generate_domain_keys(root_key, "installation", 0.0)
-    return SoftwareKeyStore(DomainKeys.open(root_key, "installation", new.records))
-
-
-@pytest.fixture(scope="module", params=["software", "hsm"])
-def key_store(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, softhsm: SoftHsm
-) -> Iterator[KeyStore]:
-    if request.param == "software":
-        yield software(tmp_path_factory.mktemp("key_store"))
-    else:
-        with hsm_key_store(softhsm) as key_store:
-            yield key_store
 
 
 @pytest.fixture(scope="module")
@@ -314,59 +287,3 @@ def test_data_key_pairs_are_made_of_each_spec(key_store: KeyStore, spec: str) ->
     assert first.private != second.private
     assert first.public != second.public
     assert repr(first) == "KeyPair()"
-
-
-@pytest.fixture(scope="module")
-def import_key(key_store: KeyStore) -> ImportKey:
-    return key_store.new_import_key(KEY, "RSA_2048")
-
-
-def imported(key_store: KeyStore, import_key: ImportKey, secret: bytes, key: KmsKey = KEY) -> KeyMaterial:
-    algorithm = "RSAES_OAEP_SHA_1"
-    encrypted = load_encryption_key(import_key.key_spec, import_key.public_key).encrypt(algorithm, secret)
-    return key_store.import_material(
-        key, import_key, algorithm, encrypted, material_id=secrets.token_hex(32), created=1.5
-    )
-
-
-def test_imported_material_is_the_material_that_was_given(key_store: KeyStore, import_key: ImportKey) -> None:
-    """And with it a ciphertext of any key store: they have one format."""
-    secret = secrets.token_bytes(32)
-    key = key_store.open_symmetric(KEY, imported(key_store, import_key, secret))
-    blob = parse(key.encrypt(b"plaintext", {"a": "b"}))
-    assert XaesKey(secret).open(blob.nonce, blob.ciphertext, associated_data(blob.header, {"a": "b"})) == b"plaintext"
-    assert key.decrypt(blob, {"a": "b"}) == b"plaintext"
-
-
-def test_an_imported_hmac_key_makes_the_macs_of_the_key_that_was_given(key_store: KeyStore) -> None:
-    key, secret = kms_key("HMAC_384", "GENERATE_VERIFY_MAC"), secrets.token_bytes(48)
-    material = imported(key_store, key_store.new_import_key(key, "RSA_2048"), secret, key)
-    mac = key_store.open_mac(key, material).generate("HMAC_SHA_384", b"message")
-    assert mac == hmac.digest(secret, b"message", "sha384")
-
-
-@pytest.mark.parametrize("length", [0, 1, 16, 24, 33, 40, 64])
-def test_material_of_another_length_is_not_imported(key_store: KeyStore, import_key: ImportKey, length: int) -> None:
-    with pytest.raises(InvalidCiphertext):
-        imported(key_store, import_key, secrets.token_bytes(length))
-
-
-def test_what_was_not_encrypted_for_the_import_key_is_not_imported(key_store: KeyStore, import_key: ImportKey) -> None:
-    for encrypted in (bytes(256), secrets.token_bytes(256), secrets.token_bytes(255), b""):
-        with pytest.raises(InvalidCiphertext):
-            key_store.import_material(
-                KEY, import_key, "RSAES_OAEP_SHA_1", encrypted, material_id="ab" * 32, created=1.5
-            )
-
-
-def test_an_import_key_is_for_one_kms_key(key_store: KeyStore, import_key: ImportKey) -> None:
-    other = replace(KEY, key_id="00000000-12ab-34cd-56ef-1234567890ab")
-    altered = bytes([*import_key.wrapped[:-1], import_key.wrapped[-1] ^ 1])
-    for key, wrong in (
-        (other, import_key),
-        (KEY, replace(import_key, wrapped=altered)),
-        (KEY, replace(import_key, key_store="elsewhere")),
-        (KEY, replace(import_key, domain_key_version=7)),
-    ):
-        with pytest.raises(KeyUnavailable):
-            imported(key_store, wrong, secrets.token_bytes(32), key)

@@ -95,6 +95,10 @@ def kms_key(number: int = 1, *, region: str = REGION, description: str = "") -> 
         created=1_760_000_000.123456,
         current_material_id="ab" * 32,
         multi_region=True,
+        rotation_period_in_days=90,
+        next_rotation=1_770_000_000.125,
+        on_demand_rotation_start=1_760_000_001.5,
+        pending_material_id="cd" * 32,
     )
 
 

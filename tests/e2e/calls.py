@@ -9,7 +9,18 @@ import pytest
 from botocore import xform_name
 from botocore.exceptions import ClientError
 
+from strongroom.crypto.key_pairs import generate_key_pair
+from tests.importing import parameters_to_import
+
 _numbers = itertools.count()
+
+
+NO_IMPORT = {
+    "ImportToken": b"token",
+    "EncryptedKeyMaterial": b"material",
+    "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+}
+"""A request that only the front end takes for one of ImportKeyMaterial."""
 
 
 class Key(NamedTuple):
@@ -24,6 +35,8 @@ class Key(NamedTuple):
     alias_arn: str
     blob: bytes
     grant_id: str
+    to_import: dict[str, Any] = NO_IMPORT
+    """What ImportKeyMaterial needs besides the key; it can be sent again."""
 
     @property
     def account(self) -> str:
@@ -35,54 +48,80 @@ def new_name() -> str:
     return f"alias/test/{next(_numbers)}"
 
 
-Kind = tuple[str, str]
-SYMMETRIC: Kind = ("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
-_SIGNING: Kind = ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY")
-_MAC: Kind = ("HMAC_256", "GENERATE_VERIFY_MAC")
-_AGREEMENT: Kind = ("ECC_NIST_P256", "KEY_AGREEMENT")
-_ENCAPSULATION: Kind = ("ML_KEM_768", "ENCAPSULATE_DECAPSULATE")
+class Kind(NamedTuple):
+    """What a key is made as."""
+
+    key_spec: str
+    key_usage: str
+    origin: str = "AWS_KMS"
+
+
+SYMMETRIC = Kind("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
+_SIGNING = Kind("ECC_NIST_EDWARDS25519", "SIGN_VERIFY")
+_MAC = Kind("HMAC_256", "GENERATE_VERIFY_MAC")
+_AGREEMENT = Kind("ECC_NIST_P256", "KEY_AGREEMENT")
+_ENCAPSULATION = Kind("ML_KEM_768", "ENCAPSULATE_DECAPSULATE")
+_IMPORTED = SYMMETRIC._replace(origin="EXTERNAL")
 _KINDS = {
     "Decapsulate": _ENCAPSULATION,
+    "DeleteImportedKeyMaterial": _IMPORTED,
     "DeriveSharedSecret": _AGREEMENT,
     "Encapsulate": _ENCAPSULATION,
     "GenerateMac": _MAC,
+    "GetParametersForImport": _IMPORTED,
     "GetPublicKey": _AGREEMENT,
+    "ImportKeyMaterial": _IMPORTED,
     "Sign": _SIGNING,
     "Verify": _SIGNING,
     "VerifyMac": _MAC,
 }
-"""Operation -> spec and usage of a key for which it can succeed, if that is not a symmetric encryption key."""
+"""Operation -> the kind of a key for which it can succeed, if that is not a symmetric encryption key made here."""
 
 ED25519 = {"Message": b"x", "SigningAlgorithm": "ED25519_SHA_512"}
 HMAC = {"Message": b"x", "MacAlgorithm": "HMAC_SHA_256"}
 ML_KEM = {"EncapsulationAlgorithm": "ML_KEM"}
 
 
+MATERIALS = {
+    "SYMMETRIC_DEFAULT": bytes(range(32)),
+    "HMAC_256": bytes(range(64)),
+    "ECC_NIST_P256": generate_key_pair("ECC_NIST_P256").private,
+    "ECC_NIST_EDWARDS25519": generate_key_pair("ECC_NIST_EDWARDS25519").private,
+}
+"""Key spec -> the material of keys that import it."""
+
+
 def kind_of(request: str) -> Kind:
-    """Spec and usage of a key for which the operation that the first word of `request` names can succeed."""
+    """The kind of a key for which the operation that the first word of `request` names can succeed."""
     return _KINDS.get(request.split(maxsplit=1)[0], SYMMETRIC)
 
 
 def make_key(kms: Any, kind: Kind = SYMMETRIC) -> Key:
-    metadata = kms.create_key(KeySpec=kind[0], KeyUsage=kind[1])["KeyMetadata"]
+    metadata = kms.create_key(KeySpec=kind.key_spec, KeyUsage=kind.key_usage, Origin=kind.origin)["KeyMetadata"]
     key_id, arn, alias = metadata["KeyId"], metadata["Arn"], new_name()
+    to_import = NO_IMPORT
+    if kind.origin == "EXTERNAL":
+        to_import = parameters_to_import(kms, key_id, MATERIALS[kind.key_spec])
+        kms.import_key_material(KeyId=key_id, **to_import)
     kms.create_alias(AliasName=alias, TargetKeyId=key_id)
     grant = kms.create_grant(
         KeyId=key_id, GranteePrincipal=f"arn:aws:iam::{metadata['AWSAccountId']}:root", Operations=["RetireGrant"]
     )
-    return Key(key_id, arn, alias, arn.replace(f"key/{key_id}", alias), _made(kms, key_id, kind), grant["GrantId"])
+    return Key(
+        key_id, arn, alias, arn.replace(f"key/{key_id}", alias), _made(kms, key_id, kind), grant["GrantId"], to_import
+    )
 
 
 def _made(kms: Any, key_id: str, kind: Kind) -> bytes:
     made: bytes
-    match kind:
-        case ("ECC_NIST_EDWARDS25519", _):
+    match kind.key_spec:
+        case "ECC_NIST_EDWARDS25519":
             made = kms.sign(KeyId=key_id, **ED25519)["Signature"]
-        case ("HMAC_256", _):
+        case "HMAC_256":
             made = kms.generate_mac(KeyId=key_id, **HMAC)["Mac"]
-        case ("ECC_NIST_P256", _):
+        case "ECC_NIST_P256":
             made = kms.get_public_key(KeyId=key_id)["PublicKey"]
-        case ("ML_KEM_768", _):
+        case "ML_KEM_768":
             made = kms.encapsulate(KeyId=key_id, **ML_KEM)["SharedSecretCiphertextBlob"]
         case _:
             made = kms.encrypt(KeyId=key_id, Plaintext=b"secret")["CiphertextBlob"]
@@ -114,6 +153,7 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
     },
     "Decapsulate": lambda key, named, _other: {"KeyId": named, "SharedSecretCiphertextBlob": key.blob, **ML_KEM},
     "Decrypt": lambda key, named, _other: {"CiphertextBlob": key.blob, "KeyId": named},
+    "DeleteImportedKeyMaterial": lambda _key, named, _other: {"KeyId": named},
     "DeriveSharedSecret": lambda key, named, _other: {
         "KeyId": named,
         "PublicKey": key.blob,
@@ -121,7 +161,9 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
     },
     "DescribeKey": lambda _key, named, _other: {"KeyId": named},
     "DisableKey": lambda _key, named, _other: {"KeyId": named},
+    "DisableKeyRotation": lambda _key, named, _other: {"KeyId": named},
     "EnableKey": lambda _key, named, _other: {"KeyId": named},
+    "EnableKeyRotation": lambda _key, named, _other: {"KeyId": named},
     "Encapsulate": lambda _key, named, _other: {"KeyId": named, **ML_KEM},
     "Encrypt": lambda _key, named, _other: {"KeyId": named, "Plaintext": b"x"},
     "GenerateDataKey": lambda _key, named, _other: {"KeyId": named, "KeySpec": "AES_256"},
@@ -130,10 +172,18 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
     "GenerateDataKeyPairWithoutPlaintext": lambda _key, named, _other: {"KeyId": named, "KeyPairSpec": "ECC_NIST_P256"},
     "GenerateMac": lambda _key, named, _other: {"KeyId": named, **HMAC},
     "GetKeyPolicy": lambda _key, named, _other: {"KeyId": named},
+    "GetKeyRotationStatus": lambda _key, named, _other: {"KeyId": named},
+    "GetParametersForImport": lambda _key, named, _other: {
+        "KeyId": named,
+        "WrappingAlgorithm": "RSAES_OAEP_SHA_1",
+        "WrappingKeySpec": "RSA_2048",
+    },
     "GetPublicKey": lambda _key, named, _other: {"KeyId": named},
+    "ImportKeyMaterial": lambda key, named, _other: {"KeyId": named, **key.to_import},
     "ListAliases": lambda _key, named, _other: {"KeyId": named},
     "ListGrants": lambda _key, named, _other: {"KeyId": named},
     "ListKeyPolicies": lambda _key, named, _other: {"KeyId": named},
+    "ListKeyRotations": lambda _key, named, _other: {"KeyId": named},
     "ListResourceTags": lambda _key, named, _other: {"KeyId": named},
     "PutKeyPolicy": lambda key, named, _other: {"KeyId": named, "Policy": policy(allow(key.account))},
     "ReEncrypt from": lambda key, named, other: {
@@ -144,6 +194,7 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
     "ReEncrypt to": lambda _key, named, other: {"CiphertextBlob": other.blob, "DestinationKeyId": named},
     "RetireGrant": lambda key, named, _other: {"KeyId": named, "GrantId": key.grant_id},
     "RevokeGrant": lambda key, named, _other: {"KeyId": named, "GrantId": key.grant_id},
+    "RotateKeyOnDemand": lambda _key, named, _other: {"KeyId": named},
     "ScheduleKeyDeletion": lambda _key, named, _other: {"KeyId": named},
     "Sign": lambda _key, named, _other: {"KeyId": named, **ED25519},
     "TagResource": lambda _key, named, _other: {"KeyId": named, "Tags": [{"TagKey": "a", "TagValue": "b"}]},

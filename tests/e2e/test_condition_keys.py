@@ -1,5 +1,6 @@
 """Every condition key through boto3, in an Allow and in a Deny, on two server processes, and its audit record."""
 
+import time
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, NamedTuple
@@ -87,6 +88,7 @@ FOR_SERVICE: dict[str, Any] = {
     "RetiringServicePrincipal": "rds.amazonaws.com",
     "Constraints": {"SourceArn": SOURCE_ARN},
 }
+SOON = "in an hour"
 TAGS = [{"TagKey": "Project", "TagValue": "Blue"}]
 ROWS = [
     *both("DateLessThan", "aws:CurrentTime", "2100-01-01T00:00:00Z", "2020-01-01T00:00:00Z"),
@@ -162,6 +164,19 @@ ROWS = [
           **FOR_SERVICE),
     *both("StringEquals", "kms:RetiringServicePrincipal", "rds.amazonaws.com", "ec2.amazonaws.com", "CreateGrant",
           **FOR_SERVICE),
+    *both("StringEquals", "kms:KeyOrigin", "EXTERNAL", "AWS_KMS", "GetParametersForImport"),
+    *both("StringEquals", "kms:WrappingAlgorithm", "RSAES_OAEP_SHA_1", "RSAES_OAEP_SHA_256", "GetParametersForImport"),
+    *both("StringEquals", "kms:WrappingKeySpec", "RSA_2048", "RSA_4096", "GetParametersForImport"),
+    *both("StringEquals", "kms:ExpirationModel", "KEY_MATERIAL_DOES_NOT_EXPIRE", "KEY_MATERIAL_EXPIRES",
+          "ImportKeyMaterial"),
+    *both("Null", "kms:ExpirationModel", "true", "false", "ImportKeyMaterial", ExpirationModel=None, ValidTo=SOON),
+    *both("Null", "kms:ValidTo", "true", "false", "ImportKeyMaterial"),
+    *both("DateLessThan", "kms:ValidTo", "2100-01-01T00:00:00Z", "2020-01-01T00:00:00Z", "ImportKeyMaterial",
+          ExpirationModel=None, ValidTo=SOON),
+    *both("NumericLessThan", "kms:ValidTo", 4102444800, 1577836800, "ImportKeyMaterial",
+          ExpirationModel=None, ValidTo=SOON),
+    *both("NumericLessThanEquals", "kms:RotationPeriodInDays", 365, 364, "EnableKeyRotation"),
+    *both("NumericEquals", "kms:RotationPeriodInDays", 90, 365, "EnableKeyRotation", RotationPeriodInDays=90),
     *both("NumericLessThanEquals", "kms:ScheduleKeyDeletionPendingWindowInDays", 7, 6, "ScheduleKeyDeletion",
           PendingWindowInDays=7),
 ]  # fmt: skip
@@ -228,6 +243,8 @@ class Asking:
         return {"Condition": {self.row.operator: {self.row.key: self.filled(self.row.value)}}}
 
     def filled(self, value: Any) -> Any:
+        if value == SOON:
+            return time.time() + 3_600
         return value.replace("{account}", self.key.account) if isinstance(value, str) else value
 
 

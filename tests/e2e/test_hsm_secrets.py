@@ -11,13 +11,13 @@ from msgspec.structs import replace
 from strongroom.app.installing import open_installation
 from strongroom.authorization.documents import default_key_policy
 from strongroom.config import read_config
-from strongroom.crypto.key_pairs import load_encryption_key
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.model.principal import Account
 from strongroom.storage.contract import Insert
 from strongroom.testing.server import initialize, running_server
 from strongroom.testing.softhsm import SoftHsm
 from tests.hsm import hsm_options, new_token
+from tests.importing import imported as import_
 from tests.keys import kms_key
 
 
@@ -30,12 +30,15 @@ def imported(data: Path, secret: bytes) -> str:
         policy = default_key_policy(account.account)
         key = replace(kms_key(), account=account.account, policy=policy)
         assert opened.hsm is not None, "its configuration names one"
-        store = HsmKeyStore(opened.hsm.token, opened.hsm.can, allowed=(), count_use=lambda _: None)
-        import_key = store.new_import_key(key, "RSA_2048")
-        encrypted = load_encryption_key("RSA_2048", import_key.public_key).encrypt("RSAES_OAEP_SHA_1", secret)
-        material = store.import_material(
-            key, import_key, "RSAES_OAEP_SHA_1", encrypted, material_id=key.current_material_id, created=1.5
+        store = HsmKeyStore(
+            opened.hsm.token,
+            opened.hsm.can,
+            allowed=(),
+            count_use=lambda _: None,
+            material_ids=opened.domain_keys.material_ids,
         )
+        material = import_(store, key, store.new_import_key(key, "RSA_2048", "RSAES_OAEP_SHA_1"), secret)
+        key = replace(key, current_material_id=material.material_id)
         opened.storage.commit([Insert(key), Insert(material)], None)
     finally:
         opened.close()

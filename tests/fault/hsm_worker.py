@@ -14,6 +14,7 @@ from strongroom.config import read_config
 from strongroom.crypto.ciphertext_blob import parse
 from strongroom.crypto.key_pairs import load_encryption_key, load_verifying_key
 from strongroom.keystores.hsm.store import HsmKeyStore
+from tests.hsm import IDS
 from tests.keys import generate, kms_key
 
 THREADS = 8
@@ -65,7 +66,9 @@ if __name__ == "__main__":
     opened = open_installation(config)
     assert opened.hsm is not None
     assert config.hsm is not None
-    key_store = HsmKeyStore(opened.hsm.token, opened.hsm.can, allowed=config.hsm.allow, count_use=lambda _: None)
+    key_store = HsmKeyStore(
+        opened.hsm.token, opened.hsm.can, allowed=config.hsm.allow, count_use=lambda _: None, material_ids=IDS
+    )
     SHARED = []
     for kind in KINDS:
         for _ in range(3):

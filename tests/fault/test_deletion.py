@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.jobs.deletion import SECONDS
+from strongroom.jobs.calendar import SECONDS
 from strongroom.testing.server import Server, initialize, start_server
 from tests.fault.clocks import DAY, ShiftedClient, ShiftedClock
 from tests.records import recorded
@@ -42,7 +42,9 @@ def test_a_clock_that_jumped_deletes_nothing(clock: ShiftedClock, server: Server
         time.sleep(SECONDS / 2)
         assert client.call("DescribeKey", KeyId=key_id)["KeyMetadata"]["KeyState"] == "PendingDeletion"
         told = command("doctor", data)
-        assert "ahead of what the boot clock says: deletions wait for `strongroom confirm-time" in told.stdout
+        assert (
+            "ahead of what the boot clock says: all that goes by date waits for `strongroom confirm-time" in told.stdout
+        )
 
         clock.shift(0, 0)
         client.call("CancelKeyDeletion", KeyId=key_id)

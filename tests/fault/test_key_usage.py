@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.jobs.deletion import SECONDS
+from strongroom.jobs.calendar import SECONDS
 from strongroom.testing.server import Server, initialize, start_server
 from tests.fault.clocks import DAY, ShiftedClient, ShiftedClock
 from tests.records import recorded

@@ -11,9 +11,11 @@ from typing import Any
 import botocore.session
 import pytest
 
+from strongroom.model.import_key import ImportKey
 from strongroom.operations.registry import OPERATIONS
 from strongroom.testing.server import Server, running_server
 from strongroom.testing.signed_client import SignedClient
+from tests.importing import wrapped
 from tests.records import recorded
 from tests.sizes import Size
 
@@ -230,7 +232,20 @@ def fitting_values(client: SignedClient) -> dict[str, dict[str, list[Any]]]:
     encrypt = {"KeyId": encrypting, "Plaintext": message, "EncryptionAlgorithm": "RSAES_OAEP_SHA_256"}
     public_key = done(client, "GetPublicKey", {"KeyId": agreeing})["PublicKey"]
     ciphertext = done(client, "Encapsulate", encapsulate)["SharedSecretCiphertextBlob"]
+    external = done(client, "CreateKey", {"Origin": "EXTERNAL"})["KeyMetadata"]["KeyId"]
+    parameters = {"KeyId": external, "WrappingAlgorithm": "RSAES_OAEP_SHA_1", "WrappingKeySpec": "RSA_2048"}
+    got = done(client, "GetParametersForImport", parameters)
+    import_key = ImportKey("RSA_2048", "RSAES_OAEP_SHA_1", "", 0, b"", base64.b64decode(got["PublicKey"]))
+    to_import = {
+        "KeyId": external,
+        "ImportToken": got["ImportToken"],
+        "EncryptedKeyMaterial": base64.b64encode(wrapped(import_key, bytes(range(32)))).decode(),
+        "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE",
+    }
     fitting = {
+        "GetParametersForImport": parameters,
+        "ImportKeyMaterial": to_import,
+        "DeleteImportedKeyMaterial": {"KeyId": external},
         "Sign": sign,
         "Verify": sign | {"Signature": done(client, "Sign", sign)["Signature"]},
         "GenerateMac": generate_mac,

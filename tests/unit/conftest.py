@@ -1,10 +1,20 @@
+from functools import partial
+from pathlib import Path
+
 import pytest
 
 from strongroom.keystores.hsm import opening
 from strongroom.keystores.hsm.capabilities import Capabilities
 from strongroom.keystores.hsm.opening import probe_token
 from strongroom.testing.softhsm import SoftHsm
+from tests.composed import Run, run_composed
 from tests.hsm import new_token, place_of
+
+
+@pytest.fixture
+def run(data: Path) -> Run:
+    """Run a test against a fresh installation."""
+    return partial(run_composed, data)
 
 
 @pytest.fixture(scope="session")

@@ -6,14 +6,11 @@ import errno
 import json
 import os
 import threading
-from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import pytest
 from msgspec import structs
 
-from strongroom.app.installing import initialize
 from strongroom.crypto.key_pairs import KeyPair, generate_key_pair
 from strongroom.errors import (
     AccessDenied,
@@ -35,25 +32,7 @@ from strongroom.operations.kms import keys
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import Credential, sign
 from strongroom.storage.contract import Replace
-from tests.composed import NOW, Composed, composed, root_credential
-
-
-@pytest.fixture
-def run(data: Path) -> Callable[[Callable[[Composed], Coroutine[Any, Any, None]]], None]:
-    """Run a test against a fresh installation."""
-    initialize(data, region="us-east-1", port=0, account="111122223333", now=NOW)
-
-    def go(test: Callable[[Composed], Coroutine[Any, Any, None]]) -> None:
-        async def main() -> None:
-            async with composed(data) as parts:
-                await test(parts)
-
-        asyncio.run(main())
-
-    return go
-
-
-Run = Callable[[Callable[[Composed], Coroutine[Any, Any, None]]], None]
+from tests.composed import NOW, Composed, Run, root_credential
 
 
 async def make_key(parts: Composed) -> str:

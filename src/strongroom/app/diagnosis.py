@@ -147,8 +147,10 @@ def _clock(opened: Opened) -> Finding:
     except OperatorError as error:
         return Finding(WRONG, str(error))
     if doubtful is None:
-        return Finding(WELL, "the clock can be trusted with deletions")
-    return Finding(NOTE, f"{doubtful}: deletions wait for `strongroom confirm-time --config FILE --date D`")
+        return Finding(WELL, "the clock can be trusted with deletion, expiry and automatic rotation")
+    return Finding(
+        NOTE, f"{doubtful}: all that goes by date waits for `strongroom confirm-time --config FILE --date D`"
+    )
 
 
 def _tried(text: str, check: Callable[[], object]) -> Finding:

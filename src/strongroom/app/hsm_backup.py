@@ -25,13 +25,14 @@ from strongroom.crypto.ciphertext_blob import parse
 from strongroom.crypto.key_pairs import generate_key_pair, load_encryption_key, load_verifying_key
 from strongroom.errors import ConfigurationError, HsmError, KMSInvalidSignature, OperatorError, RequestError
 from strongroom.keystores.domain_keys import versions_in_hsm
-from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
+from strongroom.keystores.hsm.capabilities import WEAKER_WAYS, unwraps
 from strongroom.keystores.hsm.domain_keys import has_mark, put_mark
 from strongroom.keystores.hsm.failures import Pkcs11Error
 from strongroom.keystores.hsm.opening import Hsm as OpenHsm
 from strongroom.keystores.hsm.opening import open_hsm
 from strongroom.keystores.hsm.root import HsmRoot
 from strongroom.keystores.hsm.store import HsmKeyStore
+from strongroom.keystores.material_ids import MaterialIds
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.import_key import ImportKey
 from strongroom.model.installation import Installation
@@ -160,20 +161,21 @@ def _challenges(hsm: OpenHsm) -> list[Challenge]:
     found = [_challenge(hsm, *kind, xaes=can.xaes) for kind in _KINDS if can.way(*kind) is not None]
     if can.xaes:  # the domain key for tokens that cannot derive is there as well
         found.append(_challenge(hsm, SYMMETRIC_DEFAULT, ENCRYPT_DECRYPT, xaes=False))
-    if _OAEP in can.done:
+    if unwraps(_OAEP) in can.done:  # otherwise import keys are of another class, which is asked already
         found.append(_import_challenge(hsm))
     return found
 
 
 def _store(hsm: OpenHsm, *, xaes: bool) -> HsmKeyStore:
     can = hsm.can._replace(xaes=xaes)
-    return HsmKeyStore(hsm.token, can, allowed=WEAKER_WAYS, count_use=lambda _: None)
+    ids = MaterialIds(bytes(32))  # what is imported is stored nowhere
+    return HsmKeyStore(hsm.token, can, allowed=WEAKER_WAYS, count_use=lambda _: None, material_ids=ids)
 
 
 def _import_challenge(hsm: OpenHsm) -> Challenge:
     """A key pair under which material is wrapped, and material to open with it."""
     store, key = _store(hsm, xaes=False), _key("HMAC_256", GENERATE_VERIFY_MAC)
-    import_key = store.new_import_key(key, "RSA_2048")
+    import_key = store.new_import_key(key, "RSA_2048", _OAEP)
     secret = secrets.token_bytes(32)
     encrypted = load_encryption_key(import_key.key_spec, import_key.public_key).encrypt(_OAEP, secret)
     return Challenge(key, (import_key, encrypted), secrets.token_bytes(32), xaes=False)
@@ -216,9 +218,7 @@ def _answer(hsm: OpenHsm, challenge: Challenge) -> bytes:
     material = challenge.material
     if not isinstance(material, KeyMaterial):
         import_key, encrypted = material
-        material = store.import_material(
-            key, import_key, _OAEP, encrypted, material_id=key.current_material_id, created=0.0
-        )
+        material = store.import_material(key, import_key, encrypted, created=0.0)
     match key.key_spec, key.key_usage:
         case "SYMMETRIC_DEFAULT", _:
             return store.open_symmetric(key, material).decrypt(parse(question), {})

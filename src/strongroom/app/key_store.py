@@ -48,6 +48,7 @@ def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeySto
         opened.hsm.can,
         allowed=opened.config.hsm.allow,
         count_use=CountedUses(opened.storage).count,
+        material_ids=opened.domain_keys.material_ids,
         recovery_public_key=opened.installation.recovery_public_key,
         calls=calls,
         generation=generation,

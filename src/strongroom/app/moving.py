@@ -111,7 +111,7 @@ def _moved_materials(storage: Storage, store: HsmKeyStore, lost: RecoveryRoot) -
     writes: list[Write] = []
     for material, number in storage.find_all(KeyMaterial):
         key = keys[material.account, material.region, material.key_id]
-        if material.key_store == HsmKeyStore.name:
+        if material.key_store == HsmKeyStore.name and material.present:  # of what was deleted there is nothing to move
             try:
                 writes.append(Replace(store.moved(key, material, lost), number))
             except RequestError as error:

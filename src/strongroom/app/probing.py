@@ -8,13 +8,21 @@ from strongroom.errors import ConfigurationError, HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS, Capabilities
 from strongroom.keystores.hsm.opening import probe_token
-from strongroom.model.key_specs import KEY_SPECS
+from strongroom.model.key_specs import KEY_SPECS, SYMMETRIC_DEFAULT
 
 _WRAPPINGS = {
     p11.CKM_AES_KEY_WRAP_KWP: "RFC 5649 (CKM_AES_KEY_WRAP_KWP)",
     p11.CKM_AES_KEY_WRAP_PAD: "RFC 5649 (CKM_AES_KEY_WRAP_PAD, which is that here)",
     p11.CKM_AES_CBC_PAD: "AES-256-CBC (CKM_AES_CBC_PAD)",
 }
+
+_IMPORTS = {
+    "RSAES_OAEP_SHA_1": ("RSAES_OAEP_SHA_1", False),
+    "RSAES_OAEP_SHA_256": ("RSAES_OAEP_SHA_256", False),
+    "RSA_AES_KEY_WRAP_SHA_1": ("RSAES_OAEP_SHA_1", True),
+    "RSA_AES_KEY_WRAP_SHA_256": ("RSAES_OAEP_SHA_256", True),
+}
+"""Wrapping algorithm -> the algorithm of the RSA key, and whether an AES key is between it and the material."""
 
 
 class Probed(NamedTuple):
@@ -43,6 +51,12 @@ def probe_hsm(config: Config) -> Probed:
             if way:
                 ways[way] = None
             lines.append(f"  {spec:<22} {usage:<24} {_told(way, way in allowed)}")
+    lines += ["", "key material that is imported, wrapped by"]
+    for algorithm, (oaep, two_steps) in _IMPORTS.items():
+        way = can.import_way(SYMMETRIC_DEFAULT, oaep, two_steps=two_steps)
+        if way:
+            ways[way] = None
+        lines.append(f"  {algorithm:<47} {_told(way, way in allowed)}")
     if ways:
         lines += ["", "weaker ways (hsm.allow)"]
         lines += [f"  {way:<20} {'allowed' if way in allowed else 'refused'}: {WEAKER_WAYS[way]}" for way in ways]

@@ -30,8 +30,11 @@ from strongroom.config import Config, Listen
 from strongroom.errors import HsmError, OperatorError
 from strongroom.federation import Federation
 from strongroom.jobs.audit_tick import tick_forever
-from strongroom.jobs.deletion import delete_forever
+from strongroom.jobs.calendar import Job, Office, keep_calendar
+from strongroom.jobs.deletion import DeletionJob
+from strongroom.jobs.expiry import ExpiryJob
 from strongroom.jobs.key_usage import UsageJob, store_forever, store_last
+from strongroom.jobs.rotation import RotationJob
 from strongroom.keystores.process import disable_core_dumps
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
@@ -117,8 +120,10 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         closing.callback(strangers.close)
         ticking = asyncio.create_task(tick_forever(opened.storage, audit, strangers, pool, on_fatal=stop))
         closing.callback(ticking.cancel)
-        deleting = asyncio.create_task(delete_forever(state, opened.storage, audit, pool, on_fatal=stop))
-        closing.callback(deleting.cancel)
+        office = Office(state, opened.storage, audit, pool)
+        jobs: list[Job] = [DeletionJob(office), ExpiryJob(office), RotationJob(office, key_store)]
+        working = asyncio.create_task(keep_calendar(office, jobs, on_fatal=stop))
+        closing.callback(working.cancel)
         fetching = closing.enter_context(ThreadPoolExecutor(_ISSUER_THREADS, thread_name_prefix="issuers"))
         issuers = Issuers(fetching, allow=config.web_identity.allow, ca=config.web_identity.ca)
         uses = Uses()

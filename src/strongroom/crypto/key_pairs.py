@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, mldsa, mlkem, rsa
 from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes, PublicKeyTypes
 from cryptography.hazmat.primitives.serialization import (
@@ -25,7 +25,7 @@ from strongroom.crypto import ml_kem
 from strongroom.crypto.ecc import CURVES, EccPrivateKey, EccPublicKey
 from strongroom.crypto.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from strongroom.crypto.ml_dsa import MlDsaPrivateKey, MlDsaPublicKey
-from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT, RsaPrivateKey, RsaPublicKey
+from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT, RsaPrivateKey, RsaPublicKey, check_sound
 
 _OPENED_PUBLIC_KEYS = 10_000
 _ML_KEM_512 = "ML_KEM_512"
@@ -132,6 +132,19 @@ def encoded(key: _Private) -> KeyPair:
     )
 
 
+def read_key_pair(key_spec: str, private: bytes) -> KeyPair:
+    """Read a private key that was made elsewhere, as PKCS #8 in DER, and see that it is sound.
+
+    Raises ValueError if it is not a key of the spec.
+    """
+    if not _is_pkcs8(private):
+        raise _no(key_spec)
+    key = _private_key(key_spec, private)
+    if isinstance(key, rsa.RSAPrivateKey):
+        check_sound(key)
+    return encoded(key)  # type: ignore[arg-type]  # of a type in the table
+
+
 def load_signing_key(
     key_spec: str, private: bytes
 ) -> RsaPrivateKey | EccPrivateKey | Ed25519PrivateKey | MlDsaPrivateKey:
@@ -209,11 +222,17 @@ def load_encapsulation_key(key_spec: str, public: bytes) -> EncapsulationKey:
     return ml_kem.MlKemPublicKey(key)
 
 
+def _is_pkcs8(der: bytes) -> bool:
+    """Whether a private key names its algorithm after its version (RFC 5958), as older forms do not."""
+    start = 2 if der[1:2] < b"\x80" else 2 + (der[1] & 0x7F)  # of what the SEQUENCE holds
+    return der[start : start + 2] == b"\x02\x01" and der[start + 3 : start + 4] == b"\x30"
+
+
 def _private_key(key_spec: str, private: bytes) -> PrivateKeyTypes:
-    # That an RSA key is sound was seen when it was made; to see it again takes longer than a hundred signatures.
+    # That an RSA key is sound was seen when it was made or read; OpenSSL takes longer for it than for many signatures.
     try:
         key = load_der_private_key(private, None, unsafe_skip_rsa_key_validation=True)
-    except (TypeError, UnsupportedAlgorithm):  # encrypted; of an algorithm or a curve that is not known
+    except (TypeError, UnsupportedAlgorithm, InternalError):  # encrypted; not known; what OpenSSL does not name
         raise _no(key_spec) from None
     if key_spec not in _TYPES or not isinstance(key, _TYPES[key_spec][0]) or not _fits(key_spec, key):
         raise _no(key_spec)

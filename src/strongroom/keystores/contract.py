@@ -107,17 +107,19 @@ class KeyStore(Protocol):
         """
         ...
 
-    def new_import_key(self, key: KmsKey, key_spec: str) -> ImportKey:
-        """Make the RSA key pair under which material for a key is to be wrapped. As `generate` in time and errors."""
+    def new_import_key(self, key: KmsKey, key_spec: str, algorithm: str) -> ImportKey:
+        """Make the RSA key pair under which material for a key is to be wrapped by an algorithm (`ImportKey`).
+
+        As `generate` in time and errors; raises UnsupportedOperation if the store would not take material so wrapped.
+        """
         ...
 
-    def import_material(
-        self, key: KmsKey, import_key: ImportKey, algorithm: str, encrypted: bytes, *, material_id: str, created: float
-    ) -> KeyMaterial:
-        """Take over material of a symmetric or HMAC key that was encrypted under an import key. Stores nothing itself.
+    def import_material(self, key: KmsKey, import_key: ImportKey, encrypted: bytes, *, created: float) -> KeyMaterial:
+        """Take over material that was wrapped under an import key. Stores nothing itself.
 
-        `algorithm` is RSAES_OAEP_SHA_1 or RSAES_OAEP_SHA_256. Raises InvalidCiphertext if it does not decrypt or is not
-        as long as the key spec says, KeyUnavailable if the import key is another key's or was altered.
+        Its id follows from it and from the key: the same again has the same. Secrets are raw, private keys PKCS #8.
+        Raises InvalidCiphertext if it does not unwrap, IncorrectKeyMaterial if it is not as the key spec says,
+        KeyUnavailable if the import key is another KMS key's or was altered. May take a tenth of a second.
         """
         ...
 

@@ -11,6 +11,8 @@ from typing import NamedTuple, Protocol
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
@@ -25,13 +27,15 @@ from strongroom.crypto.framing import frame
 from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, XaesKey
 from strongroom.errors import IntegrityError
 from strongroom.keystores.grant_tokens import GrantTokens
+from strongroom.keystores.import_tokens import ImportTokens
+from strongroom.keystores.material_ids import MaterialIds
 from strongroom.keystores.session_tokens import SessionTokens
 from strongroom.model.domain_key import DomainKey
 
 KEY_MATERIAL = "key-material"
 """XAES-256-GCM: wraps the material of KMS keys in the software key store."""
 ROW_AUTHENTICATION = "row-authentication"
-"""HMAC-SHA-256, 32 bytes: authenticates database rows and the change feed."""
+"""HMAC-SHA-256, 32 bytes: authenticates database rows and the change feed; names imported key material."""
 SEALED_SECRETS = "sealed-secrets"
 """XAES-256-GCM: wraps secrets that must be read again, such as SigV4 secret access keys, and grant tokens."""
 AUDIT_DIGEST = "audit-digest"
@@ -122,6 +126,7 @@ class Seals(NamedTuple):
 
     grant_tokens: GrantTokens
     session_tokens: SessionTokens
+    import_tokens: ImportTokens
     seal_secret: SealSecret
 
     def __repr__(self) -> str:
@@ -139,8 +144,15 @@ class DomainKeys:
         self.digest_signing_key = _parse_digest_key(_newest(opened[AUDIT_DIGEST]))
         """The RSA key that signs audit digests."""
         self._sealed_secrets = {version: XaesKey(key) for version, key in opened[SEALED_SECRETS].items()}
-        self.seals = Seals(GrantTokens(self._sealed_secrets), SessionTokens(self._sealed_secrets), self.seal_secret)
+        self.seals = Seals(
+            GrantTokens(self._sealed_secrets),
+            SessionTokens(self._sealed_secrets),
+            ImportTokens(self._sealed_secrets),
+            self.seal_secret,
+        )
         """What seals things for callers."""
+        self.material_ids = MaterialIds(_derived(_oldest(opened[ROW_AUTHENTICATION]), b"strongroom material ids"))
+        """Names imported key material. The ids must never change: the first version of the key makes them."""
         self._chain_private_key: bytes | None = _newest(opened[AUDIT_CHAIN])
 
     def __repr__(self) -> str:
@@ -204,6 +216,15 @@ class DomainKeys:
 
 def _newest(versions: Mapping[int, bytes]) -> bytes:
     return versions[max(versions)]
+
+
+def _oldest(versions: Mapping[int, bytes]) -> bytes:
+    return versions[min(versions)]
+
+
+def _derived(key: bytes, info: bytes) -> bytes:
+    """A key for another purpose, made of one of HMAC-SHA-256 (HKDF, RFC 5869, section 2.3)."""
+    return HKDFExpand(SHA256(), KEY_LENGTH, info).derive(key)
 
 
 def _binding(installation_id: str, purpose: str, version: int) -> tuple[str, ...]:

@@ -23,17 +23,20 @@ from strongroom.crypto.key_pairs import (
     load_decapsulation_key,
     load_decryption_key,
     load_signing_key,
+    read_key_pair,
 )
 from strongroom.crypto.macs import MacKey
 from strongroom.crypto.xaes import NONCE_LENGTH, TAG_LENGTH, XaesKey
-from strongroom.errors import InvalidCiphertext, KeyUnavailable
+from strongroom.errors import IncorrectKeyMaterial, InvalidCiphertext, KeyUnavailable
+from strongroom.keystores import import_wrapping
 from strongroom.keystores.contract import AgreementKey, DecapsulationKey, DecryptionKey, SigningKey
 from strongroom.keystores.domain_keys import KEY_MATERIAL, DomainKeys
 from strongroom.keystores.generation import KeyPairGenerator
+from strongroom.keystores.material_ids import challenge
 from strongroom.keystores.opened_keys import OpenedKeys
 from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.key_specs import SECRET_BYTES, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import SECRET_BYTES, SYMMETRIC_DEFAULT, fits_secret
 
 OPENED_LIMIT = 100_000
 """Opened keys of symmetric usages kept, 1.4 KB each. Opening one again costs about as much as using it twice."""
@@ -89,33 +92,27 @@ class SoftwareKeyStore:
         secret, public = self._new(key)
         return self._wrapped(key, secret, public, material_id, created)
 
-    def new_import_key(self, key: KmsKey, key_spec: str) -> ImportKey:
-        """Make an RSA key pair, its private half wrapped for storage. Raises Throttling."""
+    def new_import_key(self, key: KmsKey, key_spec: str, algorithm: str) -> ImportKey:
+        """Make an RSA key pair, its private half wrapped. Raises Throttling."""
         pair = self._generator.generate(key_spec)
         version = self._domain_keys.newest_key_material_version
-        binding = _import_binding(key, key_spec, version)
-        wrapped = wrapping.wrap(
-            self._domain_keys.key_material[version], pair.private, binding, os.urandom(NONCE_LENGTH)
-        )
-        return ImportKey(key_spec, self.name, version, wrapped, pair.public)
+        made = ImportKey(key_spec, algorithm, self.name, version, b"", pair.public)
+        domain_key = self._domain_keys.key_material[version]
+        wrapped = wrapping.wrap(domain_key, pair.private, _import_binding(key, made), os.urandom(NONCE_LENGTH))
+        return replace(made, wrapped=wrapped)
 
-    def import_material(
-        self, key: KmsKey, import_key: ImportKey, algorithm: str, encrypted: bytes, *, material_id: str, created: float
-    ) -> KeyMaterial:
-        """Take over material that was encrypted under an import key."""
-        version = import_key.domain_key_version
-        domain_key = self._domain_keys.key_material.get(version)
+    def import_material(self, key: KmsKey, import_key: ImportKey, encrypted: bytes, *, created: float) -> KeyMaterial:
+        """Take over material that was wrapped under an import key."""
+        domain_key = self._domain_keys.key_material.get(import_key.domain_key_version)
         if domain_key is None or import_key.key_store != self.name:
             raise KeyUnavailable
-        binding = _import_binding(key, import_key.key_spec, version)
         try:
-            private = wrapping.unwrap(domain_key, import_key.wrapped, binding)
+            private = wrapping.unwrap(domain_key, import_key.wrapped, _import_binding(key, import_key))
         except InvalidTag:
             raise KeyUnavailable from None
-        secret = load_decryption_key(import_key.key_spec, private).decrypt(algorithm, encrypted)
-        if len(secret) != SECRET_BYTES[key.key_spec]:
-            raise InvalidCiphertext
-        return self._wrapped(key, secret, None, material_id, created)
+        secret, public = _read(key, import_wrapping.unwrap(import_key, private, encrypted))
+        known_by = MacKey(secret).generate(*challenge(key)) if public is None else public
+        return self._wrapped(key, secret, public, self._domain_keys.material_ids.name(key, known_by), created)
 
     def generate_key_pair(self, key_spec: str) -> KeyPair:
         """Make a data key pair. Raises Throttling."""
@@ -199,8 +196,21 @@ class SoftwareKeyStore:
             raise KeyUnavailable from None
 
 
-def _import_binding(key: KmsKey, key_spec: str, version: int) -> tuple[str, ...]:
-    return ("import-key", key.account, key.region, key.key_id, key.key_spec, key.key_usage, key_spec, str(version))
+def _read(key: KmsKey, material: bytes) -> tuple[bytes, bytes | None]:
+    """Imported material as it is kept, and of a key pair the public half. Raises IncorrectKeyMaterial."""
+    if key.key_spec in ASYMMETRIC:
+        try:
+            return read_key_pair(key.key_spec, material)
+        except ValueError:
+            raise IncorrectKeyMaterial from None
+    if not fits_secret(key.key_spec, len(material)):
+        raise IncorrectKeyMaterial
+    return material, None
+
+
+def _import_binding(key: KmsKey, import_key: ImportKey) -> tuple[str, ...]:
+    names = ("import-key", key.account, key.region, key.key_id, key.key_spec, key.key_usage)
+    return (*names, import_key.key_spec, import_key.algorithm, str(import_key.domain_key_version))
 
 
 def _binding(key: KmsKey, material: KeyMaterial) -> tuple[str, ...]:

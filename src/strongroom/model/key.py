@@ -14,6 +14,11 @@ class KmsKey(Struct, frozen=True, dict=True):
     from which on the key may be deleted, or `pending_window_in_days`: the waiting period that has not begun yet.
     `policy_principals` are the users, roles and sessions that the policy names, as (ARN, unique id): one that is
     deleted and created again is another. None if it names none.
+
+    `current_material_id` is the material that encrypts; empty until any was imported. `pending_material_id` is one that
+    was imported to become the current one with the next rotation on demand. `rotation_period_in_days` is there while
+    automatic rotation is on, and `next_rotation` with it; `on_demand_rotation_start` while a rotation on demand is
+    asked for and not done. Whatever changes a key's material writes the key anew too, so that either is as the other.
     """
 
     account: str
@@ -33,6 +38,10 @@ class KmsKey(Struct, frozen=True, dict=True):
     deletion_date: float | None = None
     pending_window_in_days: int | None = None
     policy_principals: tuple[tuple[str, str], ...] | None = None
+    rotation_period_in_days: int | None = None
+    next_rotation: float | None = None
+    on_demand_rotation_start: float | None = None
+    pending_material_id: str | None = None
 
     @cached_property
     def arn(self) -> str:
@@ -52,6 +61,10 @@ class KeyMaterial(Struct, frozen=True):
     for material that makes no blobs. `domain_key_version` names the version of the domain key that wraps it.
     `public_key` is the public half of a key pair, a DER SubjectPublicKeyInfo. `uses` is how many encryptions may have
     been done with it, if they are counted. `recovery` is the same material, wrapped for the holder of the recovery key.
+
+    Imported material has an id that follows from it and from its key. When it is deleted or expires (`valid_to`, in
+    seconds since the epoch; None: never), `wrapped` is empty and the rest stays: the same material can be imported
+    again. `rotated` is when a rotation made it the current one, and `rotation_type` which; None for the first.
     """
 
     account: str
@@ -66,6 +79,15 @@ class KeyMaterial(Struct, frozen=True):
     public_key: bytes | None = None
     uses: int | None = None
     recovery: bytes | None = None
+    description: str | None = None
+    valid_to: float | None = None
+    rotated: float | None = None
+    rotation_type: str | None = None
+
+    @property
+    def present(self) -> bool:
+        """Whether it can be opened: imported material may have been deleted."""
+        return bool(self.wrapped)
 
     def __repr__(self) -> str:
         return f"KeyMaterial({self.material_id})"

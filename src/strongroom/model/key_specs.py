@@ -59,7 +59,7 @@ def _nist_curve(ecdsa: str) -> KeySpec:
 
 
 _ML_DSA = KeySpec({SIGN_VERIFY: (ML_DSA,)}, {}, origins=(AWS_KMS,))
-_ML_KEM = KeySpec({ENCAPSULATE_DECAPSULATE: (ML_KEM,)}, {}, pairs=True)
+_ML_KEM = KeySpec({ENCAPSULATE_DECAPSULATE: (ML_KEM,)}, {}, origins=(AWS_KMS,), pairs=True)
 
 KEY_SPECS = {
     SYMMETRIC_DEFAULT: KeySpec({ENCRYPT_DECRYPT: (SYMMETRIC_DEFAULT,)}, {SYMMETRIC_DEFAULT: 4096}, _EVERY_ORIGIN),
@@ -103,6 +103,19 @@ SECRET_BYTES = {
     **{spec.replace("_SHA", ""): length for spec, length in MAC_BYTES.items()},
 }
 """Key spec of a key that is no pair -> bytes of its material."""
+
+HMAC_SPECS = frozenset(SECRET_BYTES) - {SYMMETRIC_DEFAULT}
+"""The key specs of HMAC keys."""
+
+MAX_IMPORTED_HMAC_BYTES = 128
+"""The longest HMAC key that can be imported; none may be shorter than one that is generated."""
+
+
+def fits_secret(key_spec: str, length: int) -> bool:
+    """Whether imported material of a key that is no pair may have so many bytes."""
+    longest = MAX_IMPORTED_HMAC_BYTES if key_spec in HMAC_SPECS else SECRET_BYTES[key_spec]
+    return SECRET_BYTES[key_spec] <= length <= longest
+
 
 DATA_KEY_BYTES = {"AES_128": 16, "AES_256": 32}
 """DataKeySpec -> length of the data key in bytes."""

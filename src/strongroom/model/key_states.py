@@ -43,6 +43,9 @@ _ENABLING = _UNLESS_PENDING_DELETION | {
     CREATING: _invalid("creating"),
     UPDATING: _invalid("updating"),
 }
+_IMPORTING = _UNLESS_PENDING_DELETION | {CREATING: _invalid("creating")}
+_DELETING_MATERIAL = _ALWAYS | {CREATING: _invalid("creating"), UPDATING: _invalid("updating")}
+_ROTATING = _USE | {UNAVAILABLE: None}  # a key of a custom key store is refused for that
 _SCHEDULING = _UNLESS_PENDING_DELETION | {UPDATING: _invalid("updating")}
 _CANCELING = dict.fromkeys(_USE, _invalid("not pending deletion")) | {PENDING_DELETION: None}
 
@@ -53,10 +56,13 @@ KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "Decapsulate": _USE,
     "Decrypt": _USE,
     "DeleteAlias": _ALWAYS,
+    "DeleteImportedKeyMaterial": _DELETING_MATERIAL,
     "DeriveSharedSecret": _USE,
     "DescribeKey": _ALWAYS,
     "DisableKey": _ENABLING,
+    "DisableKeyRotation": _ROTATING | {PENDING_IMPORT: None},  # refused for its origin
     "EnableKey": _ENABLING,
+    "EnableKeyRotation": _ROTATING | {PENDING_IMPORT: None},
     "Encapsulate": _USE,
     "Encrypt": _USE,
     "GenerateDataKey": _USE,
@@ -65,14 +71,19 @@ KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "GenerateDataKeyWithoutPlaintext": _USE,
     "GenerateMac": _USE,
     "GetKeyPolicy": _ALWAYS,
+    "GetKeyRotationStatus": _ALWAYS,
+    "GetParametersForImport": _IMPORTING | {UPDATING: _invalid("updating")},
     "GetPublicKey": _USE | {DISABLED: None, PENDING_IMPORT: None},
+    "ImportKeyMaterial": _IMPORTING,
     "ListGrants": _ALWAYS,
     "ListKeyPolicies": _ALWAYS,
+    "ListKeyRotations": _ALWAYS,
     "ListResourceTags": _ALWAYS,
     "PutKeyPolicy": _ALWAYS,
     "ReEncrypt": _USE,
     "RetireGrant": _ALWAYS,
     "RevokeGrant": _ALWAYS,
+    "RotateKeyOnDemand": _ROTATING,
     "ScheduleKeyDeletion": _SCHEDULING,
     "Sign": _USE,
     "TagResource": _UNLESS_PENDING_DELETION,

@@ -8,7 +8,7 @@ from msgspec import Struct, structs
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.authorization.identity import Identity
 from strongroom.directory import Directory
-from strongroom.errors import ConflictError, IntegrityError, KeyUnavailable, NotFound
+from strongroom.errors import ConflictError, IntegrityError, KeyUnavailable, KMSInvalidState, NotFound
 from strongroom.keystores.contract import (
     AgreementKey,
     DecapsulationKey,
@@ -23,7 +23,7 @@ from strongroom.model.exchange import Incoming
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import Principal
 from strongroom.operations.uses import Uses
-from strongroom.snapshot import Snapshot
+from strongroom.snapshot import KeyEntry, Snapshot
 from strongroom.storage.contract import Keep, Replace, Storage, Write
 
 
@@ -93,14 +93,24 @@ class Call(Struct, frozen=True):
         return self.key_store.open_decapsulation(authorized.key, self._material(authorized))
 
     def public_key(self, authorized: AuthorizedKey) -> bytes:
-        """The public key of an asymmetric key that this caller may use, a DER SubjectPublicKeyInfo."""
+        """The public key of an asymmetric key that this caller may use, a DER SubjectPublicKeyInfo.
+
+        Raises KMSInvalidState if its material was never imported.
+        """
+        if not authorized.key.current_material_id:
+            raise KMSInvalidState(f"{authorized.key.arn} is pending import.")
         public_key = self._material(authorized).public_key
         assert public_key is not None, "asked for asymmetric keys only"
         return public_key
 
+    def entry(self, authorized: AuthorizedKey) -> KeyEntry:
+        """A key with all that belongs to it, as it was authorized."""
+        key = authorized.key
+        return self.snapshot.keys[key.region, key.account, key.key_id]
+
     def _material(self, authorized: AuthorizedKey) -> KeyMaterial:
         key = authorized.key
-        material = self.snapshot.keys[key.region, key.account, key.key_id].materials.get(authorized.material_id)
+        material = self.entry(authorized).materials.get(authorized.material_id)
         if material is None:
             raise KeyUnavailable(f"The key material of {key.arn} is not available.")
         return material.record
@@ -115,23 +125,20 @@ class Call(Struct, frozen=True):
         found = self.storage.find(KmsKey, (key.account, key.region, key.key_id))
         if found is None:
             raise NotFound(f"Key '{key.arn}' does not exist")
-        if found[1] < self._number(key):
+        number = self.entry(authorized).number
+        if found[1] < number:
             raise IntegrityError(f"the row of {key.arn} was put back from before")
-        if found[1] > self._number(key):
+        if found[1] > number:
             raise ConflictError(f"{key.arn} was changed meanwhile")
         return found[0]
 
     def replace(self, authorized: AuthorizedKey, **members: object) -> Replace:
         """The write that gives a key other `members`, decided on the key as it was authorized."""
-        key = authorized.key
-        return Replace(structs.replace(key, **members), self._number(key))
+        return Replace(structs.replace(authorized.key, **members), self.entry(authorized).number)
 
     def keep(self, authorized: AuthorizedKey) -> Keep:
         """The write that changes nothing, and conflicts unless the key is still as it was authorized."""
-        return Keep(authorized.key, self._number(authorized.key))
-
-    def _number(self, key: KmsKey) -> int:
-        return self.snapshot.keys[key.region, key.account, key.key_id].number
+        return Keep(authorized.key, self.entry(authorized).number)
 
 
 class Change(NamedTuple):

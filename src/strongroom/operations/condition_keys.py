@@ -108,6 +108,8 @@ _BY_ALIAS = _USES | _SIGNATURES | _MACS | _AGREEMENT | _ENCAPSULATION | {"kms:De
 _WITH_CONSTRAINTS = frozenset({"kms:CreateGrant", "kms:RetireGrant"})
 _CREATE_KEY = frozenset({"kms:CreateKey"})
 _CREATE_GRANT = frozenset({"kms:CreateGrant"})
+_IMPORT = frozenset({"kms:ImportKeyMaterial"})
+_PARAMETERS_FOR_IMPORT = frozenset({"kms:GetParametersForImport"})
 _ASSUME_ROLE = frozenset({"sts:AssumeRole"})
 _SOURCE_IDENTITY = frozenset({"sts:SetSourceIdentity"})
 _ASSUMING = frozenset({"sts:AssumeRole", "sts:AssumeRoleWithWebIdentity", "sts:TagSession"})
@@ -289,6 +291,12 @@ def _boundary(asked: Asked, _rest: str) -> Values | None:
     return _one(asked.identity.boundary) if isinstance(asked.identity, User | Role) else None
 
 
+def _valid_to(asked: Asked, _rest: str) -> Values | None:
+    """Seconds since the epoch, which conditions of both types Date and Numeric can compare."""
+    valid_to = asked.message.valid_to
+    return None if valid_to is None else (f"{valid_to:.3f}",)
+
+
 def _via_service(asked: Asked, _rest: str) -> Values | None:
     service = asked.principal.service
     return None if service is None else (f"{service}.{asked.call.region}.amazonaws.com",)
@@ -407,6 +415,7 @@ CONDITION_KEYS = (
     ConditionKey(
         "kms:EncryptionContextKeys", "String", _context_keys, actions=_USES | _WITH_CONSTRAINTS, multivalued=True
     ),
+    ConditionKey("kms:ExpirationModel", "String", _of_message("expiration_model"), actions=_IMPORT),
     ConditionKey(
         "kms:GrantConstraintSourceArn",
         "ARN",
@@ -456,6 +465,12 @@ CONDITION_KEYS = (
         "kms:RetiringServicePrincipal", "String", _of_message("retiring_service_principal"), actions=_CREATE_GRANT
     ),
     ConditionKey(
+        "kms:RotationPeriodInDays",
+        "Numeric",
+        _of_message("rotation_period_in_days", "365"),
+        actions=frozenset({"kms:EnableKeyRotation"}),
+    ),
+    ConditionKey(
         "kms:ScheduleKeyDeletionPendingWindowInDays",
         "Numeric",
         _of_message("pending_window_in_days", "30"),
@@ -468,7 +483,10 @@ CONDITION_KEYS = (
         _trailing_days,
         actions=frozenset({"kms:DisableKey", "kms:ScheduleKeyDeletion"}),
     ),
+    ConditionKey("kms:ValidTo", "Date", _valid_to, actions=_IMPORT),
     ConditionKey("kms:ViaService", "String", _via_service, on_keys=True, actions=_CREATE_KEY),
+    ConditionKey("kms:WrappingAlgorithm", "String", _of_message("wrapping_algorithm"), actions=_PARAMETERS_FOR_IMPORT),
+    ConditionKey("kms:WrappingKeySpec", "String", _of_message("wrapping_key_spec"), actions=_PARAMETERS_FOR_IMPORT),
     ConditionKey("sts:ExternalId", "String", _of_message("external_id"), actions=_ASSUME_ROLE),
     ConditionKey("sts:RoleSessionName", "String", _of_message("role_session_name"), actions=_ASSUMING),
     ConditionKey("sts:SourceIdentity", "String", _source_identity, actions=_ASSUME_ROLE | _SOURCE_IDENTITY),

@@ -19,8 +19,8 @@ class Operation(Struct, frozen=True, kw_only=True):
     `targets` is a pure function of the request (and checks its parameters: step 7). Exactly one of `run` (returns the
     response) and `change` (returns a Change to commit) is there, or neither if the operation is not built.
     `blocks`: it reads storage or computes for long; that and `change` keep it off the event loop.
-    `asks_key_store`: it uses key material, or random bytes of the key store. `generates`: it makes keys, which may take
-    seconds.
+    `asks_key_store`: it uses key material, or random bytes of the key store. `generates`: it makes keys or
+    takes them over, which may take seconds.
     `uses_material`: a success counts as a use of the key (AWS: GetKeyLastUsage), and the record names the material of a
     symmetric key. `names_grant`: the record names the grant of a GrantTarget.
     `by_web_identity`: nobody signs it, and a token of an identity provider says who calls.

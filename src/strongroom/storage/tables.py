@@ -27,7 +27,7 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0007"
+REVISION: Final = "0008"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
@@ -226,6 +226,10 @@ KMS_KEYS: Final = Table(
     _time("deletion_date", nullable=True),
     Column("pending_window_in_days", Integer, nullable=True),
     _text("policy_principals", nullable=True),  # JSON: [[ARN, unique id], …]
+    Column("rotation_period_in_days", Integer, nullable=True),
+    _time("next_rotation", nullable=True),
+    _time("on_demand_rotation_start", nullable=True),
+    _text("pending_material_id", nullable=True),
     _number("number"),
     _blob("mac"),
 )
@@ -245,6 +249,10 @@ KEY_MATERIALS: Final = Table(
     _blob("public_key", nullable=True),
     Column("uses", BigInteger, nullable=True),
     _blob("recovery", nullable=True),
+    _text("description", nullable=True),
+    _time("valid_to", nullable=True),
+    _time("rotated", nullable=True),
+    _text("rotation_type", nullable=True),
     _number("number"),
     _blob("mac"),
 )

@@ -14,6 +14,7 @@ from msgspec.structs import replace
 
 from strongroom import app
 from strongroom.app import moving
+from strongroom.app.installing import open_installation
 from strongroom.app.recorded_change import Commit, commit_recorded
 from strongroom.app.serving_lock import alone, serving
 from strongroom.audit.record import CloudTrailRecord
@@ -25,10 +26,12 @@ from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.arguments import Template
 from strongroom.keystores.hsm.domain_keys import PURPOSES
 from strongroom.keystores.hsm.recovery import for_holder
-from strongroom.storage.contract import Position, Write
+from strongroom.model.key import KeyMaterial
+from strongroom.storage.contract import Insert, Position, Write
 from strongroom.storage.sqlite import read_domain_keys
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
 from tests.hsm import logged_in, new_token
+from tests.keys import kms_key
 
 pytestmark = pytest.mark.usefixtures("proven_before")
 
@@ -103,6 +106,36 @@ def test_it_moves_within_one_token_too(data: Path, softhsm: SoftHsm, private: Pa
     assert config.hsm is not None
     assert keys_in(softhsm, config.hsm) == 2 * len(PURPOSES)
     assert app.WRONG not in {finding.verdict for finding in app.diagnose(config)}
+
+
+def test_a_material_that_was_deleted_stays_as_it_is(data: Path, softhsm: SoftHsm, private: Path, public: Path) -> None:
+    """Of imported material that was deleted or has expired there is nothing to move."""
+    config, key = installed(data, token(softhsm), public), kms_key()
+    deleted = KeyMaterial(
+        account=key.account,
+        region=key.region,
+        key_id=key.key_id,
+        material_id="00" * 32,
+        algorithm=1,
+        key_store="hsm",
+        domain_key_version=1,
+        wrapped=b"",
+        created=1.5,
+    )
+    opened = open_installation(config)
+    try:
+        opened.storage.load()
+        opened.storage.commit([Insert(key), Insert(deleted)], None)
+    finally:
+        opened.close()
+    config = replace(config, hsm=token(softhsm))
+    assert move(config, private) == 0
+    opened = open_installation(config)
+    try:
+        opened.storage.load()
+        assert [material for material, _ in opened.storage.find_all(KeyMaterial)] == [deleted]
+    finally:
+        opened.close()
 
 
 def test_other_keys_than_those_of_the_beginning_do_not_move(

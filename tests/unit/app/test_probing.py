@@ -69,6 +69,16 @@ def test_a_token_that_cannot_derive_is_told_with_what_is_lost(
     assert "  ECC_NIST_P256          KEY_AGREEMENT            not possible" in told
 
 
+def test_what_of_an_import_passes_through_the_server_is_told(
+    softhsm: SoftHsm, label: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.run(["hsm", "probe", *hsm_options(softhsm, label, ())]) == 0
+    told = capsys.readouterr().out.splitlines()
+    assert "  RSA_AES_KEY_WRAP_SHA_1                          in the HSM" in told
+    assert "  RSA_AES_KEY_WRAP_SHA_256                        host-import: refused, not allowed" in told
+    assert len([line for line in told if line.startswith("  host-import          refused: ")]) == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [

@@ -17,6 +17,7 @@ USED = (OK, "disabled", "pending deletion", "pending import", "unavailable", "cr
 ALWAYS = (OK,) * 7
 UNLESS_PENDING_DELETION = (OK, OK, "pending deletion", OK, OK, OK, OK)
 SWITCHED = (OK, OK, "pending deletion", "pending import", OK, "creating", "updating")
+ROTATED = (OK, "disabled", "pending deletion", OK, OK, "creating", OK)
 NOT_PENDING = "not pending deletion"
 
 EXPECTED = {
@@ -26,10 +27,13 @@ EXPECTED = {
     "Decapsulate": USED,
     "Decrypt": USED,
     "DeleteAlias": ALWAYS,
+    "DeleteImportedKeyMaterial": (OK, OK, OK, OK, OK, "creating", "updating"),
     "DeriveSharedSecret": USED,
     "DescribeKey": ALWAYS,
     "DisableKey": SWITCHED,
+    "DisableKeyRotation": ROTATED,
     "EnableKey": SWITCHED,
+    "EnableKeyRotation": ROTATED,
     "Encapsulate": USED,
     "Encrypt": USED,
     "GenerateDataKey": USED,
@@ -38,14 +42,19 @@ EXPECTED = {
     "GenerateDataKeyWithoutPlaintext": USED,
     "GenerateMac": USED,
     "GetKeyPolicy": ALWAYS,
+    "GetKeyRotationStatus": ALWAYS,
+    "GetParametersForImport": (OK, OK, "pending deletion", OK, OK, "creating", "updating"),
     "GetPublicKey": (OK, OK, "pending deletion", OK, "unavailable", "creating", OK),
+    "ImportKeyMaterial": (OK, OK, "pending deletion", OK, OK, "creating", OK),
     "ListGrants": ALWAYS,
     "ListKeyPolicies": ALWAYS,
+    "ListKeyRotations": ALWAYS,
     "ListResourceTags": ALWAYS,
     "PutKeyPolicy": ALWAYS,
     "ReEncrypt": USED,
     "RetireGrant": ALWAYS,
     "RevokeGrant": ALWAYS,
+    "RotateKeyOnDemand": (OK, "disabled", "pending deletion", "pending import", OK, "creating", OK),
     "ScheduleKeyDeletion": (OK, OK, "pending deletion", OK, OK, OK, "updating"),
     "Sign": USED,
     "TagResource": UNLESS_PENDING_DELETION,
@@ -71,7 +80,7 @@ def test_what_a_key_in_each_state_answers(operation: str) -> None:
 
 def test_nothing_is_allowed_by_omission() -> None:
     with pytest.raises(KeyError):
-        refusal("ImportKeyMaterial", "Enabled", ARN)
+        refusal("ReplicateKey", "Enabled", ARN)
     with pytest.raises(KeyError):
         refusal("Encrypt", "Asleep", ARN)
 

@@ -38,7 +38,8 @@ ACCOUNT = Account("111122223333", 1.0, 1.5)
 KEY = KmsKey(
     ACCOUNT.account, "us-east-1", "key-1", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
     "tëxt\x00", "{}", (("a", "b"),), 1.1, "ab" * 32, deletion_date=2.2, pending_window_in_days=7,
-    policy_principals=(("arn:1", "AIDA1"),),
+    policy_principals=(("arn:1", "AIDA1"),), rotation_period_in_days=90, next_rotation=3.3,
+    on_demand_rotation_start=4.4, pending_material_id="cd" * 32,
 )  # fmt: skip
 RECORDS: list[Record] = [
     ACCOUNT,
@@ -47,7 +48,22 @@ RECORDS: list[Record] = [
     AccessKey("AKIA1", ACCOUNT.account, 2.0, b"sealed", "AIDA1", "s3", 3.0),
     KEY,
     KeyMaterial(
-        ACCOUNT.account, "us-east-1", "key-1", "ab" * 32, 1, "software", 1, b"wrapped", 1.5, b"public", 7, b"recovery"
+        ACCOUNT.account,
+        "us-east-1",
+        "key-1",
+        "ab" * 32,
+        1,
+        "software",
+        1,
+        b"wrapped",
+        1.5,
+        b"public",
+        7,
+        b"recovery",
+        "description",
+        2.5,
+        3.5,
+        "AUTOMATIC",
     ),
     KeyUsage(ACCOUNT.account, "us-east-1", "key-1", 1.5, "Encrypt", "request-1", "event-1"),
 ]

@@ -63,10 +63,12 @@ def records(version: int) -> list[Record]:
                 ACCOUNT, REGION, key_id, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
                 f"number {number}", "{}", (("a", "b"),), time, "ab" * 32, deletion_date=time,
                 pending_window_in_days=version, policy_principals=(("arn:1", "AIDA1"),),
+                rotation_period_in_days=version, next_rotation=time, on_demand_rotation_start=time,
+                pending_material_id="cd" * 32,
             ),
             KeyMaterial(
                 ACCOUNT, REGION, key_id, "ab" * 32, number, "software", 1, b"wrapped %d" % number, time, b"public",
-                number, b"recovery",
+                number, b"recovery", "description", time, time, "AUTOMATIC",
             ),
             Alias(ACCOUNT, REGION, f"alias/{number}", key_id, 1.0, time),
             Grant(

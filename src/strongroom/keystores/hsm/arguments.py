@@ -28,6 +28,11 @@ class Template:
         """The attributes as a token tells them. Not of nested templates, which are addresses here."""
         return {one.type: ctypes.string_at(one.pValue, one.ulValueLen) for one in self.attributes}
 
+    def wipe(self) -> None:
+        """Overwrite the values: there was a secret among them. It cannot be used any more."""
+        for one in self.attributes:
+            ctypes.memset(one.pValue, 0, one.ulValueLen)
+
     def _encoded(self, value: Value) -> tuple[_Buffer, int]:
         match value:
             case bool():

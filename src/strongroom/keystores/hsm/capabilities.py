@@ -10,17 +10,21 @@ from strongroom.crypto.ecc import CURVES
 from strongroom.errors import HsmError
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.arguments import Value
-from strongroom.keystores.hsm.templates import MaterialClass
-from strongroom.model.key_specs import KEY_SPECS, SYMMETRIC_DEFAULT
+from strongroom.keystores.hsm.templates import MaterialClass, secret_key
+from strongroom.model.key_specs import KEY_AGREEMENT, KEY_SPECS, SIGN_VERIFY, SYMMETRIC_DEFAULT
 
 DIRECT_GCM = "direct-gcm"
 CBC_WRAP = "cbc-wrap"
 NO_UNWRAP_TEMPLATE = "no-unwrap-template"
 NO_USAGE_LIMITS = "no-usage-limits"
 HOST_OAEP_SHA_256 = "host-oaep-sha-256"
+HOST_IMPORT = "host-import"
 SOFTWARE_ED25519 = "software-ed25519"
 SOFTWARE_ML_DSA = "software-ml-dsa"
 SOFTWARE_ML_KEM = "software-ml-kem"
+
+OAEP_SHA_256 = "RSAES_OAEP_SHA_256"
+"""The algorithm whose padding the server can take off."""
 
 WEAKER_WAYS = {
     DIRECT_GCM: "symmetric keys encrypt with AES-256-GCM itself: each encrypts 2^32 times and no more, counted",
@@ -28,6 +32,10 @@ WEAKER_WAYS = {
     NO_UNWRAP_TEMPLATE: "whoever has the PIN and the database can open key material in the HSM so that it can be read",
     NO_USAGE_LIMITS: "whoever has the PIN can use opened key material otherwise than it is meant to be",
     HOST_OAEP_SHA_256: "the padding of RSAES_OAEP_SHA_256 is taken off in the server; the private key stays in the HSM",
+    HOST_IMPORT: (
+        "key material that is imported, or the AES key that it is wrapped under, is for a moment in the memory of the "
+        "server, where the HSM cannot take it over by itself; it is used in the HSM alone"
+    ),
     SOFTWARE_ED25519: "Ed25519 keys are used in the memory of the server; the HSM makes and encrypts their seeds",
     SOFTWARE_ML_DSA: "ML-DSA keys are used in the memory of the server; the HSM makes and encrypts their seeds",
     SOFTWARE_ML_KEM: "ML-KEM keys are used in the memory of the server; the HSM makes and encrypts their seeds",
@@ -44,7 +52,8 @@ class Capabilities(NamedTuple):
     `extractable` is whether a key can be opened with the words that it may be wrapped again. A token that refuses them
     opens every key so.
 
-    `done` names what else the token does right: algorithms of KMS, curves by their key specs.
+    `done` names what else the token does right: algorithms of KMS, curves by their key specs and usages, and what it
+    `unwraps`.
     """
 
     description: str
@@ -81,6 +90,13 @@ class Capabilities(NamedTuple):
             del attributes[p11.CKA_EXTRACTABLE]
         return attributes
 
+    def measured_attributes(self) -> dict[int, Value]:
+        """What an AES key is allowed that can be wrapped, which tells its length, and does nothing."""
+        attributes = secret_key(p11.CKK_AES, extractable=True)
+        if not self.extractable:
+            del attributes[p11.CKA_EXTRACTABLE]
+        return attributes
+
     def needs(self) -> list[str]:
         """The weaker ways without which this token protects no key at all. Raises HsmError if none would help."""
         if self.wrap is None or not self.sealing or not self.integrity:
@@ -104,15 +120,54 @@ class Capabilities(NamedTuple):
         """How keys of a kind are protected: "" in the token, the name of a weaker way, or None: not at all."""
         if key_spec == SYMMETRIC_DEFAULT:
             return "" if self.xaes else DIRECT_GCM if self.gcm else None
-        software = next((way for family, way in _IN_SOFTWARE.items() if key_spec.startswith(family)), None)
+        software = _software_way(key_spec)
         if software is not None:
             return software
         if key_spec in CURVES:
             return "" if f"{key_spec} {key_usage}" in self.done else None
         missing = set(KEY_SPECS[key_spec].algorithms[key_usage]) - self.done
-        if missing == {"RSAES_OAEP_SHA_256"} and "RAW_RSA" in self.done:
+        if missing == {OAEP_SHA_256} and self.opens_padding(OAEP_SHA_256):
             return HOST_OAEP_SHA_256
         return None if missing else ""
+
+    def import_way(self, key_spec: str, oaep: str, *, two_steps: bool) -> str | None:
+        """How key material of a spec is taken over that is wrapped by an algorithm: as `way`.
+
+        `oaep` is the algorithm of the RSA key; with `two_steps` it encrypts an AES key, and that the material.
+        """
+        decrypts = self.decrypts(oaep) or self.opens_padding(oaep)
+        software = _software_way(key_spec)
+        if software is not None:
+            return software if decrypts else None
+        if two_steps and not self.by_rfc_5649:
+            return None
+        if key_spec in CURVES and not {f"{key_spec} {usage}" for usage in (SIGN_VERIFY, KEY_AGREEMENT)} <= self.done:
+            return None  # its public half cannot be found
+        if unwraps(oaep) in self.done:
+            return ""
+        return HOST_IMPORT if decrypts else None
+
+    @property
+    def by_rfc_5649(self) -> bool:
+        """Whether it wraps keys by RFC 5649."""
+        return self.wrap not in (None, p11.CKM_AES_CBC_PAD)
+
+    def decrypts(self, oaep: str) -> bool:
+        """Whether it decrypts by an algorithm itself."""
+        return oaep in self.done
+
+    def opens_padding(self, oaep: str) -> bool:
+        """Whether the server must, and can, take the padding of an algorithm off (`mechanisms.OaepOpener`)."""
+        return oaep == OAEP_SHA_256 and not self.decrypts(oaep) and "RAW_RSA" in self.done
+
+
+def unwraps(oaep: str) -> str:
+    """The name, among what is done, of opening a key that is encrypted by an algorithm: inside the token."""
+    return oaep.replace("RSAES", "UNWRAPS")
+
+
+def _software_way(key_spec: str) -> str | None:
+    return next((way for family, way in _IN_SOFTWARE.items() if key_spec.startswith(family)), None)
 
 
 def check_allowed(can: Capabilities, allowed: Collection[str]) -> None:

@@ -19,7 +19,8 @@ from strongroom.crypto.rsa import MODULUS_BITS
 from strongroom.crypto.xaes import NONCE_LENGTH, TAG_LENGTH, message_key_blocks
 from strongroom.errors import InvalidCiphertext, KMSInvalidMac
 from strongroom.keystores.hsm.arguments import Mechanism
-from strongroom.keystores.hsm.failures import DataRefusedError, UnclearError
+from strongroom.keystores.hsm.blame import certainly
+from strongroom.keystores.hsm.failures import UnclearError
 from strongroom.keystores.hsm.mechanisms import (
     OAEP_MECHANISMS,
     RAW_RSA,
@@ -175,7 +176,7 @@ class HsmPrivateKey:
                 if unpadded(opened) != _PROOF:
                     raise UnclearError("C_Decrypt", 0)
 
-            return _certainly(lambda: session.decrypt(mechanism, handle, ciphertext), prove)
+            return certainly(lambda: session.decrypt(mechanism, handle, ciphertext), prove)
 
         return unpadded(self._materials.use(self._opened, open_))
 
@@ -195,20 +196,4 @@ def _open_gcm(session: Session, key: int, nonce: bytes, ciphertext: bytes, assoc
         if session.decrypt_gcm(key, nonce, sealed, b"") != _PROOF:
             raise UnclearError("C_Decrypt", 0)
 
-    return _certainly(lambda: session.decrypt_gcm(key, nonce, ciphertext, associated), prove)
-
-
-def _certainly(decrypt: Callable[[], bytes], prove: Callable[[], object]) -> bytes:
-    """Decrypt. Raises InvalidCiphertext only if the ciphertext is to blame, and not the token.
-
-    Some tokens tell a wrong tag or a wrong padding by a general error, which could be anything. Then the same key must
-    decrypt what is known to be right, and the ciphertext is tried once more.
-    """
-    try:
-        return decrypt()
-    except (DataRefusedError, UnclearError):
-        prove()
-    try:
-        return decrypt()
-    except (DataRefusedError, UnclearError):
-        raise InvalidCiphertext from None
+    return certainly(lambda: session.decrypt_gcm(key, nonce, ciphertext, associated), prove)

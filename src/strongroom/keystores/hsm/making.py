@@ -16,7 +16,7 @@ from strongroom.keystores.hsm.failures import NotPossibleError
 from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.templates import MaterialClass, private_key, public_key
 
-_OBJECT_IDENTIFIERS = {
+OBJECT_IDENTIFIERS = {
     "ECC_NIST_P256": "06082a8648ce3d030107",
     "ECC_NIST_P384": "06052b81040022",
     "ECC_NIST_P521": "06052b81040023",
@@ -69,15 +69,15 @@ def make_data_key_pair(session: Session, key_spec: str) -> KeyPair:
 
 
 def _rsa_pair(session: Session, public: int, private: int) -> KeyPair:
-    (modulus,) = _told(session, public, (p11.CKA_MODULUS,))
-    told = _told(session, private, _RSA_COMPONENTS)
-    p, q, d, dmp1, dmq1, iqmp = (int.from_bytes(component) for component in told)
+    (modulus,) = told(session, public, (p11.CKA_MODULUS,))
+    components = told(session, private, _RSA_COMPONENTS)
+    p, q, d, dmp1, dmq1, iqmp = map(int.from_bytes, components)
     numbers = rsa.RSAPublicNumbers(PUBLIC_EXPONENT, int.from_bytes(modulus))
     return encoded(rsa.RSAPrivateNumbers(p, q, d, dmp1, dmq1, iqmp, numbers).private_key())
 
 
 def _ec_pair(session: Session, key_spec: str, private: int) -> KeyPair:
-    (value,) = _told(session, private, (p11.CKA_VALUE,))
+    (value,) = told(session, private, (p11.CKA_VALUE,))
     return encoded(ec.derive_private_key(int.from_bytes(value), CURVES[key_spec]))
 
 
@@ -88,17 +88,17 @@ def _pair_of(key_spec: str) -> tuple[Mechanism, Template]:
         return _RSA, Template(
             public_key(p11.CKK_RSA, CKA_MODULUS_BITS=MODULUS_BITS[key_spec], CKA_PUBLIC_EXPONENT=exponent)
         )
-    return _EC, Template(public_key(p11.CKK_EC, CKA_EC_PARAMS=bytes.fromhex(_OBJECT_IDENTIFIERS[key_spec])))
+    return _EC, Template(public_key(p11.CKK_EC, CKA_EC_PARAMS=bytes.fromhex(OBJECT_IDENTIFIERS[key_spec])))
 
 
 def _public_der(session: Session, key_spec: str, handle: int) -> bytes:
     """The public half as AWS gives it out: a DER SubjectPublicKeyInfo."""
     key: rsa.RSAPublicKey | ec.EllipticCurvePublicKey
     if key_spec in MODULUS_BITS:
-        (modulus,) = _told(session, handle, (p11.CKA_MODULUS,))
+        (modulus,) = told(session, handle, (p11.CKA_MODULUS,))
         key = rsa.RSAPublicNumbers(PUBLIC_EXPONENT, int.from_bytes(modulus)).public_key()
     else:
-        (point,) = _told(session, handle, (p11.CKA_EC_POINT,))
+        (point,) = told(session, handle, (p11.CKA_EC_POINT,))
         key = ec.EllipticCurvePublicKey.from_encoded_point(CURVES[key_spec], _point(CURVES[key_spec], point))
     return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
@@ -108,7 +108,8 @@ def _point(curve: ec.EllipticCurve, told: bytes) -> bytes:
     return told[-(1 + 2 * ((curve.key_size + 7) // 8)) :]
 
 
-def _told(session: Session, handle: int, kinds: Collection[int]) -> list[bytes]:
+def told(session: Session, handle: int, kinds: Collection[int]) -> list[bytes]:
+    """Values of attributes. Raises NotPossibleError if the token does not give one out; other Pkcs11Error."""
     values = [value for value in session.attributes(handle, list(kinds)) if value is not None]
     if len(values) != len(kinds):
         raise NotPossibleError("C_GetAttributeValue", 0x11)

@@ -1,9 +1,9 @@
-"""Key material between the token and the database: made, imported or moved and then wrapped; checked and opened.
+"""Key material between the token and the database: made or moved and then wrapped; checked and opened.
 
 Everything here is work with a session of the token, for `Token.run`. All of it raises Pkcs11Error.
 """
 
-import sys
+import hmac
 from collections.abc import Collection
 from typing import NamedTuple
 
@@ -11,23 +11,20 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from msgspec.structs import replace
 
 from strongroom.crypto.ciphertext_blob import ALGORITHM_AES_256_GCM, ALGORITHM_XAES_256_GCM, NO_ALGORITHM
-from strongroom.crypto.key_pairs import key_pair_from_seed
-from strongroom.errors import InvalidCiphertext, KeyUnavailable, UnsupportedOperation
-from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.crypto.key_pairs import KeyPair, key_pair_from_seed
+from strongroom.errors import IncorrectKeyMaterial, KeyUnavailable, UnsupportedOperation
 from strongroom.keystores.hsm.arguments import Template
-from strongroom.keystores.hsm.capabilities import Capabilities
+from strongroom.keystores.hsm.capabilities import HOST_IMPORT, Capabilities
 from strongroom.keystores.hsm.domain_keys import SEEDS, TokenKeys
-from strongroom.keystores.hsm.failures import DataRefusedError, NotPossibleError, UnclearError
+from strongroom.keystores.hsm.equivalence import cannot_be_wrapped, hashed, told_by
 from strongroom.keystores.hsm.making import make_pair, make_secret
-from strongroom.keystores.hsm.mechanisms import OAEP_MECHANISMS
 from strongroom.keystores.hsm.recovery import RecoveryRoot, for_holder, unwrap_in_token, wrap_for_holder
 from strongroom.keystores.hsm.session import Session
-from strongroom.keystores.hsm.templates import CLASSES, RSA_IMPORT, MaterialClass, class_of
+from strongroom.keystores.hsm.templates import HMAC, MaterialClass, class_of
 from strongroom.keystores.hsm.token import Lease
-from strongroom.keystores.hsm.wrapping import BY_CBC, BY_RFC_5649, ENCRYPTED, Wrapping
-from strongroom.model.import_key import ImportKey
+from strongroom.keystores.hsm.wrapping import BY_CBC, BY_RFC_5649, ENCRYPTED, Wrapping, lengths
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.key_specs import SECRET_BYTES, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import SECRET_BYTES, SYMMETRIC_DEFAULT, fits_secret
 
 KEY_STORE = "hsm"
 """The name of the key store, with each material."""
@@ -51,48 +48,14 @@ class Materials(NamedTuple):
         session = lease.session
         kind = class_of(key.key_spec, key.key_usage, xaes=self.can.xaes)
         if kind is None:
-            return self._made_seed(key, material_id, created, lease)
+            return self.encrypted(key, key_pair_from_seed(key.key_spec, session.random), material_id, created, lease)
         public: bytes | None = None
         if kind.pair:
             handle, public = make_pair(session, kind, key.key_spec, self.can)
         else:
             handle = make_secret(session, kind, SECRET_BYTES[key.key_spec], self.can)
         with session.holding(handle):
-            return self._wrapped(lease, kind, key, handle, self._new(key, material_id, created, public))
-
-    def make_import_key(self, key: KmsKey, key_spec: str, lease: Lease[TokenKeys]) -> ImportKey:
-        """Make an RSA key pair that unwraps material and does nothing else, wrapped."""
-        session, keys = lease
-        version, _ = keys.newest(RSA_IMPORT)
-        handle, public = make_pair(session, CLASSES[RSA_IMPORT], key_spec, self.can)
-        with session.holding(handle):
-            made = ImportKey(key_spec, KEY_STORE, version, b"", public)
-            wrapping = Wrapping(session, keys, RSA_IMPORT, version)
-            return replace(made, wrapped=wrapping.wrap(self._wrap, handle, import_binding(key, made)))
-
-    def import_(
-        self,
-        key: KmsKey,
-        import_key: ImportKey,
-        algorithm: str,
-        encrypted: bytes,
-        material_id: str,
-        created: float,
-        lease: Lease[TokenKeys],
-    ) -> KeyMaterial:
-        """Take over a secret that was encrypted for an import key. Raises InvalidCiphertext, KeyUnavailable."""
-        session = lease.session
-        kind = class_of(key.key_spec, key.key_usage, xaes=self.can.xaes)
-        if kind is None or kind.pair:
-            raise UnsupportedOperation(f"Import of {key.key_spec} keys is not supported by this key store.")
-        with session.holding(self._opened_import_key(key, import_key, lease)) as opener:
-            try:
-                mechanism, template = OAEP_MECHANISMS[algorithm], Template(self.can.taken_attributes(kind))
-                with session.holding(session.unwrap(mechanism, opener, encrypted, template)) as handle:
-                    _check_length(session, handle, SECRET_BYTES[key.key_spec])
-                    return self._wrapped(lease, kind, key, handle, self._new(key, material_id, created, None))
-            except (DataRefusedError, UnclearError, NotPossibleError):  # a length that cannot be wrapped, too
-                raise InvalidCiphertext from None
+            return self.wrapped(lease, kind, key, handle, self.new(key, material_id, created, public))
 
     def move(
         self, key: KmsKey, material: KeyMaterial, recovery: bytes, lost: RecoveryRoot, lease: Lease[TokenKeys]
@@ -102,13 +65,13 @@ class Materials(NamedTuple):
         kind = class_of(key.key_spec, key.key_usage, xaes=material.algorithm == ALGORITHM_XAES_256_GCM)
         purpose = SEEDS if kind is None else kind.name
         version, _ = keys.newest(purpose)
-        moved = replace(material, domain_key_version=version)
-        wrapping = Wrapping(session, keys, purpose, version)
         if kind is None:
+            moved = replace(material, domain_key_version=version)
+            wrapping = Wrapping(session, keys, purpose, version)
             return replace(moved, wrapped=wrapping.encrypt(lost.unwrap(recovery, ()), binding(key, moved)))
         template = Template(self.can.taken_attributes(kind))
         with session.holding(unwrap_in_token(session, self.can, lost.private, recovery, template)) as handle:
-            return replace(moved, wrapped=wrapping.wrap(self._wrap, handle, binding(key, moved)))
+            return replace(self.taken(lease, kind, key, handle, material), recovery=recovery)
 
     def open(self, key: KmsKey, material: KeyMaterial, owner: Session, lease: Lease[TokenKeys]) -> int:
         """Open material as an object of the session `owner`.
@@ -122,7 +85,7 @@ class Materials(NamedTuple):
         if _checked(wrapping, key, material) not in (BY_RFC_5649, BY_CBC):
             raise KeyUnavailable
         self.check_way(key.key_spec, key.key_usage)
-        return wrapping.unwrap(self._wrap, material.wrapped, Template(self.can.opened_attributes(kind)), owner)
+        return wrapping.unwrap(self.wrap, material.wrapped, Template(self.can.opened_attributes(kind)), owner)
 
     def open_seed(self, key: KmsKey, material: KeyMaterial, lease: Lease[TokenKeys]) -> bytes:
         """The private key of a key that is used in software. Raises as `open`."""
@@ -133,43 +96,63 @@ class Materials(NamedTuple):
         return wrapping.decrypt(material.wrapped)
 
     @property
-    def _wrap(self) -> int:
+    def wrap(self) -> int:
+        """The mechanism that wraps key material."""
         assert self.can.wrap is not None, "needs() refuses a token without"
         return self.can.wrap
 
-    def _wrapped(
+    def wrapped(
         self, lease: Lease[TokenKeys], kind: MaterialClass, key: KmsKey, handle: int, made: KeyMaterial
     ) -> KeyMaterial:
-        """The material of an object that can be wrapped. Raises InvalidCiphertext if a secret has not its length."""
+        """The material of an object that can be wrapped, wrapped for storage and for the recovery key's holder."""
         session, keys = lease
         version, _ = keys.newest(kind.name)
         made = replace(made, domain_key_version=version)
         wrapping = Wrapping(session, keys, kind.name, version)
-        wrapped = wrapping.wrap(self._wrap, handle, binding(key, made))
-        if not kind.pair and not wrapping.could_hold(wrapped, SECRET_BYTES[key.key_spec]):
-            raise InvalidCiphertext
+        wrapped = wrapping.wrap(self.wrap, handle, binding(key, made))
         recovery = None if self.holder is None else wrap_for_holder(session, self.can, self.holder, handle)
         return replace(made, wrapped=wrapped, recovery=recovery)
 
-    def _made_seed(self, key: KmsKey, material_id: str, created: float, lease: Lease[TokenKeys]) -> KeyMaterial:
+    def taken(
+        self, lease: Lease[TokenKeys], kind: MaterialClass, key: KmsKey, handle: int, new: KeyMaterial
+    ) -> KeyMaterial:
+        """As `wrapped`, of an object that was not made in the token: its length may be any.
+
+        Raises IncorrectKeyMaterial for a secret of a length that does not fit, as far as its wrapping tells, and
+        UnsupportedOperation for an HMAC key that the token wraps as another one, unless its hash may be taken for it.
+        """
+        taken = self.wrapped(lease, kind, key, handle, new)
+        if not kind.pair and not any(fits_secret(key.key_spec, length) for length in lengths(taken.wrapped)):
+            raise IncorrectKeyMaterial
+        if kind.name != HMAC or self._is_same(lease, key, handle, taken):
+            return taken
+        if HOST_IMPORT not in self.allowed:
+            raise cannot_be_wrapped(key.key_spec)
+        with hashed(lease.session, kind, key.key_spec, handle, self.can) as equivalent:
+            taken = self.wrapped(lease, kind, key, equivalent, new)
+        if not self._is_same(lease, key, handle, taken):
+            raise cannot_be_wrapped(key.key_spec)
+        return taken
+
+    def _is_same(self, lease: Lease[TokenKeys], key: KmsKey, handle: int, taken: KeyMaterial) -> bool:
+        """Whether an HMAC key is the same still after it was wrapped for storage."""
+        session = lease.session
+        with session.holding(self.open(key, taken, session, lease)) as stored:
+            return hmac.compare_digest(told_by(session, stored, key), told_by(session, handle, key))
+
+    def encrypted(
+        self, key: KmsKey, pair: KeyPair, material_id: str, created: float, lease: Lease[TokenKeys]
+    ) -> KeyMaterial:
+        """The material of a key that is used in software: encrypted for storage, wrapped for the holder."""
         session, keys = lease
-        pair = key_pair_from_seed(key.key_spec, session.random)
         version, _ = keys.newest(SEEDS)
-        made = replace(self._new(key, material_id, created, pair.public), domain_key_version=version)
+        made = replace(self.new(key, material_id, created, pair.public), domain_key_version=version)
         wrapped = Wrapping(session, keys, SEEDS, version).encrypt(pair.private, binding(key, made))
         recovery = None if self.holder is None else for_holder(self.holder, pair.private)
         return replace(made, wrapped=wrapped, recovery=recovery)
 
-    def _opened_import_key(self, key: KmsKey, import_key: ImportKey, lease: Lease[TokenKeys]) -> int:
-        session, keys = lease
-        wrapping = Wrapping(session, keys, RSA_IMPORT, import_key.domain_key_version)
-        how = wrapping.check(import_key.wrapped, import_binding(key, import_key))
-        if import_key.key_store != KEY_STORE or how not in (BY_RFC_5649, BY_CBC):
-            raise KeyUnavailable
-        template = Template(self.can.opened_attributes(CLASSES[RSA_IMPORT]))
-        return wrapping.unwrap(self._wrap, import_key.wrapped, template, session)
-
-    def _new(self, key: KmsKey, material_id: str, created: float, public: bytes | None) -> KeyMaterial:
+    def new(self, key: KmsKey, material_id: str, created: float, public: bytes | None) -> KeyMaterial:
+        """The material of a key, before it is wrapped."""
         algorithm = NO_ALGORITHM
         if key.key_spec == SYMMETRIC_DEFAULT:
             algorithm = ALGORITHM_XAES_256_GCM if self.can.xaes else ALGORITHM_AES_256_GCM
@@ -196,21 +179,8 @@ def binding(key: KmsKey, material: KeyMaterial) -> tuple[bytes, ...]:
     return (*(name.encode() for name in names), material.public_key or b"")
 
 
-def import_binding(key: KmsKey, import_key: ImportKey) -> tuple[bytes, ...]:
-    """Everything that fixes what an import key is, and for which KMS key."""
-    names = ("import-key", key.account, key.region, key.key_id, key.key_spec, key.key_usage, import_key.key_spec)
-    return (*(name.encode() for name in names), import_key.public_key)
-
-
 def _checked(wrapping: Wrapping, key: KmsKey, material: KeyMaterial) -> int:
     """Return how material is wrapped. Raises KeyUnavailable if it is not this key's, or was altered."""
     if material.key_store != KEY_STORE:
         raise KeyUnavailable
     return wrapping.check(material.wrapped, binding(key, material))
-
-
-def _check_length(session: Session, handle: int, length: int) -> None:
-    """Refuse a secret of another length, as far as the token tells it (0: it does not)."""
-    (told,) = session.attributes(handle, [p11.CKA_VALUE_LEN])
-    if told is not None and int.from_bytes(told, sys.byteorder) not in (0, length):
-        raise InvalidCiphertext

@@ -64,6 +64,7 @@ CKM_RSA_PKCS_PSS = 0x000D
 CKM_SHA_1 = 0x0220
 CKM_SHA256 = 0x0250
 CKM_SHA256_HMAC = 0x0251
+CKM_SHA224 = 0x0255
 CKM_SHA224_HMAC = 0x0256
 CKM_SHA384 = 0x0260
 CKM_SHA384_HMAC = 0x0261
@@ -292,6 +293,9 @@ SIGNATURES: dict[str, tuple[object, ...]] = {
     "C_Encrypt": (c_ulong, c_char_p, c_ulong, c_void_p, _ULONG),
     "C_DecryptInit": (c_ulong, _MECHANISM, c_ulong),
     "C_Decrypt": (c_ulong, c_char_p, c_ulong, c_void_p, _ULONG),
+    "C_DigestInit": (c_ulong, _MECHANISM),
+    "C_DigestKey": (c_ulong, c_ulong),
+    "C_DigestFinal": (c_ulong, c_void_p, _ULONG),
     "C_SignInit": (c_ulong, _MECHANISM, c_ulong),
     "C_Sign": (c_ulong, c_char_p, c_ulong, c_void_p, _ULONG),
     "C_GenerateKey": (c_ulong, _MECHANISM, _ATTRIBUTES, c_ulong, _ULONG),

@@ -7,12 +7,8 @@ import hmac
 from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.ciphers.algorithms import AES256
-from cryptography.hazmat.primitives.ciphers.modes import CBC
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
-from cryptography.hazmat.primitives.padding import PKCS7
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from strongroom.crypto.ecc import CURVES, EccPrivateKey, EccPublicKey
@@ -21,7 +17,7 @@ from strongroom.crypto.xaes import message_key_blocks
 from strongroom.errors import RequestError
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.arguments import Mechanism, Template, Value
-from strongroom.keystores.hsm.capabilities import Capabilities
+from strongroom.keystores.hsm.capabilities import Capabilities, unwraps
 from strongroom.keystores.hsm.failures import DataRefusedError, HandleLostError, NotPossibleError, UnclearError
 from strongroom.keystores.hsm.mechanisms import (
     OAEP_MECHANISMS,
@@ -34,6 +30,7 @@ from strongroom.keystores.hsm.mechanisms import (
 )
 from strongroom.keystores.hsm.module import Module
 from strongroom.keystores.hsm.session import Session
+from strongroom.keystores.hsm.software_wrapping import encrypt_cbc, wrapped_in_software
 from strongroom.keystores.hsm.templates import (
     CLASSES,
     MAC_MECHANISMS,
@@ -42,7 +39,7 @@ from strongroom.keystores.hsm.templates import (
     public_key,
     secret_key,
 )
-from strongroom.model.key_specs import ENCRYPT_DECRYPT, KEY_SPECS, RAW, SIGN_VERIFY
+from strongroom.model.key_specs import ENCRYPT_DECRYPT, KEY_AGREEMENT, KEY_SPECS, RAW, SIGN_VERIFY
 
 _RFC_5649 = (p11.CKM_AES_KEY_WRAP_KWP, p11.CKM_AES_KEY_WRAP_PAD)
 """The mechanisms that may be RFC 5649. The second is by its name another, but is this one in SoftHSM."""
@@ -224,6 +221,8 @@ class _Proofs:
         for algorithm in KEY_SPECS[_PROVEN_WITH].algorithms[ENCRYPT_DECRYPT]:
             if self.holds(self._decrypts, wrap, pkcs8, algorithm, public):
                 done.add(algorithm)
+            if self.holds(self._unwraps, wrap, pkcs8, algorithm, public):
+                done.add(unwraps(algorithm))
         if self.holds(self._wraps_with_oaep_sha_256, private):
             done.add("WRAPS_OAEP_SHA_256")
         if self.holds(self._does_raw_rsa, wrap, pkcs8, private.public_key().public_numbers().n):
@@ -236,14 +235,11 @@ class _Proofs:
         for spec, curve in CURVES.items():
             private = ec.generate_private_key(curve)
             pkcs8 = private.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
-            for usage, (algorithm, *_) in KEY_SPECS[spec].algorithms.items():
-                if usage == SIGN_VERIFY:
-                    public = EccPublicKey(private.public_key())
-                    held = self.holds(self._signs, wrap, CLASSES["ec-sign"], pkcs8, algorithm, public)
-                else:
-                    held = self.holds(self._agrees, wrap, pkcs8, private)
-                if held:
-                    done.add(f"{spec} {usage}")
+            public, algorithm = EccPublicKey(private.public_key()), KEY_SPECS[spec].algorithms[SIGN_VERIFY][0]
+            if self.holds(self._signs, wrap, CLASSES["ec-sign"], pkcs8, algorithm, public):
+                done.add(f"{spec} {SIGN_VERIFY}")
+            if self.holds(self._agrees, wrap, pkcs8, private):  # which finds the public half of an imported key, too
+                done.add(f"{spec} {KEY_AGREEMENT}")
         return done
 
     def _signs(
@@ -260,6 +256,15 @@ class _Proofs:
         key = self._opened(wrap, CLASSES["rsa-decrypt"], pkcs8)
         ciphertext = public.encrypt(algorithm, _PLAINTEXT)
         _right(self._session.decrypt(OAEP_MECHANISMS[algorithm], key, ciphertext) == _PLAINTEXT)
+
+    def _unwraps(self, wrap: int, pkcs8: bytes, algorithm: str, public: RsaPublicKey) -> None:
+        """Whether a key opens a secret that is encrypted for it, as import keys do: some tokens decrypt alone."""
+        opener = self._opened(wrap, CLASSES["rsa-import"], pkcs8)
+        template = Template(secret_key(p11.CKK_AES, p11.CKA_ENCRYPT))
+        encrypted = public.encrypt(algorithm, _KNOWN_KEY)
+        key = self._note(self._session.unwrap(OAEP_MECHANISMS[algorithm], opener, encrypted, template))
+        answer = encrypt_cbc(_KNOWN_KEY, _IV, _PLAINTEXT)
+        _right(self._session.encrypt(Mechanism(p11.CKM_AES_CBC_PAD, _IV), key, _PLAINTEXT) == answer)
 
     def _does_raw_rsa(self, wrap: int, pkcs8: bytes, modulus: int) -> None:
         key = self._opened(wrap, CLASSES["rsa-decrypt"], pkcs8)
@@ -308,21 +313,6 @@ class _Proofs:
         except (DataRefusedError, NotPossibleError, UnclearError):
             return
         raise AssertionError("was not refused")
-
-
-def wrapped_in_software(number: int, kek: bytes, iv: bytes, secret: bytes) -> bytes:
-    """What a token is to unwrap: made with a known key, to see whether it does."""
-    if number == p11.CKM_AES_CBC_PAD:
-        return encrypt_cbc(kek, iv, secret)
-    return aes_key_wrap_with_padding(kek, secret)
-
-
-def encrypt_cbc(key: bytes, iv: bytes, plaintext: bytes) -> bytes:
-    """AES-256-CBC with the padding of PKCS #7."""
-    padder = PKCS7(128).padder()
-    padded = padder.update(plaintext) + padder.finalize()
-    encryptor = Cipher(AES256(key), CBC(iv)).encryptor()
-    return encryptor.update(padded) + encryptor.finalize()
 
 
 def _right(held: bool) -> None:  # noqa: FBT001 — it is what is asserted

@@ -226,6 +226,23 @@ class Session:
         ctypes.memset(self._out_address, 0, self._length.value)  # a MAC is a secret
         return signature
 
+    def digest_key(self, mechanism: Mechanism, key: int) -> bytes:
+        """Hash the value of a key. The one operation in parts: if one fails the session is closed after use."""
+        _, length = self._handles
+        self._length.value = _ROOM
+        for name, arguments in (
+            ("C_DigestInit", (byref(mechanism.structure),)),
+            ("C_DigestKey", (key,)),
+            ("C_DigestFinal", (self._out_address, length)),
+        ):
+            code = getattr(self._functions, name)(self._number, *arguments)
+            if code:
+                self.worn = True
+                raise failed(name, code)
+        digest = ctypes.string_at(self._out_address, self._length.value)
+        ctypes.memset(self._out_address, 0, self._length.value)  # the hash of a key can be a key
+        return digest
+
     def _set_gcm(self, nonce: bytes, associated_data: bytes) -> None:
         self._nonce.raw = nonce
         self._gcm.pAAD, self._gcm.ulAADLen = associated_data, len(associated_data)

@@ -18,9 +18,10 @@ from strongroom.keystores.contract import (
     SymmetricKey,
 )
 from strongroom.keystores.generation import FewAtOnce
-from strongroom.keystores.hsm.capabilities import HOST_OAEP_SHA_256, Capabilities
+from strongroom.keystores.hsm.capabilities import HOST_IMPORT, HOST_OAEP_SHA_256, OAEP_SHA_256, Capabilities
 from strongroom.keystores.hsm.domain_keys import TokenKeys
 from strongroom.keystores.hsm.failures import Pkcs11Error
+from strongroom.keystores.hsm.importing import Imports
 from strongroom.keystores.hsm.keys import HsmDirectKey, HsmMacKey, HsmPrivateKey, HsmSymmetricKey
 from strongroom.keystores.hsm.making import make_data_key_pair
 from strongroom.keystores.hsm.materials import KEY_STORE, Materials
@@ -30,10 +31,11 @@ from strongroom.keystores.hsm.recovery import RecoveryRoot, rsa_public_key
 from strongroom.keystores.hsm.templates import class_of
 from strongroom.keystores.hsm.threads import CallThreads
 from strongroom.keystores.hsm.token import Lease, Token, unavailable
+from strongroom.keystores.material_ids import MaterialIds
 from strongroom.keystores.opened_keys import OpenedKeys
 from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.key_specs import ENCRYPT_DECRYPT, SIGN_VERIFY
+from strongroom.model.key_specs import SIGN_VERIFY
 
 RSA_AT_ONCE = 3
 """RSA key pairs that are made at once in one process: fewer than there are threads for what takes long."""
@@ -46,21 +48,23 @@ class HsmKeyStore:
 
     name = KEY_STORE
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 — what it is made of, and each once
         self,
         token: Token[TokenKeys],
         can: Capabilities,
         *,
         allowed: Collection[str],
         count_use: Callable[[KeyMaterial], None],
+        material_ids: MaterialIds,
         recovery_public_key: bytes | None = None,
         calls: CallThreads | None = None,
         generation: CallThreads | None = None,
     ) -> None:
         """`allowed` are the weaker ways that may be gone. `count_use` counts encryptions that must not be too many.
 
-        New material is wrapped for the holder of the recovery key too, if there is one (DER SubjectPublicKeyInfo).
-        `calls` and `generation` are the threads that serve requests; None if there are none to serve.
+        `material_ids` names what is imported. New material is wrapped for the holder of the recovery key too, if there
+        is one (DER SubjectPublicKeyInfo). `calls` and `generation` are the threads that serve requests; None if there
+        are none to serve.
         """
         self._token = token
         self._can = can
@@ -70,9 +74,9 @@ class HsmKeyStore:
         self.calls = calls
         self.generation = generation
         self._few = FewAtOnce(RSA_AT_ONCE)
-        in_host = can.way("RSA_2048", ENCRYPT_DECRYPT) == HOST_OAEP_SHA_256 and HOST_OAEP_SHA_256 in allowed
-        self._openers = OaepOpeners() if in_host else None
-        if self._openers is not None and calls is not None:
+        self._openers = OaepOpeners()
+        self._imports = Imports(self._materials, material_ids, self._openers)
+        if can.opens_padding(OAEP_SHA_256) and calls is not None and {HOST_OAEP_SHA_256, HOST_IMPORT} & set(allowed):
             self._openers.prepare()  # requests do not wait for it
         self._deriving = OpenedMaterials(token, self._open_deriving)
         self._plain = OpenedMaterials(token, self._open_plain)
@@ -85,21 +89,18 @@ class HsmKeyStore:
         make = partial(self._run, partial(self._materials.make, key, material_id, created))
         return self._one_of_few(make) if key.key_spec in MODULUS_BITS else make()
 
-    def new_import_key(self, key: KmsKey, key_spec: str) -> ImportKey:
-        """Make an RSA key pair in the token that opens wrapped material there, and does nothing else."""
-        return self._one_of_few(partial(self._run, partial(self._materials.make_import_key, key, key_spec)))
+    def new_import_key(self, key: KmsKey, key_spec: str, algorithm: str) -> ImportKey:
+        """Make an RSA key pair in the token. Raises UnsupportedOperation, Throttling, KMSInternal."""
+        self._materials.check_way(key.key_spec, key.key_usage)
+        return self._one_of_few(partial(self._run, partial(self._imports.make_key, key, key_spec, algorithm)))
 
-    def import_material(
-        self, key: KmsKey, import_key: ImportKey, algorithm: str, encrypted: bytes, *, material_id: str, created: float
-    ) -> KeyMaterial:
-        """Take over material: it is decrypted in the token, and wrapped there for storage.
+    def import_material(self, key: KmsKey, import_key: ImportKey, encrypted: bytes, *, created: float) -> KeyMaterial:
+        """Take over material: it is unwrapped in the token as far as that can, and wrapped there for storage.
 
-        Raises UnsupportedOperation for an algorithm that the token does not have.
+        Raises UnsupportedOperation and KMSInternal besides what `KeyStore` says.
         """
         self._materials.check_way(key.key_spec, key.key_usage)
-        if algorithm not in self._can.done:
-            raise UnsupportedOperation(f"Material wrapped with {algorithm} is not supported by this key store.")
-        return self._run(partial(self._materials.import_, key, import_key, algorithm, encrypted, material_id, created))
+        return self._run(partial(self._imports.take, key, import_key, encrypted, created))
 
     def generate_key_pair(self, key_spec: str) -> KeyPair:
         """Make a data key pair in the token, and take it out.
@@ -134,7 +135,8 @@ class HsmKeyStore:
     def open_decryption(self, key: KmsKey, material: KeyMaterial) -> DecryptionKey:
         """Open the private key of an asymmetric encryption key."""
         opened = self._plain.get(key, material)
-        return HsmPrivateKey(self._plain, opened, None if self._openers is None else self._openers.of(key.key_spec))
+        opener = self._openers.of(key.key_spec) if self._can.opens_padding(OAEP_SHA_256) else None
+        return HsmPrivateKey(self._plain, opened, opener)
 
     def open_agreement(self, key: KmsKey, material: KeyMaterial) -> AgreementKey:
         """Open the private key of a key agreement key."""
@@ -147,7 +149,8 @@ class HsmKeyStore:
     @classmethod
     def for_moving(cls, token: Token[TokenKeys], can: Capabilities, allowed: Collection[str]) -> "HsmKeyStore":
         """A store that takes over material from another token (`moved`) and does nothing else."""
-        return cls(token, can, allowed=allowed, count_use=_refuse)
+        nothing_is_imported = MaterialIds(b"")
+        return cls(token, can, allowed=allowed, count_use=_refuse, material_ids=nothing_is_imported)
 
     def moved(self, key: KmsKey, material: KeyMaterial, lost: RecoveryRoot) -> KeyMaterial:
         """Material of another token as this one wraps it, opened with the recovery key.

@@ -50,13 +50,6 @@ class Wrapping(NamedTuple):
         body = iv + self.session.wrap(wrapping_mechanism(mechanism, iv), self._key, key)
         return self._with_code(BY_CBC if cbc else BY_RFC_5649, body, binding)
 
-    def could_hold(self, wrapped: bytes, length: int) -> bool:
-        """Whether a secret that was wrapped can be of so many bytes, as far as blocks of eight or sixteen tell."""
-        body = len(wrapped) - _HEADER - _CODE
-        if wrapped[1] == BY_RFC_5649:
-            return body == 8 + -(-length // 8) * 8
-        return body == _IV + (length // 16 + 1) * 16
-
     def unwrap(self, mechanism: int, wrapped: bytes, template: Template, owner: Session) -> int:
         """Open in the token what `check` has found whole. The object belongs to the session `owner`."""
         body = wrapped[_HEADER:-_CODE]
@@ -96,3 +89,11 @@ class Wrapping(NamedTuple):
     def _code(self, content: bytes, binding: Sequence[bytes]) -> bytes:
         data = frame([_LABEL, self.purpose.encode(), str(self.version).encode(), *binding, content])
         return self.session.sign(_HMAC, self.keys.handles[INTEGRITY][self.version], data)
+
+
+def lengths(wrapped: bytes) -> range:
+    """How many bytes a secret can have that was wrapped, as far as blocks of eight or sixteen tell."""
+    body = len(wrapped) - _HEADER - _CODE
+    if wrapped[1] == BY_RFC_5649:
+        return range(body - 15, body - 7)
+    return range(body - _IV - 16, body - _IV)

@@ -14,8 +14,9 @@ from strongroom.messages.kms.deletion import (
     ScheduleKeyDeletionRequest,
     ScheduleKeyDeletionResponse,
 )
-from strongroom.model.key_states import DISABLED, PENDING_DELETION
+from strongroom.model.key_states import DISABLED, PENDING_DELETION, PENDING_IMPORT
 from strongroom.operations.call import Call, Change
+from strongroom.operations.key_material import complete
 from strongroom.operations.targets import KeyTarget
 
 _DAYS = range(7, 31)
@@ -73,7 +74,8 @@ def cancel_key_deletion_targets(request: CancelKeyDeletionRequest) -> list[KeyTa
 
 
 def cancel_key_deletion(call: Call, _request: CancelKeyDeletionRequest, keys: Sequence[AuthorizedKey]) -> Change:
-    """AWS: CancelKeyDeletion. The key is disabled afterwards, whatever it was before."""
+    """AWS: CancelKeyDeletion. The key is disabled afterwards, whatever it was before, or waits for its material."""
     (key,) = keys
     response = CancelKeyDeletionResponse(key_id=key.key.arn)
-    return Change(response, [call.replace(key, state=DISABLED, deletion_date=None, pending_window_in_days=None)])
+    state = DISABLED if complete(call.entry(key)) else PENDING_IMPORT
+    return Change(response, [call.replace(key, state=state, deletion_date=None, pending_window_in_days=None)])

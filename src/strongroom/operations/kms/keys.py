@@ -24,19 +24,21 @@ from strongroom.messages.kms.keys import (
     UpdateKeyDescriptionRequest,
 )
 from strongroom.messages.kms.shapes import KeyMetadata
-from strongroom.model.key import KmsKey
+from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import (
     AWS_KMS,
     ENCAPSULATE_DECAPSULATE,
     ENCRYPT_DECRYPT,
+    EXTERNAL,
     GENERATE_VERIFY_MAC,
     KEY_AGREEMENT,
     KEY_SPECS,
     SIGN_VERIFY,
     SYMMETRIC_DEFAULT,
 )
-from strongroom.model.key_states import DISABLED, ENABLED
+from strongroom.model.key_states import DISABLED, ENABLED, PENDING_IMPORT
 from strongroom.operations.call import Call, Change
+from strongroom.operations.key_material import associated, expiry
 from strongroom.operations.kms.algorithms import offered
 from strongroom.operations.kms.policies import checked_policy
 from strongroom.operations.kms.tags import logged_tags, requested_tags
@@ -64,24 +66,28 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
     if call.storage.count_keys(call.account, call.region) >= MAX_KEYS:
         raise LimitExceeded(f"The account has {MAX_KEYS} KMS keys in {call.region}, the most that it can have.")
     created = round(call.now, 3)  # AWS tells milliseconds
+    origin = request.origin or AWS_KMS
     key = KmsKey(
         account=call.account,
         region=call.region,
         key_id=str(uuid.UUID(bytes=os.urandom(16), version=4)),
         key_spec=_spec(request),
         key_usage=request.key_usage or ENCRYPT_DECRYPT,
-        origin=AWS_KMS,
-        state=ENABLED,
+        origin=origin,
+        state=PENDING_IMPORT if origin == EXTERNAL else ENABLED,
         description=request.description or "",
         policy=default_key_policy(call.account) if request.policy is None else request.policy,
         tags=requested_tags(request.tags),
         created=created,
-        current_material_id=os.urandom(MATERIAL_ID_LENGTH).hex(),
+        current_material_id="" if origin == EXTERNAL else os.urandom(MATERIAL_ID_LENGTH).hex(),
     )
     if request.policy is not None:  # the default policy leaves all to the account
         key = checked_policy(call, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
-    material = call.key_store.generate(key, material_id=key.current_material_id, created=created)
-    return Change(CreateKeyResponse(key_metadata=metadata(key)), [Insert(key), Insert(material)], made=key)
+    materials = []
+    if origin != EXTERNAL:
+        materials.append(call.key_store.generate(key, material_id=key.current_material_id, created=created))
+    response = CreateKeyResponse(key_metadata=metadata(key, materials))
+    return Change(response, [Insert(key), *map(Insert, materials)], made=key)
 
 
 def describe_key_targets(request: DescribeKeyRequest) -> list[KeyTarget]:
@@ -91,7 +97,7 @@ def describe_key_targets(request: DescribeKeyRequest) -> list[KeyTarget]:
 
 def describe_key(call: Call, _request: DescribeKeyRequest, keys: Sequence[AuthorizedKey]) -> DescribeKeyResponse:
     """AWS: DescribeKey. Reads storage, so that it tells what anyone wrote."""
-    return DescribeKeyResponse(key_metadata=metadata(call.read(keys[0])))
+    return DescribeKeyResponse(key_metadata=metadata(call.read(keys[0]), associated(call.entry(keys[0]))))
 
 
 def enable_key_targets(request: EnableKeyRequest) -> list[KeyTarget]:
@@ -148,8 +154,9 @@ def list_keys(call: Call, request: ListKeysRequest, _keys: Sequence[AuthorizedKe
     )
 
 
-def metadata(key: KmsKey) -> KeyMetadata:
-    """A key as CreateKey and DescribeKey tell of it (AWS: KeyMetadata)."""
+def metadata(key: KmsKey, materials: Sequence[KeyMaterial]) -> KeyMetadata:
+    """A key and the materials that it needs, as CreateKey and DescribeKey tell of it (AWS: KeyMetadata)."""
+    expiration_model, valid_to = expiry(materials, key.origin)
     return KeyMetadata(
         aws_account_id=key.account,
         key_id=key.key_id,
@@ -169,7 +176,9 @@ def metadata(key: KmsKey) -> KeyMetadata:
         key_agreement_algorithms=offered(key, KEY_AGREEMENT),
         encapsulation_algorithms=offered(key, ENCAPSULATE_DECAPSULATE),
         multi_region=key.multi_region,
-        current_key_material_id=key.current_material_id if key.key_spec == SYMMETRIC_DEFAULT else None,
+        current_key_material_id=(key.current_material_id or None) if key.key_spec == SYMMETRIC_DEFAULT else None,
+        expiration_model=expiration_model,
+        valid_to=valid_to,
         deletion_date=key.deletion_date,
         pending_deletion_window_in_days=key.pending_window_in_days,
     )
@@ -224,7 +233,7 @@ def _check_kind(request: CreateKeyRequest) -> None:
         raise Validation(f"KeySpec {spec} is not supported for Origin {origin}")
     if request.custom_key_store_id is not None:
         raise CustomKeyStoreNotFound(f"Custom key store {request.custom_key_store_id} was not found.")
-    if origin != AWS_KMS or request.xks_key_id is not None:
+    if origin not in (AWS_KMS, EXTERNAL) or request.xks_key_id is not None:
         raise UnsupportedOperation(f"Origin {origin} is not supported.")
     if request.multi_region:
         raise UnsupportedOperation("MultiRegion is not supported.")

@@ -7,12 +7,14 @@ from strongroom.operations.kms import (
     encapsulation,
     encryption,
     grants,
+    imported_material,
     key_agreement,
     keys,
     macs,
     policies,
     public_keys,
     random_bytes,
+    rotation,
     signatures,
     tags,
 )
@@ -78,6 +80,14 @@ BUILT = (
         logged_response=key_arn,
     ),
     Operation(
+        name="DeleteImportedKeyMaterial",
+        read_only=False,
+        targets=imported_material.delete_imported_key_material_targets,
+        change=imported_material.delete_imported_key_material,
+        logged=members("key_id", "key_material_id"),
+        logged_response=imported_material.logged_material,
+    ),
+    Operation(
         name="DeriveSharedSecret",
         targets=key_agreement.derive_shared_secret_targets,
         run=key_agreement.derive_shared_secret,
@@ -101,11 +111,27 @@ BUILT = (
         logged_response=key_arn,
     ),
     Operation(
+        name="DisableKeyRotation",
+        read_only=False,
+        targets=rotation.disable_key_rotation_targets,
+        change=rotation.disable_key_rotation,
+        logged=members("key_id"),
+        logged_response=key_arn,
+    ),
+    Operation(
         name="EnableKey",
         read_only=False,
         targets=keys.enable_key_targets,
         change=keys.enable_key,
         logged=members("key_id"),
+        logged_response=key_arn,
+    ),
+    Operation(
+        name="EnableKeyRotation",
+        read_only=False,
+        targets=rotation.enable_key_rotation_targets,
+        change=rotation.enable_key_rotation,
+        logged=members("key_id", "rotation_period_in_days"),
         logged_response=key_arn,
     ),
     Operation(
@@ -178,10 +204,33 @@ BUILT = (
         logged=members("key_id", "policy_name"),
     ),
     Operation(
+        name="GetKeyRotationStatus",
+        targets=rotation.get_key_rotation_status_targets,
+        run=rotation.get_key_rotation_status,
+        blocks=True,
+        logged=members("key_id"),
+    ),
+    Operation(
+        name="GetParametersForImport",
+        targets=imported_material.get_parameters_for_import_targets,
+        run=imported_material.get_parameters_for_import,
+        generates=True,
+        logged=members("key_id", "wrapping_algorithm", "wrapping_key_spec"),
+    ),
+    Operation(
         name="GetPublicKey",
         targets=public_keys.get_public_key_targets,
         run=public_keys.get_public_key,
         logged=members("key_id"),
+    ),
+    Operation(
+        name="ImportKeyMaterial",
+        read_only=False,
+        targets=imported_material.import_key_material_targets,
+        generates=True,
+        change=imported_material.import_key_material,
+        logged=imported_material.logged_import,
+        logged_response=imported_material.logged_material,
     ),
     Operation(
         name="ListAliases",
@@ -202,6 +251,13 @@ BUILT = (
         targets=policies.list_key_policies_targets,
         run=policies.list_key_policies,
         logged=members("key_id", "limit", "marker"),
+    ),
+    Operation(
+        name="ListKeyRotations",
+        targets=rotation.list_key_rotations_targets,
+        run=rotation.list_key_rotations,
+        blocks=True,
+        logged=members("key_id", "include_key_material", "limit", "marker"),
     ),
     Operation(
         name="ListKeys",
@@ -255,6 +311,14 @@ BUILT = (
         targets=grants.revoke_grant_targets,
         change=grants.revoke_grant,
         logged=members("key_id", "grant_id", "dry_run"),
+        logged_response=key_arn,
+    ),
+    Operation(
+        name="RotateKeyOnDemand",
+        read_only=False,
+        targets=rotation.rotate_key_on_demand_targets,
+        change=rotation.rotate_key_on_demand,
+        logged=members("key_id"),
         logged_response=key_arn,
     ),
     Operation(
@@ -322,10 +386,5 @@ BUILT = (
     ),
 )
 
-READ_ONLY_NOT_BUILT = frozenset(
-    {
-        "DescribeCustomKeyStores", "GetKeyLastUsage", "GetKeyRotationStatus", "GetParametersForImport",
-        "ListKeyRotations",
-    }
-)  # fmt: skip
+READ_ONLY_NOT_BUILT = frozenset({"DescribeCustomKeyStores", "GetKeyLastUsage"})
 """Of those that are not built yet, the ones that change nothing."""

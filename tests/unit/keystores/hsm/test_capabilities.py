@@ -11,12 +11,14 @@ from strongroom.keystores.hsm.arguments import Template
 from strongroom.keystores.hsm.capabilities import (
     CBC_WRAP,
     DIRECT_GCM,
+    HOST_IMPORT,
     HOST_OAEP_SHA_256,
     NO_UNWRAP_TEMPLATE,
     NO_USAGE_LIMITS,
     WEAKER_WAYS,
     Capabilities,
     check_allowed,
+    unwraps,
 )
 from strongroom.keystores.hsm.failures import SessionLostError
 from strongroom.keystores.hsm.functions import load
@@ -239,6 +241,35 @@ def test_the_way_of_a_kind_follows_from_what_was_proven(can: Capabilities) -> No
     ):
         assert can._replace(done=can.done - {lost}).way(*kind) == way
     assert can._replace(done=can.done | {"RSAES_OAEP_SHA_256"}).way("RSA_2048", "ENCRYPT_DECRYPT") == ""
+
+
+def test_a_token_that_decrypts_and_does_not_unwrap_imports_through_the_server(
+    faults: Faults, probed: Callable[[], Capabilities], can: Capabilities
+) -> None:
+    """What it decrypts is no proof of what it unwraps."""
+    oaep = "RSAES_OAEP_SHA_1"
+    assert can.import_way("SYMMETRIC_DEFAULT", oaep, two_steps=True) == ""
+    lacks(faults, "C_UnwrapKey", p11.CKM_RSA_PKCS_OAEP)
+    less = probed()
+    assert can.done - less.done == {unwraps(oaep)}
+    assert less.way("RSA_2048", "ENCRYPT_DECRYPT") == HOST_OAEP_SHA_256
+    assert less.import_way("SYMMETRIC_DEFAULT", oaep, two_steps=True) == HOST_IMPORT
+
+
+def test_a_token_that_unwraps_something_else_does_not_unwrap(
+    faults: Faults, probed: Callable[[], Capabilities]
+) -> None:
+    def other(call: Call, arguments: Arguments) -> int:
+        if arguments[1]._obj.mechanism != p11.CKM_RSA_PKCS_OAEP:  # type: ignore[attr-defined]
+            return call(*arguments)
+        attributes = [one for one in arguments[5] if one.type != p11.CKA_UNWRAP_TEMPLATE]  # type: ignore[attr-defined]
+        value = ctypes.create_string_buffer(32)
+        given = p11.CK_ATTRIBUTE(p11.CKA_VALUE, ctypes.addressof(value), 32)
+        template = (p11.CK_ATTRIBUTE * (len(attributes) + 1))(*attributes, given)
+        return faults.functions.C_CreateObject(arguments[0], template, len(template), arguments[7])
+
+    faults.set("C_UnwrapKey", other)
+    assert not {unwraps("RSAES_OAEP_SHA_1"), unwraps("RSAES_OAEP_SHA_256")} & probed().done
 
 
 def test_opened_and_made_material_is_told_all_that_the_token_takes(can: Capabilities) -> None:

@@ -21,7 +21,7 @@ from strongroom.keystores.hsm.threads import CallThreads
 from strongroom.keystores.hsm.token import Token
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
-from tests.hsm import Faults, opened_hsm
+from tests.hsm import IDS, Faults, opened_hsm
 from tests.keys import generate, kms_key
 from tests.sizes import SMALL, Size
 
@@ -69,7 +69,11 @@ def hsm(softhsm: SoftHsm) -> Iterator[Store]:
     faults = Faults(load(str(LIBRARY)))
     with opened_hsm(softhsm, Module(faults.functions)) as opened:
         store = HsmKeyStore(
-            opened.token, opened.can, allowed=("host-oaep-sha-256", "software-ed25519"), count_use=lambda _: None
+            opened.token,
+            opened.can,
+            allowed=("host-oaep-sha-256", "software-ed25519"),
+            count_use=lambda _: None,
+            material_ids=IDS,
         )
         yield Store(store, opened.token, faults)  # type: ignore[arg-type]
 

@@ -11,9 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from msgspec.structs import replace
 
-from strongroom.crypto.key_pairs import load_encryption_key, load_signing_key, load_verifying_key
+from strongroom.crypto.key_pairs import generate_key_pair, load_encryption_key, load_signing_key, load_verifying_key
 from strongroom.errors import (
     HsmError,
+    IncorrectKeyMaterial,
     IntegrityError,
     InvalidCiphertext,
     KeyUnavailable,
@@ -22,7 +23,7 @@ from strongroom.errors import (
 )
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.arguments import Template
-from strongroom.keystores.hsm.capabilities import Capabilities
+from strongroom.keystores.hsm.capabilities import WEAKER_WAYS, Capabilities
 from strongroom.keystores.hsm.domain_keys import TokenKeys
 from strongroom.keystores.hsm.mechanisms import wrapping_mechanism
 from strongroom.keystores.hsm.module import open_module
@@ -36,16 +37,18 @@ from strongroom.keystores.hsm.opening import (
     probe_token,
 )
 from strongroom.keystores.hsm.pin import Pin
-from strongroom.keystores.hsm.proofs import encrypt_cbc
 from strongroom.keystores.hsm.recovery import RecoveryRoot
 from strongroom.keystores.hsm.root import HsmRoot
 from strongroom.keystores.hsm.session import Session
+from strongroom.keystores.hsm.software_wrapping import encrypt_cbc
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.keystores.hsm.templates import secret_key
 from strongroom.keystores.hsm.token import Lease
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import DIGEST, KEY_SPECS, RAW
 from strongroom.testing.opencryptoki import LIBRARY, running_opencryptoki
+from tests.hsm import IDS
+from tests.importing import ALGORITHMS, imported
 from tests.keys import generate, kms_key
 
 NEEDED = ("cbc-wrap", "no-unwrap-template", "no-usage-limits")
@@ -103,7 +106,12 @@ def store(hsm: Hsm) -> HsmKeyStore:
 
 def store_of(hsm: Hsm, *allowed: str, recovery: bytes | None = None) -> HsmKeyStore:
     return HsmKeyStore(
-        hsm.token, hsm.can, allowed=(*NEEDED, *allowed), count_use=lambda _: None, recovery_public_key=recovery
+        hsm.token,
+        hsm.can,
+        allowed=(*NEEDED, *allowed),
+        count_use=lambda _: None,
+        material_ids=IDS,
+        recovery_public_key=recovery,
     )
 
 
@@ -239,19 +247,36 @@ def test_a_ciphertext_that_was_altered_is_invalid_and_the_token_goes_on(hsm: Hsm
 @pytest.mark.parametrize("algorithm", [SHA_1, SHA_256])
 def test_material_is_imported(store: HsmKeyStore, algorithm: str) -> None:
     key, secret = kms_key("HMAC_256", "GENERATE_VERIFY_MAC"), secrets.token_bytes(32)
-    import_key = store.new_import_key(key, "RSA_2048")
-
-    def imported(encrypted: bytes) -> KeyMaterial:
-        return store.import_material(
-            key, import_key, algorithm, encrypted, material_id=secrets.token_hex(32), created=1.5
-        )
-
-    public = load_encryption_key("RSA_2048", import_key.public_key)
-    mac = store.open_mac(key, imported(public.encrypt(algorithm, secret))).generate("HMAC_SHA_256", b"message")
-    assert mac == hmac.digest(secret, b"message", "sha256")
-    for wrong in (public.encrypt(algorithm, secret[:16]), secrets.token_bytes(255), bytes(256)):
+    import_key = store.new_import_key(key, "RSA_2048", algorithm)
+    for length in (32, 33, 65, 128):
+        secret = secrets.token_bytes(length)
+        mac = store.open_mac(key, imported(store, key, import_key, secret)).generate("HMAC_SHA_256", b"message")
+        assert mac == hmac.digest(secret, b"message", "sha256")
+    for length in (1, 16, 31, 129):
+        with pytest.raises(IncorrectKeyMaterial):
+            imported(store, key, import_key, secrets.token_bytes(length))
+    for wrong in (secrets.token_bytes(255), bytes(256), secrets.token_bytes(256)):
         with pytest.raises(InvalidCiphertext):
-            imported(wrong)
+            store.import_material(key, import_key, wrong, created=1.5)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_a_key_in_software_is_imported_by_every_algorithm(hsm: Hsm, algorithm: str) -> None:
+    store, key = store_of(hsm, "software-ed25519"), kms_key("ECC_NIST_EDWARDS25519", "SIGN_VERIFY")
+    import_key = store.new_import_key(key, "RSA_2048", algorithm)
+    pair = generate_key_pair(key.key_spec)
+    material = imported(store, key, import_key, pair.private)
+    assert material.public_key == pair.public
+    signature = store.open_signing(key, material).sign("ED25519_SHA_512", RAW, b"message")
+    load_verifying_key(key.key_spec, pair.public).verify("ED25519_SHA_512", RAW, b"message", signature)
+
+
+@pytest.mark.parametrize("algorithm", ["RSA_AES_KEY_WRAP_SHA_1", "RSA_AES_KEY_WRAP_SHA_256"])
+def test_what_is_wrapped_by_rfc_5649_is_not_taken_whatever_is_allowed(hsm: Hsm, algorithm: str) -> None:
+    """The token cannot unwrap it, and the server does not do so for it."""
+    for kind in (("HMAC_256", "GENERATE_VERIFY_MAC"), ("RSA_2048", "SIGN_VERIFY"), ("RSA_2048", "ENCRYPT_DECRYPT")):
+        with pytest.raises(UnsupportedOperation):
+            store_of(hsm, *WEAKER_WAYS).new_import_key(kms_key(*kind), "RSA_2048", algorithm)
 
 
 @pytest.mark.parametrize("kind", [("HMAC_384", "GENERATE_VERIFY_MAC"), ("RSA_2048", "SIGN_VERIFY")])

@@ -1,6 +1,7 @@
 """The recovery key: whoever holds it can move everything to another token, and nobody else can read anything."""
 
 import os
+import secrets
 from collections.abc import Iterator
 
 import pytest
@@ -16,7 +17,7 @@ from cryptography.hazmat.primitives.serialization import (
 from msgspec.structs import replace
 
 from strongroom.crypto.ciphertext_blob import parse
-from strongroom.crypto.key_pairs import load_encryption_key, load_verifying_key
+from strongroom.crypto.key_pairs import generate_key_pair, load_encryption_key, load_verifying_key
 from strongroom.errors import HsmError, KeyUnavailable, KMSInternal
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
 from strongroom.keystores.hsm.functions import load
@@ -32,9 +33,10 @@ from strongroom.keystores.hsm.recovery import (
 )
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.key_specs import KEY_SPECS
+from strongroom.model.key_specs import KEY_SPECS, SECRET_BYTES
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
-from tests.hsm import new_token, opened_hsm
+from tests.hsm import IDS, new_token, opened_hsm
+from tests.importing import imported
 from tests.keys import generate, kms_key
 
 ALTERED = r"^a key that is wrapped for the holder of the recovery key was altered$"
@@ -138,13 +140,14 @@ def first(both: list[Hsm], private: rsa.RSAPrivateKey) -> HsmKeyStore:
         both[0].can,
         allowed=WEAKER_WAYS,
         count_use=lambda _: None,
+        material_ids=IDS,
         recovery_public_key=read_public_key(public_pem(private)),
     )
 
 
 @pytest.fixture(scope="module")
 def second(both: list[Hsm]) -> HsmKeyStore:
-    return HsmKeyStore(both[1].token, both[1].can, allowed=WEAKER_WAYS, count_use=lambda _: None)
+    return HsmKeyStore(both[1].token, both[1].can, allowed=WEAKER_WAYS, count_use=lambda _: None, material_ids=IDS)
 
 
 @pytest.fixture(scope="module")
@@ -204,6 +207,19 @@ def use(ours: HsmKeyStore, key: KmsKey, material: KeyMaterial, theirs: HsmKeySto
             ours.open_signing(key, material)
             signature = theirs.open_signing(key, moved).sign(algorithm, "RAW", b"message")
             load_verifying_key(spec, public).verify(algorithm, "RAW", b"message", signature)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not kind[0].startswith("ML_")])
+def test_imported_material_moves_and_is_the_same(
+    first: HsmKeyStore, second: HsmKeyStore, moving: HsmKeyStore, private: rsa.RSAPrivateKey, kind: tuple[str, str]
+) -> None:
+    key = kms_key(*kind)
+    import_key = first.new_import_key(key, "RSA_2048", "RSA_AES_KEY_WRAP_SHA_1")
+    secret = secrets.token_bytes(SECRET_BYTES.get(key.key_spec, 0))
+    material = imported(first, key, import_key, secret or generate_key_pair(key.key_spec).private)
+    moved = moving.moved(key, material, RecoveryRoot(private))
+    assert replace(moved, wrapped=material.wrapped) == material
+    use(first, key, material, second, moved)
 
 
 @pytest.mark.parametrize("kind", [KINDS[0], KINDS[3], KINDS[8]])

@@ -45,7 +45,7 @@ from strongroom.keystores.hsm.templates import CLASSES
 from strongroom.keystores.hsm.wrapping import BY_CBC, BY_RFC_5649, ENCRYPTED, Wrapping
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
-from tests.hsm import Faults, opened_hsm
+from tests.hsm import IDS, Faults, opened_hsm
 from tests.keys import generate, kms_key
 
 OTHER_KEY = "00000000-12ab-34cd-56ef-1234567890ab"
@@ -81,7 +81,7 @@ def without_faults(faults: Faults) -> Iterator[None]:
 
 
 def store_of(hsm: Hsm, *allowed: str, count: Callable[[KeyMaterial], None] = lambda _: None) -> HsmKeyStore:
-    return HsmKeyStore(hsm.token, hsm.can, allowed=allowed, count_use=count)
+    return HsmKeyStore(hsm.token, hsm.can, allowed=allowed, count_use=count, material_ids=IDS)
 
 
 @pytest.fixture(scope="module")
@@ -237,7 +237,7 @@ def test_what_the_token_does_itself_needs_no_leave(hsm: Hsm, held: dict[str, Hel
 def test_a_way_that_a_token_has_lost_is_not_gone(hsm: Hsm, held: dict[str, Held]) -> None:
     key, material = held["ec-sign"]
     can = hsm.can._replace(done=hsm.can.done - {"ECC_NIST_P256 SIGN_VERIFY"})
-    store = HsmKeyStore(hsm.token, can, allowed=WEAKER_WAYS, count_use=lambda _: None)
+    store = HsmKeyStore(hsm.token, can, allowed=WEAKER_WAYS, count_use=lambda _: None, material_ids=IDS)
     with pytest.raises(UnsupportedOperation):
         open_(store, key, material)
 
@@ -248,7 +248,9 @@ class Direct:
     def __init__(self, hsm: Hsm, *allowed: str) -> None:
         self.counted: list[str] = []
         can = hsm.can._replace(xaes=False)
-        self.store = HsmKeyStore(hsm.token, can, allowed=allowed or (DIRECT_GCM,), count_use=self.count)
+        self.store = HsmKeyStore(
+            hsm.token, can, allowed=allowed or (DIRECT_GCM,), count_use=self.count, material_ids=IDS
+        )
         self.full = False
 
     def count(self, material: KeyMaterial) -> None:

@@ -1,14 +1,17 @@
 """A token goes away, comes back, is initialized anew: no number of an earlier time is used, and nothing is left."""
 
+import secrets
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from msgspec.structs import replace
 
 from strongroom.crypto.ciphertext_blob import parse
-from strongroom.errors import HsmError, InvalidCiphertext, KMSInternal
+from strongroom.crypto.key_pairs import generate_key_pair
+from strongroom.errors import HsmError, IncorrectKeyMaterial, InvalidCiphertext, KeyUnavailable, KMSInternal
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm import token as token_module
 from strongroom.keystores.hsm.arguments import Template
@@ -21,7 +24,8 @@ from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.keystores.hsm.token import Token
 from strongroom.model.key import KeyMaterial
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
-from tests.hsm import Faults, new_token, opened_hsm, place_of
+from tests.hsm import IDS, Faults, new_token, opened_hsm, place_of
+from tests.importing import ALGORITHMS, imported, wrapped
 from tests.keys import generate, kms_key
 
 pytestmark = pytest.mark.usefixtures("proven_before")
@@ -33,7 +37,7 @@ NOT_OF_A_SESSION = {
 }  # fmt: skip
 OBJECTS_GIVEN = {
     "C_DestroyObject": (1,), "C_GetAttributeValue": (1,), "C_EncryptInit": (2,), "C_DecryptInit": (2,),
-    "C_SignInit": (2,), "C_WrapKey": (2, 3), "C_UnwrapKey": (2,), "C_DeriveKey": (2,),
+    "C_DigestKey": (1,), "C_SignInit": (2,), "C_WrapKey": (2, 3), "C_UnwrapKey": (2,), "C_DeriveKey": (2,),
 }  # fmt: skip
 OBJECTS_MADE = {
     "C_CreateObject": (3,), "C_GenerateKey": (4,), "C_GenerateKeyPair": (6, 7), "C_UnwrapKey": (7,),
@@ -103,7 +107,7 @@ class Watched:
 
     def __init__(self, hsm: Hsm, faults: Faults, ledger: Ledger) -> None:
         self.token = hsm.token
-        self.store = HsmKeyStore(hsm.token, hsm.can, allowed=WEAKER_WAYS, count_use=lambda _: None)
+        self.store = HsmKeyStore(hsm.token, hsm.can, allowed=WEAKER_WAYS, count_use=lambda _: None, material_ids=IDS)
         self.faults = faults
         self.ledger = ledger
 
@@ -265,6 +269,38 @@ def test_many_operations_leave_no_sessions_and_no_objects(watched: Watched) -> N
     watched.store._deriving.sweep()
     assert watched.session_objects() == 0
     assert len(watched.ledger.sessions) == max(sessions, 2)
+
+
+@pytest.mark.parametrize("algorithm", ALGORITHMS)
+def test_imports_leave_no_sessions_and_no_objects(watched: Watched, algorithm: str) -> None:
+    """Those that fail, at whatever step, neither."""
+    store = watched.store
+    for kind, wrong in (
+        (("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT"), secrets.token_bytes(31)),
+        (("HMAC_256", "GENERATE_VERIFY_MAC"), secrets.token_bytes(129)),
+        (("ECC_NIST_P256", "SIGN_VERIFY"), generate_key_pair("ECC_NIST_P384").private),
+        (("ECC_NIST_P256", "KEY_AGREEMENT"), secrets.token_bytes(32)),
+        (("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"), secrets.token_bytes(32)),
+    ):
+        key = kms_key(*kind)
+        import_key = store.new_import_key(key, "RSA_3072", algorithm)
+        pair = not key.key_spec.startswith(("SYMMETRIC", "HMAC"))
+        right = generate_key_pair(key.key_spec).private if pair else secrets.token_bytes(32)
+        imported(store, key, import_key, right)
+        if key.key_spec == "HMAC_256":
+            imported(store, key, import_key, secrets.token_bytes(65))
+        with pytest.raises(IncorrectKeyMaterial):
+            imported(store, key, import_key, wrong)
+        encrypted = wrapped(import_key, right)
+        cut = wrapped(import_key, right, secrets.token_bytes(16))[:-1] if import_key.two_steps else encrypted[:-1]
+        for altered in (bytes([encrypted[0] ^ 1]) + encrypted[1:], encrypted[:-1] + bytes([encrypted[-1] ^ 1]), cut):
+            with pytest.raises(InvalidCiphertext):
+                store.import_material(key, import_key, altered, created=1.5)
+        with pytest.raises(KeyUnavailable):
+            imported(store, key, replace(import_key, wrapped=import_key.wrapped[:-1]), right)
+    assert watched.session_objects() == 0
+    assert len(watched.ledger.sessions) <= 2
+    assert watched.ledger.wrong == []
 
 
 def test_a_session_that_is_lost_is_replaced_once(watched: Watched) -> None:

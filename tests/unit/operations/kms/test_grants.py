@@ -66,7 +66,7 @@ def call(principal: Principal, key: KmsKey = KEY) -> Call:
         key_store,
         nothing,
         Uses(),
-        Seals(tokens, nothing, nothing),
+        Seals(tokens, nothing, nothing, nothing),
     )
 
 

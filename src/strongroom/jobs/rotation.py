@@ -1,0 +1,88 @@
+"""Rotates KMS keys: when their period is over, and when somebody demands it (AWS: "Rotate AWS KMS keys").
+
+A rotation is one change: a new material, or the imported one that waits for it, becomes the current one. Whatever older
+materials encrypted, they decrypt for ever. A key that is disabled or pending deletion is not rotated; what became due
+meanwhile is done when it is enabled again. A period is over only by a clock that can be trusted (`clock.py`): one that
+is ahead would rotate everything, and then nothing for as long as it was ahead.
+"""
+
+import os
+
+from msgspec.structs import replace
+
+from strongroom.crypto.ciphertext_blob import MATERIAL_ID_LENGTH
+from strongroom.errors import RequestError
+from strongroom.jobs.calendar import Look, Office
+from strongroom.keystores.contract import KeyStore
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_states import ENABLED
+from strongroom.operations.key_material import AUTOMATIC, ON_DEMAND
+from strongroom.operations.kms.rotation import end_of_period
+from strongroom.snapshot import KeyEntry
+from strongroom.storage.contract import Insert, Replace, Write
+
+
+class RotationJob:
+    """What a run needs."""
+
+    name = "rotation"
+
+    def __init__(self, office: Office, key_store: KeyStore) -> None:
+        self._office = office
+        self._key_store = key_store
+
+    async def run(self, look: Look) -> str | None:
+        """Rotate what is due. A key that cannot be rotated holds up no other. Returns what has to wait and why."""
+        waits = None
+        for entry in (await self._office.agenda()).rotating:
+            rotation_type = due(entry.key, look.now)
+            if rotation_type == AUTOMATIC and look.doubtful is not None:
+                waits = f"KMS keys wait to be rotated until `strongroom confirm-time`: {look.doubtful}"
+            elif rotation_type is not None:
+                try:
+                    await self._rotate(entry, rotation_type, round(look.now, 3))
+                except RequestError as error:
+                    waits = f"{entry.key.arn} waits to be rotated: {error}"
+        return waits
+
+    async def _rotate(self, entry: KeyEntry, rotation_type: str, now: float) -> None:
+        before = entry.key
+        written, material_id = await self._new_material(entry, rotation_type, now)
+        key = replace(before, current_material_id=material_id, pending_material_id=None)
+        if rotation_type == ON_DEMAND:
+            key = replace(key, on_demand_rotation_start=None)
+        else:
+            assert key.rotation_period_in_days is not None, "there is a next rotation"
+            key = replace(key, next_rotation=end_of_period(now, key.rotation_period_in_days))
+        details = {
+            "keyId": key.key_id,
+            "rotationType": rotation_type,
+            "keyOrigin": key.origin,
+            "previousKeyMaterialId": before.current_material_id,
+            "currentKeyMaterialId": material_id,
+        }
+        await self._office.commit_event("RotateKey", key, [written, Replace(key, entry.number)], details, now)
+
+    async def _new_material(self, entry: KeyEntry, rotation_type: str, now: float) -> tuple[Write, str]:
+        """The material that is to be the current one, as it is to be written, and its id."""
+        if entry.key.pending_material_id is not None:
+            imported, number = entry.materials[entry.key.pending_material_id]
+            return Replace(replace(imported, rotated=now, rotation_type=rotation_type), number), imported.material_id
+        made = replace(await self._made(entry.key, now), rotated=now, rotation_type=rotation_type)
+        return Insert(made), made.material_id
+
+    async def _made(self, key: KmsKey, now: float) -> KeyMaterial:
+        def make() -> KeyMaterial:
+            return self._key_store.generate(key, material_id=os.urandom(MATERIAL_ID_LENGTH).hex(), created=now)
+
+        threads = self._key_store.generation
+        return await (self._office.in_pool(make) if threads is None else threads.run(make))
+
+
+def due(key: KmsKey, now: float) -> str | None:
+    """Which rotation of a key is due at `now` (seconds since the epoch); what is demanded comes first."""
+    if key.state != ENABLED:
+        return None
+    if key.on_demand_rotation_start is not None:
+        return ON_DEMAND
+    return AUTOMATIC if key.next_rotation is not None and key.next_rotation <= now else None

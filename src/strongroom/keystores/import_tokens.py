@@ -1,0 +1,68 @@
+"""Import tokens: opaque bytes that carry an import key (AWS: GetParametersForImport; docs/formats/wrapped-keys.md).
+
+    token = version of the domain key (4 bytes) || wrapped import parameters
+
+Nobody else can make one or read it. It holds all that is needed to import, so that no server needs to remember it.
+"""
+
+import os
+from collections.abc import Mapping
+
+import msgspec
+from cryptography.exceptions import InvalidTag
+from msgspec import Struct
+
+from strongroom.crypto import wrapping
+from strongroom.crypto.xaes import NONCE_LENGTH, XaesKey
+from strongroom.errors import InvalidImportToken
+from strongroom.model.import_key import ImportKey
+
+_PURPOSE = "import-token"
+_VERSION_LENGTH = 4
+
+
+class ImportParameters(Struct, frozen=True):
+    """What a token says: whose material may be imported until `valid_to` (seconds since the epoch), under which key."""
+
+    account: str
+    region: str
+    key_id: str
+    valid_to: float
+    import_key: ImportKey
+
+
+_PARAMETERS = msgspec.msgpack.Decoder(ImportParameters)
+
+
+class ImportTokens:
+    """Makes and opens the import tokens of this installation. Safe to share between threads."""
+
+    def __init__(self, wrapping_keys: Mapping[int, XaesKey]) -> None:
+        """`wrapping_keys` are the versions of the domain key `sealed-secrets`; the newest makes tokens."""
+        self._wrapping_keys = wrapping_keys
+
+    def __repr__(self) -> str:
+        return "ImportTokens()"
+
+    def seal(self, parameters: ImportParameters) -> bytes:
+        """Return the token of import parameters, 3.5 KB at most."""
+        version = max(self._wrapping_keys)
+        encoded = msgspec.msgpack.encode(parameters)
+        wrapped = wrapping.wrap(self._wrapping_keys[version], encoded, _binding(version), os.urandom(NONCE_LENGTH))
+        return version.to_bytes(_VERSION_LENGTH) + wrapped
+
+    def open(self, token: bytes) -> ImportParameters:
+        """Return what a token says, whether or not it is still valid.
+
+        Raises InvalidImportToken for anything that `seal` did not return here.
+        """
+        version = int.from_bytes(token[:_VERSION_LENGTH])
+        try:
+            encoded = wrapping.unwrap(self._wrapping_keys[version], token[_VERSION_LENGTH:], _binding(version))
+        except (KeyError, InvalidTag):
+            raise InvalidImportToken from None
+        return _PARAMETERS.decode(encoded)
+
+
+def _binding(version: int) -> tuple[str, ...]:
+    return (_PURPOSE, str(version))

@@ -1,0 +1,32 @@
+"""The commands of the guides, as they stand, with the AWS CLI."""
+
+import json
+import re
+from pathlib import Path
+
+from strongroom.testing.server import Server
+from tests.e2e.aws_cli import run
+
+GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
+
+
+def commands(guide: str) -> str:
+    """All commands of a guide, one after the other."""
+    text = (GUIDES / f"{guide}.md").read_text(encoding="utf-8")
+    blocks = re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert len(blocks) > 1
+    return "\n".join(blocks)
+
+
+def test_importing_key_material(server: Server, tmp_path: Path) -> None:
+    last = "aws kms describe-key --key-id $KEY --query '[KeyMetadata.KeyState, KeyMetadata.ExpirationModel]'"
+    told = run(server, f"set -eu; cd {tmp_path}; {{ {commands('import-key-material')} }} > /dev/null; {last}")
+    assert json.loads(told) == ["Enabled", "KEY_MATERIAL_DOES_NOT_EXPIRE"]
+
+
+def test_rotating_keys(server: Server, tmp_path: Path) -> None:
+    told = run(server, f"set -eu; cd {tmp_path}; {commands('rotate-keys')}")
+    assert told.split()[-2:] == ["YSBzZWNyZXQ="] * 2
+    assert '"KeyRotationEnabled": true' in told
+    assert '"RotationType": "ON_DEMAND"' in told
+    assert '"KeyMaterialState": "NON_CURRENT"' in told
