@@ -1,7 +1,9 @@
 """KMS keys and their material, as a key store is given them."""
 
 import secrets
+from functools import cache
 
+from strongroom.crypto.key_pairs import generate_key_pair
 from strongroom.keystores.contract import KeyStore
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import AWS_KMS, ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
@@ -31,6 +33,9 @@ def kms_key(
 
 
 KEY = kms_key()
+
+a_pair = cache(generate_key_pair)
+"""One key pair of each spec, for tests to which it is all the same: those of RSA take long to make."""
 
 
 def generate(key_store: KeyStore, key: KmsKey = KEY) -> KeyMaterial:

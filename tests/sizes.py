@@ -17,6 +17,7 @@ class Size(NamedTuple):
     """Of one key under load."""
     keys_due: int
     """Keys that are due at once: to be rotated, and to lose expired material."""
+    rotation_kills: int
     hsm_faulty_operations: int
     hsm_seconds: int
     """How long processes and threads share a token."""
@@ -32,7 +33,8 @@ SMALL = Size(
     simulated_policies=3_000,
     decisions=1,
     rotations=2,
-    keys_due=8,
+    keys_due=4,
+    rotation_kills=1,
     hsm_faulty_operations=2_000,
     hsm_seconds=2,
     hsm_keys=60,
@@ -47,6 +49,7 @@ SOAK = Size(
     decisions=1_000,
     rotations=10,
     keys_due=300,
+    rotation_kills=20,
     hsm_faulty_operations=100_000,
     hsm_seconds=60,
     hsm_keys=10_000,

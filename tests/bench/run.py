@@ -33,6 +33,7 @@ from tests.bench.hsm import measure_hsm, report_hsm  # noqa: E402
 from tests.bench.load import Load, Result, client, signed  # noqa: E402
 from tests.bench.machine import cores, facts, processor_ticks, stolen_since, sync_milliseconds  # noqa: E402
 from tests.bench.primitives import measure_primitives, report_primitives  # noqa: E402
+from tests.bench.rotated import measure_rotated, report_rotated  # noqa: E402
 
 CONNECTIONS = 128
 VARIANTS = 512
@@ -222,6 +223,7 @@ def main() -> None:
     print("\n".join(report_decisions(list(measure_decisions()))))
     print("\n".join(report_primitives(measure_primitives())))
     print("\n".join(report_hsm(measure_hsm())))
+    print("\n".join(report_rotated(measure_rotated())))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,6 @@
 
 import hmac
 import secrets
-from functools import cache
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -18,7 +17,7 @@ from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import EXTERNAL, KEY_SPECS, MAC_BYTES, RAW
 from tests.importing import ALGORITHMS, imported, wrapped
-from tests.keys import KEY, kms_key
+from tests.keys import KEY, a_pair, kms_key
 
 PAIRS = [
     (spec, usage, algorithm)
@@ -29,9 +28,6 @@ PAIRS = [
     and (spec.startswith("ECC") or (spec.startswith("RSA") and algorithm.startswith("RSA_AES")))
 ]
 """RSA keys are too long to be encrypted directly: the operation refuses it."""
-
-new_pair = cache(generate_key_pair)
-"""One pair of each spec: those of RSA take long."""
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +85,7 @@ def use(key_store: KeyStore, key: KmsKey, material: KeyMaterial) -> None:
 def test_an_imported_private_key_is_the_one_that_was_given(
     key_store: KeyStore, spec: str, usage: str, algorithm: str
 ) -> None:
-    key, pair = kms_key(spec, usage), new_pair(spec)
+    key, pair = kms_key(spec, usage), a_pair(spec)
     wrapping_spec = "RSA_3072" if spec == "ECC_NIST_P521" else "RSA_2048"
     import_key = key_store.new_import_key(key, wrapping_spec, algorithm)
     material = imported(key_store, key, import_key, pair.private)
@@ -134,14 +130,14 @@ def test_an_hmac_key_that_is_too_short_or_too_long_is_not_imported(
 
 def no_keys_of(spec: str) -> dict[str, bytes]:
     """What is not a private key of a spec, in PKCS #8."""
-    pkcs8 = new_pair(spec).private
+    pkcs8 = a_pair(spec).private
     other = {"ECC_NIST_P256": "ECC_NIST_P384", "RSA_2048": "RSA_3072", "ECC_NIST_EDWARDS25519": "ECC_NIST_P256"}[spec]
     found = {
-        "of another spec": new_pair(other).private,
+        "of another spec": a_pair(other).private,
         "random bytes": secrets.token_bytes(len(pkcs8)),
         "cut": pkcs8[:-1],
         "a secret": secrets.token_bytes(32),
-        "its public half": new_pair(spec).public,
+        "its public half": a_pair(spec).public,
     }
     if spec == "ECC_NIST_P256":
         key: ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey = ec.generate_private_key(ec.SECP256R1())

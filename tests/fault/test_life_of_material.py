@@ -78,11 +78,11 @@ def test_what_is_killed_in_the_middle_is_rotated_once(data: Path, size: Size) ->
     initialize(data)
     server = start_server(data, workers=2)
     with SignedClient(server) as client:
-        key_ids = [calls(client)("CreateKey")["KeyMetadata"]["KeyId"] for _ in range(5 * size.keys_due)]
+        key_ids = [calls(client)("CreateKey")["KeyMetadata"]["KeyId"] for _ in range(8 * size.keys_due)]
         first = {key_id: current_of(calls(client), key_id) for key_id in key_ids}
         blobs = {key_id: calls(client)("Encrypt", KeyId=key_id, Plaintext="QUJD") for key_id in key_ids}
     caught = 0
-    for number in range(size.kills):
+    for number in range(size.rotation_kills):
         with SignedClient(server) as client:
             for key_id in key_ids:
                 calls(client)("RotateKeyOnDemand", KeyId=key_id)
@@ -97,12 +97,12 @@ def test_what_is_killed_in_the_middle_is_rotated_once(data: Path, size: Size) ->
             decrypted = calls(client)("Decrypt", CiphertextBlob=blobs[key_id]["CiphertextBlob"])
             assert (decrypted["Plaintext"], decrypted["KeyMaterialId"]) == ("QUJD", first[key_id])
             listed = calls(client)("ListKeyRotations", KeyId=key_id)["Rotations"]
-            assert len({entry["KeyMaterialId"] for entry in listed}) == size.kills
+            assert len({entry["KeyMaterialId"] for entry in listed}) == size.rotation_kills
             assert listed[-1]["KeyMaterialId"] == current_of(calls(client), key_id)
     assert server.stop() == 0
     assert caught > 0, "no kill came in the middle"
-    assert Counter(event["keyId"] for event in rotated(data)) == Counter(key_ids * size.kills)
-    print(f"{size.kills} kills, {caught} of them in the middle of {len(key_ids)} rotations")
+    assert Counter(event["keyId"] for event in rotated(data)) == Counter(key_ids * size.rotation_kills)
+    print(f"{size.rotation_kills} kills, {caught} of them in the middle of {len(key_ids)} rotations")
 
 
 @pytest.mark.soak

@@ -283,7 +283,7 @@ def test_imports_leave_no_sessions_and_no_objects(watched: Watched, algorithm: s
         (("ECC_NIST_EDWARDS25519", "SIGN_VERIFY"), secrets.token_bytes(32)),
     ):
         key = kms_key(*kind)
-        import_key = store.new_import_key(key, "RSA_3072", algorithm)
+        import_key = store.new_import_key(key, "RSA_2048", algorithm)
         pair = not key.key_spec.startswith(("SYMMETRIC", "HMAC"))
         right = generate_key_pair(key.key_spec).private if pair else secrets.token_bytes(32)
         imported(store, key, import_key, right)
