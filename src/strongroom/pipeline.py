@@ -288,7 +288,13 @@ class Pipeline:
 
     async def _refuse_caller(self, event: Event, operation: Operation, caller: Caller, error: RequestError) -> Answer:
         try:
-            await self._audit.write(self._record(event, operation, caller, error))
+            record = self._record(event, operation, caller, error)
+        except Exception as unspeakable:  # noqa: BLE001 — then the record says nothing of what was asked
+            error = self._told(unspeakable)
+            event.request = None
+            record = self._record(event, operation, caller, error)
+        try:
+            await self._audit.write(record)
         except Exception as unrecorded:  # noqa: BLE001 — then that is what the caller is told
             error = self._told(unrecorded)
         return Answer(event.request_id, error=error)

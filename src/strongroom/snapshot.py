@@ -27,6 +27,7 @@ from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, U
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
+from strongroom.model.key_states import PENDING_DELETION
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.numbered import Numbered
 from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
@@ -57,6 +58,17 @@ class KeyEntry(Struct, frozen=True, dict=True):
     grants: KeyGrants = NO_GRANTS
     usage: Numbered[KeyUsage] | None = None
 
+    @property
+    def dated(self) -> bool:
+        """Whether something is to be done to the key some day, or is asked for: `jobs` look at no others."""
+        key = self.key
+        return (
+            key.state == PENDING_DELETION
+            or key.rotation_period_in_days is not None
+            or key.on_demand_rotation_start is not None
+            or any(material.valid_to is not None for material, _ in self.materials.values())
+        )
+
     @cached_property
     def policy(self) -> Policy:
         """The compiled key policy. It compiled when it was stored; one that does not any more can only be replaced."""
@@ -72,7 +84,7 @@ class Snapshot(Struct, frozen=True):
     Key entries by (region, account, key id), aliases by (region, account, name), the keys of materials by
     (region, material id), the identities of accounts by account, the accounts of access keys by access key id,
     services by name and their access keys by id, the last uses of access keys by id, clock readings by boot id, pending
-    erasures as keys are.
+    erasures as keys are. `dated` are the keys that are `KeyEntry.dated`.
     `usage_tracked_since` is when the uses of keys began to be noted (seconds since the epoch); infinite if not yet.
     """
 
@@ -87,6 +99,7 @@ class Snapshot(Struct, frozen=True):
     access_key_usages: dict[str, Numbered[AccessKeyUsage]] = {}
     clock_readings: dict[str, Numbered[ClockReading]] = {}
     erasures: dict[tuple[str, str, str], Numbered[PendingErasure]] = {}
+    dated: set[tuple[str, str, str]] = set()
     usage_tracked_since: float = math.inf
 
     def find_key(self, reference: KeyReference) -> KeyEntry | None:
@@ -214,6 +227,7 @@ class LiveSnapshot:
             access_key_usages=dict(self._snapshot.access_key_usages),
             clock_readings=dict(self._snapshot.clock_readings),
             erasures=dict(self._snapshot.erasures),
+            dated=set(self._snapshot.dated),
         )
         return self._applied(copy, changes.position, changes.written, changes.removed)
 
@@ -248,6 +262,7 @@ class LiveSnapshot:
         _put_services(snapshot, written)
         _put_usages(snapshot, written)
         _change_grants(snapshot, written, removed)
+        _put_dated(snapshot, written, removed)
         return structs.replace(
             snapshot,
             position=position,
@@ -380,6 +395,18 @@ def _put_material(snapshot: Snapshot, material: KeyMaterial, number: int) -> Non
     materials = {**entry.materials, material.material_id: Numbered(material, number)}
     snapshot.keys[identity] = structs.replace(entry, materials=materials)
     snapshot.materials[material.region, material.material_id] = identity
+
+
+def _put_dated(snapshot: Snapshot, written: list[Stored], removed: list[Removed]) -> None:
+    """See of the keys that changed whether they are dated. Whatever changes material changes its key too."""
+    changed = [(record.region, record.account, record.key_id) for record, _ in written if isinstance(record, KmsKey)]
+    changed += [(str(gone.key[1]), str(gone.key[0]), str(gone.key[2])) for gone in removed if gone.kind is KmsKey]
+    for identity in changed:
+        entry = snapshot.keys.get(identity)
+        if entry is not None and entry.dated:
+            snapshot.dated.add(identity)
+        else:
+            snapshot.dated.discard(identity)
 
 
 def _put_alias(snapshot: Snapshot, alias: Alias, number: int) -> None:

@@ -5,7 +5,13 @@ import secrets
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_der_private_key,
+)
 from msgspec.structs import replace
 
 from strongroom.crypto.ciphertext_blob import associated_data, parse
@@ -159,6 +165,64 @@ def test_what_is_no_private_key_of_the_spec_is_not_imported(key_store: KeyStore,
     for name, material in no_keys_of(kind[0]).items():
         with pytest.raises(IncorrectKeyMaterial):
             pytest.fail(f"{name}: {imported(key_store, key, import_key, material)}")
+
+
+def der(tag: int, *parts: bytes) -> bytes:
+    """A value in DER (X.690)."""
+    content = b"".join(parts)
+    length = len(content).to_bytes((len(content).bit_length() + 7) // 8)
+    long_form = bytes([128 + len(length)]) if len(content) >= 128 else b""
+    return bytes([tag]) + long_form + length + content
+
+
+def rsa_pkcs8(*numbers: int) -> bytes:
+    """A private key of these numbers: n, e, d, p, q, d mod p-1, d mod q-1, 1/q mod p (RFC 8017, appendix A.1.2)."""
+    integers = [der(2, number.to_bytes(number.bit_length() // 8 + 1)) for number in (0, *numbers)]
+    algorithm = der(0x30, bytes.fromhex("06092a864886f70d0101010500"))
+    return der(0x30, der(2, b"\0"), algorithm, der(4, der(0x30, *integers)))
+
+
+PARTS = ("n", "e", "d", "p", "q", "dmp1", "dmq1", "iqmp")
+
+
+@pytest.fixture(scope="module")
+def rsa_numbers() -> dict[str, int]:
+    key = load_der_private_key(a_pair("RSA_2048").private, None)
+    assert isinstance(key, rsa.RSAPrivateKey)
+    numbers = key.private_numbers()
+    public = {"n": numbers.public_numbers.n, "e": numbers.public_numbers.e}
+    return public | {name: getattr(numbers, name) for name in PARTS[2:]}
+
+
+@pytest.mark.parametrize("usage", ["SIGN_VERIFY", "ENCRYPT_DECRYPT"])
+@pytest.mark.parametrize(
+    ("part", "value"),
+    [*(("e", value) for value in (0, 1, 2, 3, 65536, 2**300 + 1)), ("n", 0), ("n", 2**2047), ("n", 2**2048 - 2),
+     ("d", 0), ("p", 0), ("q", 0), ("dmp1", 0), ("dmq1", 0)],
+)  # fmt: skip
+def test_an_rsa_key_that_is_none_is_not_imported(
+    key_store: KeyStore,
+    rsa_numbers: dict[str, int],
+    rsa_import_keys: dict[str, ImportKey],
+    part: str,
+    value: int,
+    usage: str,
+) -> None:
+    """Also of a token, which such a key may crash."""
+    key = kms_key("RSA_2048", usage)
+    material = rsa_pkcs8(*(rsa_numbers | {part: value}).values())
+    with pytest.raises(IncorrectKeyMaterial):
+        imported(key_store, key, rsa_import_keys[usage], material)
+
+
+@pytest.fixture(scope="module")
+def rsa_import_keys(key_store: KeyStore) -> dict[str, ImportKey]:
+    """An import key for each usage of RSA keys."""
+    algorithm = "RSA_AES_KEY_WRAP_SHA_1"
+    return {
+        usage: key_store.new_import_key(kms_key("RSA_2048", usage), "RSA_2048", algorithm)
+        for usage in ("SIGN_VERIFY", "ENCRYPT_DECRYPT")
+    }
 
 
 def test_an_rsa_key_whose_parts_do_not_belong_together_is_not_imported(key_store: KeyStore) -> None:

@@ -203,8 +203,11 @@ def utc_time(seconds: int) -> str:
 
 
 def shown_time(seconds: float) -> str:
-    """Return a time as CloudTrail copies one from a response: `Jan 5, 2026, 10:38:27 PM`, in UTC."""
-    moment = time.gmtime(seconds)
+    """Return a time as CloudTrail copies one: `Jan 5, 2026, 10:38:27 PM`, in UTC. Of no calendar: the number."""
+    try:
+        moment = time.gmtime(seconds)
+    except (OverflowError, ValueError, OSError):
+        return str(seconds)
     hour = moment.tm_hour % 12 or 12
     half = "AM" if moment.tm_hour < 12 else "PM"  # noqa: PLR2004 — noon
     clock = f"{hour}:{moment.tm_min:02}:{moment.tm_sec:02} {half}"

@@ -70,18 +70,25 @@ class RsaPublicKey:
         return self._key.encrypt(plaintext, _OAEP[algorithm])
 
 
+def is_public(modulus: int, exponent: int) -> bool:
+    """Whether these can be a public key: both odd, the exponent more than 16 bits and at most 256 (FIPS 186-5)."""
+    return modulus % 2 == 1 and exponent % 2 == 1 and 2**16 < exponent < 2**256
+
+
 def check_sound(key: rsa.RSAPrivateKey) -> None:
-    """See that the parts of a private key that was made elsewhere belong together (RFC 8017, section 3.2).
+    """See that a private key that was made elsewhere is sound (RFC 8017, section 3.2; FIPS 186-5, appendix A.1.1).
 
     That the factors are prime is seen by a signature that verifies: with these exponents it is Fermat's test of each,
     to a random base. OpenSSL's own check takes a third of a second, in which no other thread runs. Raises ValueError.
     """
     numbers = key.private_numbers()
     n, e = numbers.public_numbers.n, numbers.public_numbers.e
+    half = key.key_size // 2
     belong = (
-        numbers.p * numbers.q == n
-        and numbers.p > 1
-        and numbers.q > 1
+        is_public(n, e)
+        and numbers.p * numbers.q == n
+        and numbers.p.bit_length() == half
+        and numbers.q.bit_length() == half
         and numbers.d * e % (numbers.p - 1) == 1
         and numbers.d * e % (numbers.q - 1) == 1
         and numbers.d % (numbers.p - 1) == numbers.dmp1

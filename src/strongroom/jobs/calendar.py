@@ -103,9 +103,8 @@ async def keep_calendar(office: Office, jobs: Sequence[Job], *, on_fatal: Callab
     told: dict[str, str | None] = {}
     while True:
         try:
-            look = await office.look(read_clocks())
-            for job in jobs:
-                waits = await _waiting(job, look)
+            for job in jobs:  # each by the time when it begins: the one before may have taken long
+                waits = await _waiting(job, await office.look(read_clocks()))
                 if waits is not None and waits != told.get(job.name):
                     sys.stderr.write(f"strongroom: {waits}\n")
                 told[job.name] = waits

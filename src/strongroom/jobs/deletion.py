@@ -9,7 +9,9 @@ Steps, each of which a killed process leaves to the next:
 3. The deleted bytes, of imported key material too, are erased from the database's files. Only then the note is dropped.
 """
 
+import random
 import time
+from collections.abc import Callable
 
 from msgspec.structs import replace
 
@@ -23,10 +25,12 @@ from strongroom.storage.contract import Delete, Replace, Write
 
 _LONGEST_PAUSE = 600.0
 """Seconds between two attempts to erase, at most: each that fails doubles the pause, since it holds up others."""
-_REST = 10
-"""How many times as long as erasing took nothing is erased after it: whoever may delete imported material can ask for
-it at any time.
+_REST = 600.0
+"""Seconds after an erasure in which none is made for imported key material alone: whoever may delete that can ask for
+it at any time, and erasing holds up all others. A little more, so that two processes do not begin at once.
 """
+_REST_OF_LONG = 100
+"""How many times as long as it took, if that is more."""
 
 
 class DeletionJob:
@@ -34,23 +38,27 @@ class DeletionJob:
 
     name = "deletion"
 
-    def __init__(self, office: Office) -> None:
+    def __init__(self, office: Office, monotonic: Callable[[], float] = time.monotonic) -> None:
+        """`monotonic` is a clock that nobody sets."""
         self._office = office
+        self._monotonic = monotonic
         self._pause = SECONDS
         self._erase_from = 0.0  # on the monotonic clock
+        self._rest_until = 0.0
+        self._seen = False
         self._unerased: str | None = None
 
     async def run(self, look: Look) -> str | None:
         """Delete what is due and erase what was deleted. Returns what has to wait and why, if anything has."""
-        await self._erase()
+        waits = None
         agenda = await self._office.agenda()
         if look.doubtful is None:
             for entry in agenda.deletions:
                 await self._begin_or_delete(agenda.snapshot, entry, look.now)
-            await self._erase()
         elif any(_is_due(entry, look.now) for entry in agenda.deletions):
-            return f"KMS keys wait to be deleted until `strongroom confirm-time`: {look.doubtful}"
-        return self._unerased
+            waits = f"KMS keys wait to be deleted until `strongroom confirm-time`: {look.doubtful}"
+        await self._erase()
+        return waits or self._unerased
 
     async def _begin_or_delete(self, snapshot: Snapshot, entry: KeyEntry, now: float) -> None:
         """Steps 1 and 2."""
@@ -82,23 +90,33 @@ class DeletionJob:
 
     async def _erase(self) -> None:
         """Step 3. What cannot be erased now is tried again after a pause."""
-        erasures = list(self._office.state.current().erasures.values())
-        if not erasures or time.monotonic() < self._erase_from:
+        snapshot = self._office.state.current()
+        erasures = list(snapshot.erasures.values())
+        urgent = any(identity not in snapshot.keys for identity in snapshot.erasures)
+        seen_before, self._seen = self._seen, bool(erasures)
+        if seen_before and not erasures:  # another process has erased
+            self._rest(0.0)
+        resting = not seen_before or self._monotonic() < self._rest_until  # every process is to see the note
+        if not erasures or self._monotonic() < self._erase_from or (resting and not urgent):
             return
-        began = time.monotonic()
+        began = self._monotonic()
         try:
             await self._office.in_pool(self._office.storage.erase)
         except (IntegrityError, RollbackError):
             raise
         except OperatorError as error:
-            self._unerased = f"deleted keys are not erased from the files yet: {error}"
-            self._erase_from = time.monotonic() + self._pause
+            self._unerased = f"deleted key material is not erased from the files yet: {error}"
+            self._erase_from = self._monotonic() + self._pause
             self._pause = min(2 * self._pause, _LONGEST_PAUSE)
             return
         self._unerased, self._pause = None, SECONDS
-        self._erase_from = time.monotonic() + _REST * (time.monotonic() - began)
+        self._rest(self._monotonic() - began)
         for erased, number in erasures:  # each alone: of one that was noted anew meanwhile something is left
             await self._office.commit([Delete(erased, number)], None)
+        self._seen = False
+
+    def _rest(self, took: float) -> None:
+        self._rest_until = self._monotonic() + max(_REST, _REST_OF_LONG * took) * random.uniform(1.0, 1.2)  # noqa: S311
 
 
 def _is_due(entry: KeyEntry, now: float) -> bool:

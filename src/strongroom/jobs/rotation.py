@@ -11,12 +11,12 @@ import os
 from msgspec.structs import replace
 
 from strongroom.crypto.ciphertext_blob import MATERIAL_ID_LENGTH
-from strongroom.errors import RequestError
+from strongroom.errors import UnsupportedOperation
 from strongroom.jobs.calendar import Look, Office
 from strongroom.keystores.contract import KeyStore
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_states import ENABLED
-from strongroom.operations.key_material import AUTOMATIC, ON_DEMAND
+from strongroom.operations.key_material import AUTOMATIC, ON_DEMAND, time_of_rotation
 from strongroom.operations.kms.rotation import end_of_period
 from strongroom.snapshot import KeyEntry
 from strongroom.storage.contract import Insert, Replace, Write
@@ -40,13 +40,23 @@ class RotationJob:
                 waits = f"KMS keys wait to be rotated until `strongroom confirm-time`: {look.doubtful}"
             elif rotation_type is not None:
                 try:
-                    await self._rotate(entry, rotation_type, round(look.now, 3))
-                except RequestError as error:
+                    await self._rotate(entry, rotation_type, look.now)
+                except UnsupportedOperation as error:  # its own fault: the key store cannot protect such a key any more
                     waits = f"{entry.key.arn} waits to be rotated: {error}"
+            elif entry.key.next_rotation is None and look.doubtful is None:
+                await self._date(entry, look.now)
         return waits
+
+    async def _date(self, entry: KeyEntry, now: float) -> None:
+        """Begin a period that was asked for while the clock could not be trusted."""
+        days = entry.key.rotation_period_in_days
+        if days is not None:
+            dated = replace(entry.key, next_rotation=end_of_period(now, days))
+            await self._office.commit([Replace(dated, entry.number)], None)
 
     async def _rotate(self, entry: KeyEntry, rotation_type: str, now: float) -> None:
         before = entry.key
+        now = time_of_rotation(entry, max(now, before.on_demand_rotation_start or 0.0))
         written, material_id = await self._new_material(entry, rotation_type, now)
         key = replace(before, current_material_id=material_id, pending_material_id=None)
         if rotation_type == ON_DEMAND:

@@ -19,6 +19,7 @@ class OpenedKeys(Generic[_Key]):
         self._load = load
         self._limit = limit
         self._kept: dict[str, tuple[KeyMaterial, _Key]] = {}
+        self._opening: dict[str, KeyMaterial] = {}
         self._eviction = Lock()
 
     def get(self, key: KmsKey, material: KeyMaterial) -> _Key:
@@ -27,14 +28,18 @@ class OpenedKeys(Generic[_Key]):
         # The whole record is compared: an altered copy of an opened material must not pass for it.
         if kept is not None and kept[0] == material:
             return kept[1]
+        with self._eviction:  # before it is opened: whoever forgets it meanwhile finds it
+            self._opening[material.material_id] = material
         opened = self._load(key, material)
         with self._eviction:
-            if len(self._kept) >= self._limit:
-                del self._kept[next(iter(self._kept))]
-            self._kept[material.material_id] = (material, opened)
+            if self._opening.pop(material.material_id, None) is material:
+                if len(self._kept) >= self._limit:
+                    del self._kept[next(iter(self._kept))]
+                self._kept[material.material_id] = (material, opened)
         return opened
 
     def forget(self, material_id: str) -> None:
         """Drop opened material. Idempotent."""
         with self._eviction:
             self._kept.pop(material_id, None)
+            self._opening.pop(material_id, None)

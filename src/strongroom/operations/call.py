@@ -5,6 +5,7 @@ from typing import NamedTuple
 
 from msgspec import Struct, structs
 
+from strongroom import clock
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.authorization.identity import Identity
 from strongroom.directory import Directory
@@ -55,6 +56,10 @@ class Call(Struct, frozen=True):
     def directory(self) -> Directory:
         """The identities of the caller's account."""
         return self.snapshot.directories[self.account]
+
+    def clock_is_trusted(self) -> bool:
+        """Whether what cannot be undone may be dated by the clock."""
+        return clock.doubt(clock.read_clocks(), self.snapshot.clock_readings.values()) is None
 
     def identity_change(self, response: Struct | None, *writes: Write) -> "Change":
         """A change of identities of the caller's account.

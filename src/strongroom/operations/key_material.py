@@ -3,7 +3,7 @@
 All materials of a key are associated with it for ever, but for one that was imported and waits for a rotation.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec import structs
@@ -44,13 +44,12 @@ def associated(entry: KeyEntry) -> list[KeyMaterial]:
     return [material for material in materials(entry) if material.material_id != entry.key.pending_material_id]
 
 
-def complete(entry: KeyEntry) -> bool:
-    """Whether a key has all the material that it needs, and any."""
-    needed = associated(entry)
+def complete(needed: Sequence[KeyMaterial]) -> bool:
+    """Whether a key that needs these materials has them all, and any."""
     return bool(needed) and all(material.present for material in needed)
 
 
-def expiry(found: Iterable[KeyMaterial], origin: str) -> Expiry:
+def expiry(found: Sequence[KeyMaterial], origin: str) -> Expiry:
     """When the first of some materials expires. Nothing is told of material that is not imported, or not there."""
     present = [material for material in found if material.present]
     if origin != EXTERNAL or not present:
@@ -60,9 +59,14 @@ def expiry(found: Iterable[KeyMaterial], origin: str) -> Expiry:
 
 
 def rotations_on_demand(entry: KeyEntry) -> int:
-    """How many rotations on demand a key has had, with one that is asked for and not done."""
-    done = sum(numbered.record.rotation_type == ON_DEMAND for numbered in entry.materials.values())
-    return done + (entry.key.on_demand_rotation_start is not None)
+    """How many rotations on demand a key has had."""
+    return sum(numbered.record.rotation_type == ON_DEMAND for numbered in entry.materials.values())
+
+
+def time_of_rotation(entry: KeyEntry, now: float) -> float:
+    """When a rotation that is made at `now` is said to be made: after all before it, whatever the clock says."""
+    before = [material.rotated for material in materials(entry) if material.rotated is not None]
+    return round(max([now, *(rotated + 0.001 for rotated in before)]), 3)
 
 
 def removal(snapshot: Snapshot, entry: KeyEntry, material_id: str, now: float) -> list[Write]:

@@ -15,6 +15,9 @@ DECRYPTION_REFUSED: tuple[type[Pkcs11Error], ...] = (DataRefusedError, UnclearEr
 KEY_REFUSED: tuple[type[Pkcs11Error], ...] = (*DECRYPTION_REFUSED, NotPossibleError)
 """How tokens tell a key that is wrong: some blame the template, or its length."""
 
+NOT_WRAPPED: tuple[type[Pkcs11Error], ...] = (DataRefusedError, NotPossibleError)
+"""How tokens tell a key that opens, and that they cannot wrap: its parts are no key's."""
+
 Result = TypeVar("Result")
 
 

@@ -7,7 +7,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from strongroom.crypto.ecc import CURVES, EccPublicKey
 from strongroom.crypto.key_pairs import load_encryption_key, load_verifying_key
-from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT
+from strongroom.crypto.rsa import MODULUS_BITS, PUBLIC_EXPONENT, is_public
 from strongroom.errors import IncorrectKeyMaterial, KMSInvalidSignature
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.arguments import Template
@@ -56,7 +56,8 @@ def answer(wrapped: Wrapped, kind: MaterialClass, key: KmsKey, can: Capabilities
 def public_half(wrapped: Wrapped, kind: MaterialClass, key: KmsKey, can: Capabilities) -> bytes:
     """The public half of a private key, in DER, after it was seen to fit.
 
-    Raises IncorrectKeyMaterial if the key is of another size or curve or its parts do not belong together; Pkcs11Error.
+    Raises IncorrectKeyMaterial if the key is of another size or curve, or does not do what its public half says;
+    Pkcs11Error. Of an RSA key a token may use some parts only, and nobody sees whether the others are right.
     """
     with wrapped.opened(Template(can.taken_attributes(kind))) as handle:
         if kind.key_type == p11.CKK_EC:
@@ -75,18 +76,19 @@ def _check_length(session: Session, handle: int, key_spec: str) -> None:
 def _rsa_public_half(session: Session, kind: MaterialClass, handle: int, key_spec: str) -> bytes:
     (modulus,) = told(session, handle, (p11.CKA_MODULUS,))
     (exponent,) = session.attributes(handle, [p11.CKA_PUBLIC_EXPONENT])
-    if int.from_bytes(modulus).bit_length() != MODULUS_BITS[key_spec]:
-        raise IncorrectKeyMaterial
     # A token that does not tell the exponent is taken to have the usual one: what follows shows whether it has.
-    numbers = rsa.RSAPublicNumbers(int.from_bytes(exponent or b"") or PUBLIC_EXPONENT, int.from_bytes(modulus))
+    n, e = int.from_bytes(modulus), PUBLIC_EXPONENT if exponent is None else int.from_bytes(exponent)
+    # Before anything is done with it: there are tokens that a key with exponent 0 crashes, and the process with them.
+    if n.bit_length() != MODULUS_BITS[key_spec] or not is_public(n, e):
+        raise IncorrectKeyMaterial
     try:
-        public = numbers.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        public = rsa.RSAPublicNumbers(e, n).public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+        encrypted = load_encryption_key(key_spec, public).encrypt(_OAEP, _MESSAGE)
     except ValueError:
         raise IncorrectKeyMaterial from None
     if kind.name == RSA_SIGN:
         fits = _signature_fits(session, handle, key_spec, public)
     else:
-        encrypted = load_encryption_key(key_spec, public).encrypt(_OAEP, _MESSAGE)
         fits = session.decrypt(OAEP_MECHANISMS[_OAEP], handle, encrypted) == _MESSAGE
     if not fits:
         raise IncorrectKeyMaterial

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from strongroom.crypto.key_pairs import read_key_pair
 from strongroom.errors import IncorrectKeyMaterial, KeyUnavailable, UnsupportedOperation
 from strongroom.keystores.hsm.arguments import Template
-from strongroom.keystores.hsm.blame import KEY_REFUSED, certainly
+from strongroom.keystores.hsm.blame import KEY_REFUSED, NOT_WRAPPED, certainly
 from strongroom.keystores.hsm.domain_keys import TokenKeys
 from strongroom.keystores.hsm.examining import answer, public_half
 from strongroom.keystores.hsm.making import make_pair
@@ -89,7 +89,12 @@ class Imports(NamedTuple):
             )
             new = self.materials.new(key, self.ids.name(key, known_by), created, known_by if kind.pair else None)
             with wrapped.opened(Template(can.taken_attributes(kind))) as handle:
-                return self.materials.taken(lease, kind, key, handle, new)
+                return certainly(
+                    lambda: self.materials.taken(lease, kind, key, handle, new),
+                    unwrapping.prove,
+                    refusal=IncorrectKeyMaterial,
+                    refused=NOT_WRAPPED,
+                )
 
     def _seed_taken(
         self, key: KmsKey, unwrapping: Unwrapping, encrypted: bytes, created: float, lease: Lease[TokenKeys]

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
-from strongroom import clock
 from strongroom.audit.record import shown_time
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.errors import Validation
@@ -16,7 +15,7 @@ from strongroom.messages.kms.deletion import (
 )
 from strongroom.model.key_states import DISABLED, PENDING_DELETION, PENDING_IMPORT
 from strongroom.operations.call import Call, Change
-from strongroom.operations.key_material import complete
+from strongroom.operations.key_material import associated, complete
 from strongroom.operations.targets import KeyTarget
 
 _DAYS = range(7, 31)
@@ -39,9 +38,8 @@ def schedule_key_deletion(call: Call, request: ScheduleKeyDeletionRequest, keys:
     """
     (key,) = keys
     days = request.pending_window_in_days or _DAYS[-1]
-    clocks = clock.read_clocks()
-    trusted = clock.doubt(clocks, call.snapshot.clock_readings.values()) is None
-    deletion_date = end_of_waiting(clocks.wall, days) if trusted else None
+    trusted = call.clock_is_trusted()
+    deletion_date = end_of_waiting(call.now, days) if trusted else None
     response = ScheduleKeyDeletionResponse(
         key_id=key.key.arn, deletion_date=deletion_date, key_state=PENDING_DELETION, pending_window_in_days=days
     )
@@ -77,5 +75,5 @@ def cancel_key_deletion(call: Call, _request: CancelKeyDeletionRequest, keys: Se
     """AWS: CancelKeyDeletion. The key is disabled afterwards, whatever it was before, or waits for its material."""
     (key,) = keys
     response = CancelKeyDeletionResponse(key_id=key.key.arn)
-    state = DISABLED if complete(call.entry(key)) else PENDING_IMPORT
+    state = DISABLED if complete(associated(call.entry(key))) else PENDING_IMPORT
     return Change(response, [call.replace(key, state=state, deletion_date=None, pending_window_in_days=None)])

@@ -10,6 +10,7 @@ from strongroom.errors import (
     ExpiredImportToken,
     IncorrectKeyMaterial,
     InvalidImportToken,
+    KeyUnavailable,
     KMSInvalidState,
     NotFound,
     UnsupportedOperation,
@@ -28,9 +29,8 @@ from strongroom.model.import_key import ImportKey, can_wrap
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import EXTERNAL, SYMMETRIC_DEFAULT
 from strongroom.model.key_states import ENABLED, PENDING_IMPORT
-from strongroom.model.numbered import Numbered
 from strongroom.operations.call import Call, Change
-from strongroom.operations.key_material import DOES_NOT_EXPIRE, EXPIRES, complete, removal
+from strongroom.operations.key_material import DOES_NOT_EXPIRE, EXPIRES, associated, complete, removal
 from strongroom.operations.logged import members
 from strongroom.operations.targets import KeyTarget
 from strongroom.snapshot import KeyEntry
@@ -104,7 +104,12 @@ def import_key_material(call: Call, request: ImportKeyMaterialRequest, keys: Seq
     _check_valid_to(request.valid_to, call.now)
     import_key = _import_key(call, key, request.import_token or b"")
     created = round(call.now, 3)
-    imported = call.key_store.import_material(key, import_key, request.encrypted_key_material or b"", created=created)
+    try:
+        imported = call.key_store.import_material(
+            key, import_key, request.encrypted_key_material or b"", created=created
+        )
+    except KeyUnavailable:  # by a key store that is another one now
+        raise InvalidImportToken from None
     imported = structs.replace(imported, valid_to=request.valid_to, description=request.key_material_description)
     entry = call.entry(authorized)
     writes = _as_existing(entry, imported) if _exists(entry, request, imported) else _as_new(entry, imported)
@@ -224,7 +229,7 @@ def _as_new(entry: KeyEntry, imported: KeyMaterial) -> list[Write]:
 def _usable_again(entry: KeyEntry, imported: KeyMaterial, **members: object) -> Write:
     """The key, which can be used if nothing else is missing."""
     key = structs.replace(entry.key, **members)
-    found = entry.materials | {imported.material_id: Numbered(imported, entry.number)}
-    if key.state == PENDING_IMPORT and complete(structs.replace(entry, key=key, materials=found)):
+    others = [material for material in associated(entry) if material.material_id != imported.material_id]
+    if key.state == PENDING_IMPORT and complete([*others, imported]):
         key = structs.replace(key, state=ENABLED)
     return Replace(key, entry.number)

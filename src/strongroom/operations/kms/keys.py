@@ -156,7 +156,8 @@ def list_keys(call: Call, request: ListKeysRequest, _keys: Sequence[AuthorizedKe
 
 def metadata(key: KmsKey, materials: Sequence[KeyMaterial]) -> KeyMetadata:
     """A key and the materials that it needs, as CreateKey and DescribeKey tell of it (AWS: KeyMetadata)."""
-    expiration_model, valid_to = expiry(materials, key.origin)
+    usable = any(material.present and material.material_id == key.current_material_id for material in materials)
+    expiration_model, valid_to = expiry(materials if usable else (), key.origin)
     return KeyMetadata(
         aws_account_id=key.account,
         key_id=key.key_id,

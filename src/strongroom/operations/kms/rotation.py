@@ -44,11 +44,14 @@ def enable_key_rotation_targets(request: EnableKeyRotationRequest) -> list[KeyTa
 
 
 def enable_key_rotation(call: Call, request: EnableKeyRotationRequest, keys: Sequence[AuthorizedKey]) -> Change:
-    """AWS: EnableKeyRotation. The period begins now, also if rotation was enabled before."""
+    """AWS: EnableKeyRotation. The period begins now, also if rotation was enabled before.
+
+    While the clock cannot be trusted it does not begin, and no date is told: `jobs/rotation.py` dates it.
+    """
     (key,) = keys
     _check_rotates_itself(key.key)
     days = request.rotation_period_in_days or _DEFAULT_PERIOD
-    next_rotation = end_of_period(call.now, days)
+    next_rotation = end_of_period(call.now, days) if call.clock_is_trusted() else None
     return Change(None, [call.replace(key, rotation_period_in_days=days, next_rotation=next_rotation)])
 
 

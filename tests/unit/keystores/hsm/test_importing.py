@@ -3,6 +3,7 @@
 import hmac
 import secrets
 from collections.abc import Callable, Iterator
+from math import lcm
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,12 @@ def test_ids_are_those_of_the_software_store(store: HsmKeyStore, tmp_path: Path,
 
 def test_an_rsa_key_of_another_exponent_is_imported(store: HsmKeyStore) -> None:
     key = kms_key("RSA_2048", "SIGN_VERIFY")
-    pkcs8 = rsa.generate_private_key(3, 2048).private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+    primes = rsa.generate_private_key(65537, 2048).private_numbers()
+    p, q, e = primes.p, primes.q, 65539
+    d = pow(e, -1, lcm(p - 1, q - 1))
+    public = rsa.RSAPublicNumbers(e, p * q)
+    numbers = rsa.RSAPrivateNumbers(p, q, d, d % (p - 1), d % (q - 1), pow(q, -1, p), public)
+    pkcs8 = numbers.private_key().private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     material = imported(store, key, store.new_import_key(key, "RSA_2048", "RSA_AES_KEY_WRAP_SHA_1"), pkcs8)
     signature = store.open_signing(key, material).sign("RSASSA_PSS_SHA_256", RAW, b"message")
     load_verifying_key("RSA_2048", material.public_key or b"").verify("RSASSA_PSS_SHA_256", RAW, b"message", signature)

@@ -1,9 +1,11 @@
 """The life of imported key material, with a clock that moves (AWS: "Importing key material")."""
 
+import itertools
 import secrets
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from strongroom.errors import (
     ExpiredImportToken,
@@ -20,11 +22,16 @@ from strongroom.jobs.calendar import Look
 from strongroom.jobs.deletion import DeletionJob
 from strongroom.jobs.expiry import ExpiryJob
 from strongroom.jobs.rotation import RotationJob
+from strongroom.model.erasure import PendingErasure
 from strongroom.model.import_key import ImportKey
-from strongroom.model.key import KmsKey
-from strongroom.storage.contract import Replace
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.numbered import Numbered
+from strongroom.operations.key_material import removal
+from strongroom.snapshot import KeyEntry, Snapshot
+from strongroom.storage.contract import Insert, Position, Replace
 from tests.composed import DAY, NOW, Composed, Run
 from tests.importing import wrapped
+from tests.keys import kms_key
 
 ALGORITHM = "RSAES_OAEP_SHA_256"
 FIRST, SECOND, THIRD = (bytes([n]) * 32 for n in (1, 2, 3))
@@ -159,16 +166,21 @@ def test_what_is_deleted_is_erased(run: Run) -> None:
     async def test(parts: Composed) -> None:
         key = await Importing.new(parts)
         await key.take(FIRST)
+        await key.ask("Encrypt", Plaintext=b"x")
+        opened = parts.key_store._symmetric._kept  # type: ignore[attr-defined]
+        assert len(opened) == 1
         (stored,) = [one.record for one in parts.opened.storage.load().records if hasattr(one.record, "wrapped")
                      and getattr(one.record, "key_id", None) == key.key_id]  # fmt: skip
         in_use = stored.wrapped
         files = [path for path in parts.opened.config.data.rglob("*") if path.is_file()]
         assert any(in_use in path.read_bytes() for path in files)
         await key.ask("DeleteImportedKeyMaterial")
-        await DeletionJob(parts.office).run(Look(NOW, None))
+        job = DeletionJob(parts.office)
+        for _ in range(2):
+            await job.run(Look(NOW, None))
         assert not any(in_use in path.read_bytes() for path in files if path.exists())
         assert parts.state.fresh().erasures == {}
-        assert not parts.key_store._symmetric._kept  # type: ignore[attr-defined]  # nor in memory
+        assert len(opened) == 0  # nor in memory
 
     run(test)
 
@@ -321,8 +333,10 @@ def test_dates_that_material_cannot_expire_on(run: Run) -> None:
     async def test(parts: Composed) -> None:
         key = await Importing.new(parts)
         wrong = "The validTo date must be in the future, and not more than 365 days from now."
-        for valid_to in (NOW, NOW - 1, 0, -5, NOW + 365 * DAY + 1, 1e15):
+        for valid_to in (NOW, NOW - 1, 0, -5, NOW + 365 * DAY + 1, 1e15, 1e17, -1e18, 1e300):
             assert await key.refused(Validation, "take", material=FIRST, ValidTo=valid_to) == wrong
+            assert parts.records()[-1]["errorMessage"] == wrong
+            assert "validTo" in parts.records()[-1]["requestParameters"]
         without = await key.refused(Validation, "take", material=FIRST, ExpirationModel="KEY_MATERIAL_EXPIRES")
         assert without == "A validTo date must be set if the ExpirationModel is KEY_MATERIAL_EXPIRES"
         model = "KEY_MATERIAL_DOES_NOT_EXPIRE"
@@ -472,5 +486,122 @@ def test_two_who_import_at_once_are_told_the_truth(run: Run) -> None:
         parts.key_store.import_material = interfering  # type: ignore[method-assign]
         second = await key.take(SECOND, ImportType="NEW_KEY_MATERIAL")
         assert [one[0] for one in await key.materials()][1:] == [second]
+
+    run(test)
+
+
+def test_what_a_deletion_leaves_of_material() -> None:
+    """The wrapped bytes go, those for the recovery key's holder too; what is needed when it comes back stays."""
+    material = KeyMaterial(
+        "111122223333", "us-east-1", "key", "ab" * 32, 2, "hsm", 3, b"wrapped", 1.0, None, 7, b"recovery", "text",
+        NOW + 5, NOW, "ON_DEMAND",
+    )  # fmt: skip
+    key = replace(kms_key(key_id="key"), current_material_id="ab" * 32, origin="EXTERNAL")
+    entry = KeyEntry(key, 4, {"ab" * 32: Numbered(material, 4)})
+    left, changed, noted = removal(Snapshot(Position(4, b"")), entry, "ab" * 32, NOW)
+    assert left == Replace(replace(material, wrapped=b"", recovery=None, valid_to=None), 4)
+    assert changed == Replace(replace(key, state="PendingImport"), 4)
+    assert noted == Insert(PendingErasure("111122223333", "us-east-1", "key", NOW))
+
+
+def test_material_that_comes_back_has_been_used_as_often_as_before(run: Run) -> None:
+    """A token that encrypts with AES-GCM itself must not encrypt too often with one key."""
+
+    async def test(parts: Composed) -> None:
+        key = await Importing.new(parts)
+        material_id = await key.take(FIRST)
+        name = ("111122223333", "us-east-1", key.key_id, material_id)
+        for again in (False, True):
+            stored = parts.opened.storage.find(KeyMaterial, name)
+            assert stored is not None
+            assert stored[0].uses == (7 if again else None)
+            parts.opened.storage.commit([Replace(replace(stored[0], uses=7), stored[1])], None)
+            await key.take(FIRST)
+            await key.ask("DeleteImportedKeyMaterial")
+            await key.take(FIRST)
+
+    run(test)
+
+
+def test_each_deletion_is_noted_anew(run: Run) -> None:
+    """An erasure that began before must not drop the note of what was deleted since."""
+
+    async def test(parts: Composed) -> None:
+        key = await Importing.new(parts)
+        first = await key.take(FIRST)
+        await key.take(SECOND, ImportType="NEW_KEY_MATERIAL")
+        await key.rotate()
+        await key.ask("DeleteImportedKeyMaterial", KeyMaterialId=first)
+        ((_, before),) = parts.state.fresh().erasures.values()
+        await key.ask("DeleteImportedKeyMaterial")
+        ((_, after),) = parts.state.fresh().erasures.values()
+        assert after > before
+
+    run(test)
+
+
+def test_erasing_for_imported_material_rests(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It holds up all others, and whoever may delete material can ask for it as often as they like."""
+
+    async def test(parts: Composed) -> None:
+        erased: list[float] = []
+        erase = parts.opened.storage.erase
+        moment = [0.0]
+
+        def noticed() -> None:
+            erased.append(moment[0])
+            erase()
+
+        monkeypatch.setattr(parts.opened.storage, "erase", noticed)
+        key, doomed = await Importing.new(parts), await Importing.new(parts)
+        jobs = [DeletionJob(parts.office, lambda: moment[0]) for _ in range(3)]
+
+        async def look(at: float, now: float = NOW) -> None:
+            moment[0] = at
+            for job in jobs:
+                await job.run(Look(now, None))
+
+        for at in range(1_000, 2_400, 4):
+            await key.take(FIRST)
+            await key.ask("DeleteImportedKeyMaterial")
+            await look(at)
+            await look(at + 2)
+        assert erased[0] == 1_002
+        assert len(erased) in (2, 3)
+        assert all(600 <= after - before <= 730 for before, after in itertools.pairwise(erased))
+        assert len(parts.state.fresh().erasures) == 1
+
+        await doomed.ask("ScheduleKeyDeletion", PendingWindowInDays=7)
+        await look(2_402, NOW + 8 * DAY)  # a key that is gone waits for nothing
+        assert erased[-1] == 2_402
+        assert parts.state.fresh().erasures == {}
+
+    run(test)
+
+
+def test_a_token_of_another_key_store_is_none(run: Run) -> None:
+    """After a move to another HSM its keys do not open: whoever has such a token needs another."""
+
+    async def test(parts: Composed) -> None:
+        key = await Importing.new(parts)
+        tokens = parts.opened.domain_keys.seals.import_tokens
+        held = tokens.open(key.parameters.import_token)
+        elsewhere = replace(held, import_key=replace(held.import_key, key_store="elsewhere"))
+        await key.refused(InvalidImportToken, "take", material=FIRST, ImportToken=tokens.seal(elsewhere))
+
+    run(test)
+
+
+def test_without_its_current_material_a_key_tells_of_no_expiry(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        key = await Importing.new(parts)
+        await key.take(FIRST, ValidTo=NOW + 90)
+        await key.take(SECOND, ImportType="NEW_KEY_MATERIAL")
+        await key.rotate()
+        metadata = await key.described()
+        assert (metadata.expiration_model, metadata.valid_to) == ("KEY_MATERIAL_EXPIRES", NOW + 90)
+        await key.ask("DeleteImportedKeyMaterial")
+        metadata = await key.described()
+        assert (metadata.expiration_model, metadata.valid_to) == (None, None)
 
     run(test)

@@ -9,6 +9,7 @@ from strongroom.errors import (
     Conflict,
     Disabled,
     InvalidMarker,
+    KMSInternal,
     KMSInvalidState,
     LimitExceeded,
     RequestError,
@@ -374,5 +375,67 @@ def test_a_key_that_cannot_be_rotated_holds_up_no_other(run: Run) -> None:
         assert waits == f"{keys[1].arn} waits to be rotated: not in this HSM"
         assert [len(await key.rotations()) for key in keys] == [1, 0, 1]
         assert (await keys[1].status())[3] == NOW
+
+    run(test)
+
+
+def test_a_clock_that_was_set_back_mixes_up_no_rotations(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        key = await Rotating.new(parts)
+        for now in (NOW + 100, NOW + 50, NOW):
+            await key.ask("RotateKeyOnDemand")
+            await key.look(now)
+        listed = (await key.ask("ListKeyRotations", IncludeKeyMaterial="ALL_KEY_MATERIAL")).rotations
+        assert [entry.key_material_state for entry in listed] == ["NON_CURRENT"] * 3 + ["CURRENT"]
+        dates = [entry.rotation_date for entry in listed[1:]]
+        assert dates == [NOW + 100, NOW + 100.001, NOW + 100.002]
+
+    run(test)
+
+
+def test_a_rotation_is_not_before_it_was_asked_for(run: Run) -> None:
+    """A look can take long: it may have begun before the request."""
+
+    async def test(parts: Composed) -> None:
+        key = await Rotating.new(parts)
+        parts.clock.now = NOW + 20
+        await key.ask("RotateKeyOnDemand")
+        await RotationJob(parts.office, parts.key_store).run(Look(NOW, None))
+        assert [date for _, date, _ in await key.rotations()] == [NOW + 20]
+
+    run(test)
+
+
+def test_a_clock_in_doubt_dates_no_rotation(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A date told by a clock that is years ahead would be years off: the period begins when the clock is right."""
+
+    async def test(parts: Composed) -> None:
+        key = await Rotating.new(parts)
+        monkeypatch.setattr("strongroom.clock.doubt", lambda *_: "it jumped")
+        await key.ask("EnableKeyRotation", RotationPeriodInDays=100)
+        assert await key.status() == (True, 100, None, None)
+        await key.look(NOW + YEAR, "it jumped")
+        assert await key.status() == (True, 100, None, None)
+        await key.look(NOW + 5)
+        assert await key.status() == (True, 100, NOW + 5 + 100 * DAY, None)
+        assert await key.rotations() == []
+
+    run(test)
+
+
+def test_a_token_that_is_away_is_asked_once(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        for _ in range(3):
+            await (await Rotating.new(parts)).ask("RotateKeyOnDemand")
+        asked: list[int] = []
+
+        def away(*_: Any, **__: Any) -> Any:
+            asked.append(1)
+            raise KMSInternal("the token is away")
+
+        parts.key_store.generate = away  # type: ignore[method-assign]
+        with pytest.raises(KMSInternal):
+            await RotationJob(parts.office, parts.key_store).run(Look(NOW, None))
+        assert asked == [1]
 
     run(test)
