@@ -16,7 +16,7 @@ from strongroom.app.key_store import serving_key_store
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator
-from strongroom.config import read_config
+from strongroom.config import Hsm, read_config
 from strongroom.directory import Credential as Signing
 from strongroom.federation import Federation
 from strongroom.jobs.calendar import Office
@@ -148,12 +148,12 @@ Test = Callable[[Composed], Coroutine[Any, Any, None]]
 Run = Callable[[Test], None]
 
 
-def run_composed(data: Path, test: Test) -> None:
-    """Run a test against a fresh installation."""
+def run_composed(data: Path, test: Test, hsm: Hsm | None = None) -> None:
+    """Run a test against a fresh installation, whose keys are in an HSM if one is given."""
 
     async def main() -> None:
         async with composed(data) as parts:
             await test(parts)
 
-    initialize(data, region="us-east-1", port=0, account="111122223333", now=NOW)
+    initialize(data, region="us-east-1", port=0, account="111122223333", now=NOW, hsm=hsm)
     asyncio.run(main())

@@ -25,15 +25,20 @@ from strongroom.model.key_specs import EXTERNAL, KEY_SPECS, MAC_BYTES, RAW
 from tests.importing import ALGORITHMS, imported, wrapped
 from tests.keys import KEY, a_pair, kms_key
 
-PAIRS = [
-    (spec, usage, algorithm)
+_KINDS = [
+    (spec, usage)
     for spec, row in KEY_SPECS.items()
     for usage in row.algorithms
-    for algorithm in ALGORITHMS
-    if EXTERNAL in row.origins
-    and (spec.startswith("ECC") or (spec.startswith("RSA") and algorithm.startswith("RSA_AES")))
+    if EXTERNAL in row.origins and spec.startswith(("ECC", "RSA"))
 ]
-"""RSA keys are too long to be encrypted directly: the operation refuses it."""
+PAIRS = [
+    (spec, usage, algorithm)
+    for number, (spec, usage) in enumerate(_KINDS)
+    for turn, algorithm in enumerate(ALGORITHMS)
+    if spec in ("ECC_NIST_P256", "ECC_NIST_EDWARDS25519") or number % 2 == turn % 2
+    if spec.startswith("ECC") or algorithm.startswith("RSA_AES")
+]
+"""Some kinds by all algorithms, the others by some. RSA keys are too long for OAEP: it is refused before."""
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +97,7 @@ def test_an_imported_private_key_is_the_one_that_was_given(
     key_store: KeyStore, spec: str, usage: str, algorithm: str
 ) -> None:
     key, pair = kms_key(spec, usage), a_pair(spec)
-    wrapping_spec = "RSA_3072" if spec == "ECC_NIST_P521" else "RSA_2048"
+    wrapping_spec = "RSA_3072" if (spec, algorithm[:5]) == ("ECC_NIST_P521", "RSAES") else "RSA_2048"
     import_key = key_store.new_import_key(key, wrapping_spec, algorithm)
     material = imported(key_store, key, import_key, pair.private)
     assert material.public_key == pair.public
@@ -128,7 +133,7 @@ def test_an_hmac_key_that_is_too_short_or_too_long_is_not_imported(
     key_store: KeyStore, spec: str, algorithm: str
 ) -> None:
     key = kms_key(spec, "GENERATE_VERIFY_MAC")
-    import_key = key_store.new_import_key(key, "RSA_3072", algorithm)
+    import_key = key_store.new_import_key(key, "RSA_2048", algorithm)
     for length in (1, int(spec[5:]) // 8 - 1, 129):
         with pytest.raises(IncorrectKeyMaterial):
             imported(key_store, key, import_key, secrets.token_bytes(length))

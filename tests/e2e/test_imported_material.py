@@ -27,7 +27,7 @@ def by_cryptography(kms: Any, key_id: str, material: bytes, algorithm: str, _fol
 
 def by_openssl(kms: Any, key_id: str, material: bytes, algorithm: str, folder: Path) -> dict[str, Any]:
     """As AWS's guide does it ("Step 3: Encrypt the key material")."""
-    parameters = kms.get_parameters_for_import(KeyId=key_id, WrappingAlgorithm=algorithm, WrappingKeySpec="RSA_4096")
+    parameters = kms.get_parameters_for_import(KeyId=key_id, WrappingAlgorithm=algorithm, WrappingKeySpec="RSA_2048")
     public, plain, between = folder / "public.der", folder / "material", folder / "aes-key"
     public.write_bytes(parameters["PublicKey"])
     plain.write_bytes(material)

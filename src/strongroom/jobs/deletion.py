@@ -45,7 +45,7 @@ class DeletionJob:
         self._pause = SECONDS
         self._erase_from = 0.0  # on the monotonic clock
         self._rest_until = 0.0
-        self._seen = False
+        self._seen: dict[tuple[str, str, str], float] = {}
         self._unerased: str | None = None
 
     async def run(self, look: Look) -> str | None:
@@ -93,10 +93,12 @@ class DeletionJob:
         snapshot = self._office.state.current()
         erasures = list(snapshot.erasures.values())
         urgent = any(identity not in snapshot.keys for identity in snapshot.erasures)
-        seen_before, self._seen = self._seen, bool(erasures)
-        if seen_before and not erasures:  # another process has erased
+        noted = {identity: erased.deleted for identity, (erased, _) in snapshot.erasures.items()}
+        seen_before, self._seen = self._seen, noted
+        if seen_before.items() - noted.items():  # another process has erased
             self._rest(0.0)
-        resting = not seen_before or self._monotonic() < self._rest_until  # every process is to see the note
+        first_seen = not seen_before.items() & noted.items()  # every process is to see a note
+        resting = first_seen or self._monotonic() < self._rest_until
         if not erasures or self._monotonic() < self._erase_from or (resting and not urgent):
             return
         began = self._monotonic()
@@ -113,7 +115,7 @@ class DeletionJob:
         self._rest(self._monotonic() - began)
         for erased, number in erasures:  # each alone: of one that was noted anew meanwhile something is left
             await self._office.commit([Delete(erased, number)], None)
-        self._seen = False
+        self._seen = {}
 
     def _rest(self, took: float) -> None:
         self._rest_until = self._monotonic() + max(_REST, _REST_OF_LONG * took) * random.uniform(1.0, 1.2)  # noqa: S311

@@ -4,7 +4,10 @@ from msgspec import Struct
 
 
 class PendingErasure(Struct, frozen=True):
-    """A KMS key that was deleted at `deleted` (seconds since the epoch), until its bytes are gone from all files."""
+    """A KMS key that was deleted, or material of it, until its bytes are gone from all files.
+
+    `deleted` is when, in seconds since the epoch: the first time since bytes were erased last.
+    """
 
     account: str
     region: str

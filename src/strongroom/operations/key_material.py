@@ -87,7 +87,8 @@ def removal(snapshot: Snapshot, entry: KeyEntry, material_id: str, now: float) -
 
 
 def erasure(snapshot: Snapshot, key: KmsKey, now: float) -> Write:
-    """The note that bytes of a key's material are to be erased; one that is there already is for both."""
-    due = PendingErasure(key.account, key.region, key.key_id, now)
+    """The note that bytes of a key's material are to be erased since `now`; one that is there is written anew."""
     noted = snapshot.erasures.get((key.region, key.account, key.key_id))
-    return Insert(due) if noted is None else Replace(due, noted.number)
+    if noted is None:
+        return Insert(PendingErasure(key.account, key.region, key.key_id, now))
+    return Replace(noted.record, noted.number)

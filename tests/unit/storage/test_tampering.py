@@ -1,6 +1,7 @@
 """A writer of the database at work: whatever is altered is refused, and named."""
 
 import re
+import shutil
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -138,12 +139,23 @@ def path(tmp_path: Path) -> Path:
     return tmp_path / "strongroom.db"
 
 
-@pytest.fixture
-def storage(path: Path) -> Iterator[DatabaseStorage]:
-    """Change 1 inserted all records; change 2 has an audit record in the outbox."""
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database in which change 1 inserted all records; change 2 has an audit record in the outbox."""
+    path = tmp_path_factory.mktemp("whole") / "strongroom.db"
     storage = create_storage(path, ROW_KEY)
     storage.commit([Insert(record) for record in records(1)], None)
     storage.commit([], OutboxEntry("chain-1", "event-2", b"record 2"))
+    storage.close()
+    assert list(path.parent.iterdir()) == [path]  # all is in the one file
+    return path
+
+
+@pytest.fixture
+def storage(whole: Path, path: Path) -> Iterator[DatabaseStorage]:
+    """A copy of it."""
+    shutil.copy(whole, path)
+    storage = open_storage(path, ROW_KEY)
     yield storage
     storage.close()
 

@@ -109,7 +109,7 @@ def test_an_rsa_key_of_another_exponent_is_imported(store: HsmKeyStore) -> None:
 def test_what_the_token_unwraps_itself_needs_no_leave(hsm: Hsm, kind: tuple[str, str]) -> None:
     strict = store_of(hsm, "host-oaep-sha-256") if kind[1] == "ENCRYPT_DECRYPT" else store_of(hsm)
     key = kms_key(*kind)
-    for algorithm in IN_TOKEN:
+    for algorithm in IN_TOKEN[KINDS.index(kind) % 2 :]:
         if algorithm != "RSAES_OAEP_SHA_1" or not key.key_spec.startswith("RSA"):
             wrapping_key_spec = "RSA_3072" if key.key_spec == "ECC_NIST_P521" else "RSA_2048"
             import_key = strict.new_import_key(key, wrapping_key_spec, algorithm)
