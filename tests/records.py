@@ -12,9 +12,20 @@ def recorded(data: Path) -> list[dict[str, Any]]:
 
 def record_of_request(data: Path, response: dict[str, Any]) -> dict[str, Any]:
     """The one record of the request that boto3 got `response` for."""
-    request_id = response["ResponseMetadata"]["RequestId"]
-    (record,) = [record for record in recorded(data) if record.get("requestID") == request_id]
+    ((_, record),) = records_of_requests(data, {response["ResponseMetadata"]["RequestId"]})
     return record
+
+
+def records_of_requests(data: Path, request_ids: set[str]) -> list[tuple[str, dict[str, Any]]]:
+    """The chains and records of these requests. Of the other lines, which are many, nothing is read."""
+    wanted = [request_id.encode() for request_id in request_ids]
+    found = [
+        (path.parent.name, record_of(line))
+        for path in sorted((data / "audit").glob("*/*.log"))
+        for line in path.read_bytes().splitlines()
+        if any(request_id in line for request_id in wanted)
+    ]
+    return [(chain, record) for chain, record in found if record is not None and record.get("requestID") in request_ids]
 
 
 def recorded_by_chain(data: Path) -> dict[str, list[dict[str, Any]]]:

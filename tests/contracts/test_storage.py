@@ -1,6 +1,7 @@
 """What every implementation of `Storage` does."""
 
 import hashlib
+import shutil
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -22,7 +23,7 @@ from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
-from strongroom.storage import feed, postgresql, sqlite
+from strongroom.storage import feed, sqlite
 from strongroom.storage.contract import (
     AuditChain,
     Delete,
@@ -38,6 +39,9 @@ from strongroom.storage.contract import (
     Stored,
 )
 from strongroom.storage.database import DatabaseStorage
+from strongroom.storage.postgresql import create_storage as create_postgresql_storage
+from strongroom.storage.postgresql import open_storage as open_postgresql_storage
+from strongroom.testing.postgresql import Postgresql
 
 ACCOUNT = "111122223333"
 REGION = "us-east-1"
@@ -51,6 +55,22 @@ class OpenAgain(Protocol):
         ...
 
 
+@pytest.fixture(scope="module")
+def new_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A database of SQLite as it is made. It is made once: that takes longer than most tests."""
+    path = tmp_path_factory.mktemp("new") / "strongroom.db"
+    sqlite.create_storage(path, ROW_KEY).close()
+    return path
+
+
+@pytest.fixture(scope="module")
+def new_database(postgresql: Postgresql) -> str:
+    """The name of a database of PostgreSQL as it is made."""
+    url = postgresql.create_database()
+    create_postgresql_storage(url, ROW_KEY).close()
+    return url.partition("@/")[2].partition("?")[0]
+
+
 @pytest.fixture(params=["sqlite", "postgresql"])
 def open_again(request: pytest.FixtureRequest) -> Iterator[OpenAgain]:
     with ExitStack() as at_the_end:
@@ -59,12 +79,12 @@ def open_again(request: pytest.FixtureRequest) -> Iterator[OpenAgain]:
         match request.param:
             case "sqlite":
                 path: Path = request.getfixturevalue("tmp_path") / "strongroom.db"
-                opened.append(sqlite.create_storage(path, ROW_KEY))
+                shutil.copy(request.getfixturevalue("new_file"), path)
                 open_next = partial(sqlite.open_storage, path, ROW_KEY)
             case _:
-                url: str = at_the_end.enter_context(request.getfixturevalue("postgresql").database())
-                opened.append(postgresql.create_storage(url, ROW_KEY))
-                open_next = partial(postgresql.open_storage, url, ROW_KEY)
+                new: str = request.getfixturevalue("new_database")
+                url: str = at_the_end.enter_context(request.getfixturevalue("postgresql").database(new))
+                open_next = partial(open_postgresql_storage, url, ROW_KEY)
 
         def open_one() -> Storage:
             opened.append(open_next())

@@ -15,6 +15,7 @@ from strongroom.errors import UnsupportedOperation
 from strongroom.jobs.calendar import Look, Office
 from strongroom.keystores.contract import KeyStore
 from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key_specs import AWS_KMS
 from strongroom.model.key_states import ENABLED
 from strongroom.operations.key_material import AUTOMATIC, ON_DEMAND, time_of_rotation
 from strongroom.operations.kms.rotation import end_of_period
@@ -93,6 +94,6 @@ def due(key: KmsKey, now: float) -> str | None:
     """Which rotation of a key is due at `now` (seconds since the epoch); what is demanded comes first."""
     if key.state != ENABLED:
         return None
-    if key.on_demand_rotation_start is not None:
+    if key.on_demand_rotation_start is not None and (key.origin == AWS_KMS or key.pending_material_id is not None):
         return ON_DEMAND
     return AUTOMATIC if key.next_rotation is not None and key.next_rotation <= now else None

@@ -36,17 +36,17 @@ class Postgresql(Struct):
     programs: Path
     databases: int = 0
 
-    def create_database(self) -> str:
-        """Make an empty database; return its URL."""
+    def create_database(self, like: str = "template1") -> str:
+        """Make a database, empty or `like` another that nobody is connected to; return its URL."""
         self.databases += 1
         name = f"database{self.databases}"
-        self.run("createdb", name)
+        self.run("createdb", "--template", like, name)
         return f"postgresql://{_SUPERUSER}@/{name}?host={quote(str(self.folder))}"
 
     @contextlib.contextmanager
-    def database(self) -> Iterator[str]:
-        """A database for one block, empty at first; its URL. Connections that are left open are ended."""
-        url = self.create_database()
+    def database(self, like: str = "template1") -> Iterator[str]:
+        """A database for one block, empty at first or `like` another; its URL. Open connections are ended with it."""
+        url = self.create_database(like)
         name = f"database{self.databases}"
         try:
             yield url

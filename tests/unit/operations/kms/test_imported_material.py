@@ -491,6 +491,7 @@ def test_erasing_for_imported_material_rests(run: Run, monkeypatch: pytest.Monke
 
         async def look(at: float, now: float = NOW) -> None:
             moment[0] = at
+            parts.clock.now = NOW + at - 1_000
             for job in jobs:
                 await job.run(Look(now, None))
 
