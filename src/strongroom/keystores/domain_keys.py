@@ -22,13 +22,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from msgspec.structs import replace
 
-from strongroom.crypto import sealing, wrapping
+from strongroom.crypto import sealing
 from strongroom.crypto.framing import frame
-from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, XaesKey
+from strongroom.crypto.xaes import KEY_LENGTH, XaesKey
 from strongroom.errors import IntegrityError
 from strongroom.keystores.grant_tokens import GrantTokens
 from strongroom.keystores.import_tokens import ImportTokens
 from strongroom.keystores.material_ids import MaterialIds
+from strongroom.keystores.sealed import SealingKeys
 from strongroom.keystores.session_tokens import SessionTokens
 from strongroom.model.domain_key import DomainKey
 
@@ -46,7 +47,6 @@ AUDIT_CHAIN = "audit-chain"
 """HPKE private key, 32 bytes: opens the starting MAC keys of audit chains. No serving process keeps it."""
 
 _FIRST_VERSION = 1
-_VERSION_LENGTH = 4
 _RSA_EXPONENT = 65537
 _RSA_BITS = 2048  # what CloudTrail signs its digests with
 
@@ -143,12 +143,10 @@ class DomainKeys:
         """The key that authenticates rows and the change feed, 32 bytes."""
         self.digest_signing_key = _parse_digest_key(_newest(opened[AUDIT_DIGEST]))
         """The RSA key that signs audit digests."""
-        self._sealed_secrets = {version: XaesKey(key) for version, key in opened[SEALED_SECRETS].items()}
+        sealed_secrets = {version: XaesKey(key) for version, key in opened[SEALED_SECRETS].items()}
+        self._sealing_keys = SealingKeys(sealed_secrets)
         self.seals = Seals(
-            GrantTokens(self._sealed_secrets),
-            SessionTokens(self._sealed_secrets),
-            ImportTokens(self._sealed_secrets),
-            self.seal_secret,
+            GrantTokens(sealed_secrets), SessionTokens(sealed_secrets), ImportTokens(sealed_secrets), self.seal_secret
         )
         """What seals things for callers."""
         self.material_ids = MaterialIds(_derived(_oldest(opened[ROW_AUTHENTICATION]), b"strongroom material ids"))
@@ -195,22 +193,13 @@ class DomainKeys:
 
     def seal_secret(self, secret: bytes, *, account: str, access_key_id: str) -> bytes:
         """Wrap the secret of an access key for storage; the result is 45 bytes longer. Draws a fresh nonce."""
-        version = max(self._sealed_secrets)
-        wrapped = wrapping.wrap(
-            self._sealed_secrets[version],
-            secret,
-            (SEALED_SECRETS, account, access_key_id, str(version)),
-            os.urandom(NONCE_LENGTH),
-        )
-        return version.to_bytes(_VERSION_LENGTH) + wrapped
+        return self._sealing_keys.seal(secret, SEALED_SECRETS, account, access_key_id)
 
     def open_secret(self, sealed: bytes, *, account: str, access_key_id: str) -> bytes:
         """Return the secret of an access key. Raises IntegrityError if it was altered or is another key's."""
-        version = int.from_bytes(sealed[:_VERSION_LENGTH])
-        binding = (SEALED_SECRETS, account, access_key_id, str(version))
         try:
-            return wrapping.unwrap(self._sealed_secrets[version], sealed[_VERSION_LENGTH:], binding)
-        except (KeyError, InvalidTag):
+            return self._sealing_keys.open(sealed, SEALED_SECRETS, account, access_key_id)
+        except InvalidTag:
             raise IntegrityError(f"the stored secret of access key {access_key_id} was altered") from None
 
 

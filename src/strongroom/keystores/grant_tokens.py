@@ -6,20 +6,18 @@ A token is no secret and allows nothing; nobody else can make one.
 """
 
 import base64
-import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 
-from strongroom.crypto import wrapping
-from strongroom.crypto.xaes import NONCE_LENGTH, XaesKey
+from strongroom.crypto.xaes import XaesKey
 from strongroom.errors import InvalidGrantToken
+from strongroom.keystores.sealed import SealingKeys
 from strongroom.model.grant import Grant
 
 _PURPOSE = "grant-token"
-_VERSION_LENGTH = 4
 _ALPHABET = b"-_"
 
 
@@ -40,17 +38,15 @@ class GrantTokens:
 
     def __init__(self, wrapping_keys: Mapping[int, XaesKey]) -> None:
         """`wrapping_keys` are the versions of the domain key `sealed-secrets`; the newest makes tokens."""
-        self._wrapping_keys = wrapping_keys
+        self._keys = SealingKeys(wrapping_keys)
 
     def __repr__(self) -> str:
         return "GrantTokens()"
 
     def seal(self, grant: Grant) -> str:
         """Return a token for a grant; each time another."""
-        version = max(self._wrapping_keys)
         name = msgspec.json.encode(GrantName(grant.account, grant.region, grant.key_id, grant.grant_id))
-        wrapped = wrapping.wrap(self._wrapping_keys[version], name, _binding(version), os.urandom(NONCE_LENGTH))
-        return _encode(version.to_bytes(_VERSION_LENGTH) + wrapped)
+        return _encode(self._keys.seal(name, _PURPOSE))
 
     def open(self, token: str) -> GrantName:
         """Return which grant a token is for, whether or not it is still there.
@@ -59,17 +55,12 @@ class GrantTokens:
         """
         try:
             sealed = base64.b64decode(token + "=" * (-len(token) % 4), altchars=_ALPHABET, validate=True)
-            version = int.from_bytes(sealed[:_VERSION_LENGTH])
-            name = wrapping.unwrap(self._wrapping_keys[version], sealed[_VERSION_LENGTH:], _binding(version))
-        except (ValueError, KeyError, InvalidTag):
+            name = self._keys.open(sealed, _PURPOSE)
+        except (ValueError, InvalidTag):
             raise InvalidGrantToken from None
         if _encode(sealed) != token:  # base64 leaves bits that say nothing
             raise InvalidGrantToken
         return _NAME.decode(name)
-
-
-def _binding(version: int) -> tuple[str, ...]:
-    return (_PURPOSE, str(version))
 
 
 def _encode(sealed: bytes) -> str:

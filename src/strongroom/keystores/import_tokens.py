@@ -5,20 +5,18 @@
 Nobody else can make one or read it. It holds all that is needed to import, so that no server needs to remember it.
 """
 
-import os
 from collections.abc import Mapping
 
 import msgspec
 from cryptography.exceptions import InvalidTag
 from msgspec import Struct
 
-from strongroom.crypto import wrapping
-from strongroom.crypto.xaes import NONCE_LENGTH, XaesKey
+from strongroom.crypto.xaes import XaesKey
 from strongroom.errors import InvalidImportToken
+from strongroom.keystores.sealed import SealingKeys
 from strongroom.model.import_key import ImportKey
 
 _PURPOSE = "import-token"
-_VERSION_LENGTH = 4
 
 
 class ImportParameters(Struct, frozen=True):
@@ -39,30 +37,21 @@ class ImportTokens:
 
     def __init__(self, wrapping_keys: Mapping[int, XaesKey]) -> None:
         """`wrapping_keys` are the versions of the domain key `sealed-secrets`; the newest makes tokens."""
-        self._wrapping_keys = wrapping_keys
+        self._keys = SealingKeys(wrapping_keys)
 
     def __repr__(self) -> str:
         return "ImportTokens()"
 
     def seal(self, parameters: ImportParameters) -> bytes:
         """Return the token of import parameters, 3.5 KB at most."""
-        version = max(self._wrapping_keys)
-        encoded = msgspec.msgpack.encode(parameters)
-        wrapped = wrapping.wrap(self._wrapping_keys[version], encoded, _binding(version), os.urandom(NONCE_LENGTH))
-        return version.to_bytes(_VERSION_LENGTH) + wrapped
+        return self._keys.seal(msgspec.msgpack.encode(parameters), _PURPOSE)
 
     def open(self, token: bytes) -> ImportParameters:
         """Return what a token says, whether or not it is still valid.
 
         Raises InvalidImportToken for anything that `seal` did not return here.
         """
-        version = int.from_bytes(token[:_VERSION_LENGTH])
         try:
-            encoded = wrapping.unwrap(self._wrapping_keys[version], token[_VERSION_LENGTH:], _binding(version))
-        except (KeyError, InvalidTag):
+            return _PARAMETERS.decode(self._keys.open(token, _PURPOSE))
+        except InvalidTag:
             raise InvalidImportToken from None
-        return _PARAMETERS.decode(encoded)
-
-
-def _binding(version: int) -> tuple[str, ...]:
-    return (_PURPOSE, str(version))

@@ -20,11 +20,15 @@ def unwrap(import_key: ImportKey, private: bytes, encrypted: bytes) -> bytes:
     if not import_key.two_steps:
         return rsa_key.decrypt(import_key.oaep, encrypted)
     first, rest = divided(import_key, encrypted)
-    aes_key = rsa_key.decrypt(import_key.oaep, first)
+    return unwrap_second(rsa_key.decrypt(import_key.oaep, first), rest)
+
+
+def unwrap_second(aes_key: bytes, wrapped: bytes) -> bytes:
+    """The second of two steps. Raises InvalidCiphertext, also if the key is not of 256 bits."""
     if len(aes_key) != AES_KEY_BYTES:
         raise InvalidCiphertext
     try:
-        return aes_key_unwrap_with_padding(aes_key, rest)
+        return aes_key_unwrap_with_padding(aes_key, wrapped)
     except InvalidUnwrap:
         raise InvalidCiphertext from None
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from cryptography.hazmat.primitives.keywrap import InvalidUnwrap, aes_key_unwrap_with_padding, aes_key_wrap_with_padding
+from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
 from strongroom.crypto.key_pairs import load_encryption_key
 from strongroom.crypto.rsa import MODULUS_BITS
@@ -23,7 +23,7 @@ from strongroom.keystores.hsm.mechanisms import OAEP_MECHANISMS, RAW_RSA, OaepOp
 from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.software_wrapping import wrapped_in_software
 from strongroom.keystores.hsm.templates import secret_key
-from strongroom.keystores.import_wrapping import AES_KEY_BYTES, divided
+from strongroom.keystores.import_wrapping import AES_KEY_BYTES, divided, unwrap_second
 from strongroom.model.import_key import ImportKey
 
 _IV = 16
@@ -92,14 +92,7 @@ class Unwrapping(NamedTuple):
         """Return the material itself: of a key that is used in software. Raises InvalidCiphertext, Pkcs11Error."""
         first, rest = self._divided(encrypted)
         decrypted = self._decrypted(first)
-        if not self.import_key.two_steps:
-            return decrypted
-        if len(decrypted) != AES_KEY_BYTES:
-            raise InvalidCiphertext
-        try:
-            return aes_key_unwrap_with_padding(decrypted, rest)
-        except InvalidUnwrap:
-            raise InvalidCiphertext from None
+        return unwrap_second(decrypted, rest) if self.import_key.two_steps else decrypted
 
     def check(self, wrapped: Wrapped) -> None:
         """See that material was wrapped rightly, whatever it is, and that the token does what it does.
