@@ -83,15 +83,17 @@ def test_what_is_killed_in_the_middle_is_rotated_once(data: Path, size: Size) ->
         key_ids = [calls(client)("CreateKey")["KeyMetadata"]["KeyId"] for _ in range(KEYS)]
         first = {key_id: current_of(calls(client), key_id) for key_id in key_ids}
         blobs = {key_id: calls(client)("Encrypt", KeyId=key_id, Plaintext="QUJD") for key_id in key_ids}
-    caught = 0
-    for number in range(size.rotation_kills):
+    caught = kills = 0
+    while caught < size.rotation_kills:
+        assert kills < size.rotation_kills + 4, "kills come too late on this machine"
         with SignedClient(server) as client:
             for key_id in key_ids:
                 calls(client)("RotateKeyOnDemand", KeyId=key_id)
         wait_until(lambda: demanded(data) < len(key_ids), every=0.001)
         server.kill()
         caught += 0 < demanded(data) < len(key_ids)
-        check_states(data, number)
+        check_states(data, kills)
+        kills += 1
         server = start_server(data, workers=2)
         wait_until(lambda: demanded(data) == 0)
     with SignedClient(server) as client:
@@ -99,12 +101,11 @@ def test_what_is_killed_in_the_middle_is_rotated_once(data: Path, size: Size) ->
             decrypted = calls(client)("Decrypt", CiphertextBlob=blobs[key_id]["CiphertextBlob"])
             assert (decrypted["Plaintext"], decrypted["KeyMaterialId"]) == ("QUJD", first[key_id])
             listed = calls(client)("ListKeyRotations", KeyId=key_id)["Rotations"]
-            assert len({entry["KeyMaterialId"] for entry in listed}) == size.rotation_kills
+            assert len({entry["KeyMaterialId"] for entry in listed}) == kills
             assert listed[-1]["KeyMaterialId"] == current_of(calls(client), key_id)
     assert server.stop() == 0
-    assert caught > 0, "no kill came in the middle"
-    assert Counter(event["keyId"] for event in rotated(data)) == Counter(key_ids * size.rotation_kills)
-    print(f"{size.rotation_kills} kills, {caught} of them in the middle of {len(key_ids)} rotations")
+    assert Counter(event["keyId"] for event in rotated(data)) == Counter(key_ids * kills)
+    print(f"{kills} kills, {caught} of them in the middle of {len(key_ids)} rotations")
 
 
 @pytest.mark.soak
@@ -146,7 +147,7 @@ def test_real_material_expires_in_real_time(data: Path) -> None:
         client = Unshifted(signed)
         (key_id,) = external_keys(client, 1)
         token = parameters(client, key_id)
-        valid_to = time.time() + 1.5
+        valid_to = time.time() + 3
         import_(client, key_id, token, ValidTo=valid_to)
         wrapped_bytes = stored(data, key_id)
         encrypted = client.call("Encrypt", KeyId=key_id, Plaintext="QUJD")
