@@ -2,6 +2,7 @@
 
 import os
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from cryptography.hazmat.primitives.keywrap import aes_key_wrap_with_padding
 
@@ -49,6 +50,18 @@ def import_material(
         del parameters["ExpirationModel"]
     response: dict[str, Any] = kms.import_key_material(KeyId=key_id, **{**parameters, **members})
     return response
+
+
+_IMPORT_KEYS: WeakKeyDictionary[KeyStore, dict[tuple[str, ...], ImportKey]] = WeakKeyDictionary()
+
+
+def import_key_of(key_store: KeyStore, key: KmsKey, algorithm: str, key_spec: str = "RSA_2048") -> ImportKey:
+    """An import key for a KMS key, made once: RSA keys take long to make, and a test seldom needs one of its own."""
+    made = _IMPORT_KEYS.setdefault(key_store, {})
+    name = (key.account, key.region, key.key_id, key.key_spec, key.key_usage, algorithm, key_spec)
+    if name not in made:
+        made[name] = key_store.new_import_key(key, key_spec, algorithm)
+    return made[name]
 
 
 def imported(key_store: KeyStore, key: KmsKey, import_key: ImportKey, material: bytes) -> KeyMaterial:

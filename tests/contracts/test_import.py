@@ -22,7 +22,7 @@ from strongroom.keystores.contract import KeyStore
 from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import EXTERNAL, KEY_SPECS, MAC_BYTES, RAW
-from tests.importing import ALGORITHMS, imported, wrapped
+from tests.importing import ALGORITHMS, import_key_of, imported, wrapped
 from tests.keys import KEY, a_pair, kms_key
 
 _KINDS = [
@@ -53,7 +53,7 @@ def import_key(key_store: KeyStore) -> ImportKey:
 def test_imported_material_is_the_material_that_was_given(key_store: KeyStore, key_spec: str, algorithm: str) -> None:
     """And with it a ciphertext of any key store: they have one format."""
     secret = secrets.token_bytes(32)
-    import_key = key_store.new_import_key(KEY, key_spec, algorithm)
+    import_key = import_key_of(key_store, KEY, algorithm, key_spec)
     key = key_store.open_symmetric(KEY, imported(key_store, KEY, import_key, secret))
     blob = parse(key.encrypt(b"plaintext", {"a": "b"}))
     assert XaesKey(secret).open(blob.nonce, blob.ciphertext, associated_data(blob.header, {"a": "b"})) == b"plaintext"
@@ -66,7 +66,7 @@ def test_an_imported_hmac_key_makes_the_macs_of_the_key_that_was_given(
     key_store: KeyStore, mac_algorithm: str, algorithm: str
 ) -> None:
     key = kms_key(mac_algorithm.replace("_SHA", ""), "GENERATE_VERIFY_MAC")
-    import_key = key_store.new_import_key(key, "RSA_2048", algorithm)
+    import_key = import_key_of(key_store, key, algorithm)
     for length in (MAC_BYTES[mac_algorithm], 65, 128):
         secret = secrets.token_bytes(length)
         material = imported(key_store, key, import_key, secret)
@@ -98,7 +98,7 @@ def test_an_imported_private_key_is_the_one_that_was_given(
 ) -> None:
     key, pair = kms_key(spec, usage), a_pair(spec)
     wrapping_spec = "RSA_3072" if (spec, algorithm[:5]) == ("ECC_NIST_P521", "RSAES") else "RSA_2048"
-    import_key = key_store.new_import_key(key, wrapping_spec, algorithm)
+    import_key = import_key_of(key_store, key, algorithm, wrapping_spec)
     material = imported(key_store, key, import_key, pair.private)
     assert material.public_key == pair.public
     use(key_store, key, material)
@@ -133,7 +133,7 @@ def test_an_hmac_key_that_is_too_short_or_too_long_is_not_imported(
     key_store: KeyStore, spec: str, algorithm: str
 ) -> None:
     key = kms_key(spec, "GENERATE_VERIFY_MAC")
-    import_key = key_store.new_import_key(key, "RSA_2048", algorithm)
+    import_key = import_key_of(key_store, key, algorithm)
     for length in (1, int(spec[5:]) // 8 - 1, 129):
         with pytest.raises(IncorrectKeyMaterial):
             imported(key_store, key, import_key, secrets.token_bytes(length))
@@ -166,7 +166,7 @@ def no_keys_of(spec: str) -> dict[str, bytes]:
                                   ("ECC_NIST_EDWARDS25519", "SIGN_VERIFY")])  # fmt: skip
 def test_what_is_no_private_key_of_the_spec_is_not_imported(key_store: KeyStore, kind: tuple[str, str]) -> None:
     key = kms_key(*kind)
-    import_key = key_store.new_import_key(key, "RSA_2048", "RSA_AES_KEY_WRAP_SHA_256")
+    import_key = import_key_of(key_store, key, "RSA_AES_KEY_WRAP_SHA_256")
     for name, material in no_keys_of(kind[0]).items():
         with pytest.raises(IncorrectKeyMaterial):
             pytest.fail(f"{name}: {imported(key_store, key, import_key, material)}")
@@ -236,14 +236,14 @@ def test_an_rsa_key_whose_parts_do_not_belong_together_is_not_imported(key_store
     sound = mine.private_key().private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
     unsound = sound.replace(mine.public_numbers.n.to_bytes(256), other.public_numbers.n.to_bytes(256))
     assert unsound != sound
-    import_key = key_store.new_import_key(key, "RSA_2048", "RSA_AES_KEY_WRAP_SHA_1")
+    import_key = import_key_of(key_store, key, "RSA_AES_KEY_WRAP_SHA_1")
     with pytest.raises(IncorrectKeyMaterial):
         imported(key_store, key, import_key, unsound)
 
 
 @pytest.mark.parametrize("algorithm", ALGORITHMS)
 def test_what_was_not_wrapped_under_the_import_key_is_not_imported(key_store: KeyStore, algorithm: str) -> None:
-    import_key = key_store.new_import_key(KEY, "RSA_2048", algorithm)
+    import_key = import_key_of(key_store, KEY, algorithm)
     whole = wrapped(import_key, secrets.token_bytes(32))
     other = key_store.new_import_key(KEY, "RSA_2048", algorithm)
     flipped = [whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :] for at in (0, 255, len(whole) - 1)]
@@ -257,7 +257,7 @@ def test_what_was_not_wrapped_under_the_import_key_is_not_imported(key_store: Ke
 
 @pytest.mark.parametrize("algorithm", ["RSA_AES_KEY_WRAP_SHA_1", "RSA_AES_KEY_WRAP_SHA_256"])
 def test_the_key_between_is_of_256_bits(key_store: KeyStore, algorithm: str) -> None:
-    import_key = key_store.new_import_key(KEY, "RSA_2048", algorithm)
+    import_key = import_key_of(key_store, KEY, algorithm)
     for length in (16, 24):
         encrypted = wrapped(import_key, secrets.token_bytes(32), secrets.token_bytes(length))
         with pytest.raises(InvalidCiphertext):
