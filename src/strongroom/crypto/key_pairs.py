@@ -142,7 +142,10 @@ def read_key_pair(key_spec: str, private: bytes) -> KeyPair:
     key = _private_key(key_spec, private)
     if isinstance(key, rsa.RSAPrivateKey):
         check_sound(key)
-    return encoded(key)  # type: ignore[arg-type]  # of a type in the table
+    pair = encoded(key)  # type: ignore[arg-type]  # of a type in the table
+    if _algorithm(private) != _algorithm(pair.private):  # a curve by its parameters, RSA for PSS alone
+        raise _no(key_spec)
+    return pair
 
 
 def load_signing_key(
@@ -224,8 +227,19 @@ def load_encapsulation_key(key_spec: str, public: bytes) -> EncapsulationKey:
 
 def _is_pkcs8(der: bytes) -> bool:
     """Whether a private key names its algorithm after its version (RFC 5958), as older forms do not."""
-    start = 2 if der[1:2] < b"\x80" else 2 + (der[1] & 0x7F)  # of what the SEQUENCE holds
+    start = _content(der)
     return der[start : start + 2] == b"\x02\x01" and der[start + 3 : start + 4] == b"\x30"
+
+
+def _algorithm(pkcs8: bytes) -> bytes:
+    """The algorithm of a private key in PKCS #8, with its parameters, in DER."""
+    begin = _content(pkcs8) + 3
+    return pkcs8[begin : begin + 2 + pkcs8[begin + 1]]
+
+
+def _content(der: bytes) -> int:
+    """Where the content of a value begins: after its tag and its length."""
+    return 2 if der[1:2] < b"\x80" else 2 + (der[1] & 0x7F)
 
 
 def _private_key(key_spec: str, private: bytes) -> PrivateKeyTypes:

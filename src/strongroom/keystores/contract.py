@@ -100,6 +100,10 @@ class KeyStore(Protocol):
         """Where `generate` and `generate_key_pair` must run. None: on any thread but the event loop's."""
         ...
 
+    def check_kind(self, key_spec: str, key_usage: str) -> None:
+        """Raise UnsupportedOperation if the store cannot protect keys of a kind: none is made, and none imported."""
+        ...
+
     def generate(self, key: KmsKey, *, material_id: str, created: float) -> KeyMaterial:
         """Make new material for a key of any spec, wrapped for storage. Stores nothing itself.
 

@@ -87,6 +87,9 @@ class SoftwareKeyStore:
         self._agreement = OpenedKeys(partial(self._load, load_agreement_key))
         self._decapsulation = OpenedKeys(partial(self._load, load_decapsulation_key))
 
+    def check_kind(self, key_spec: str, key_usage: str) -> None:
+        """Take all kinds."""
+
     def generate(self, key: KmsKey, *, material_id: str, created: float) -> KeyMaterial:
         """Make new material for a key of any spec, wrapped for storage. Raises Throttling."""
         secret, public = self._new(key)

@@ -6,7 +6,7 @@ nothing is allowed by omission.
 
 from collections.abc import Callable
 
-from strongroom.errors import Disabled, KMSInvalidState, RequestError
+from strongroom.errors import Disabled, KMSInvalidState, RequestError, UnsupportedOperation
 
 ENABLED = "Enabled"
 DISABLED = "Disabled"
@@ -21,6 +21,10 @@ _Refusal = Callable[[str], RequestError]
 
 def _disabled(arn: str) -> RequestError:
     return Disabled(f"{arn} is disabled.")
+
+
+def _imported(arn: str) -> RequestError:
+    return UnsupportedOperation(f"{arn} origin is EXTERNAL which is not valid for this operation.")
 
 
 def _invalid(state: str) -> _Refusal:
@@ -60,9 +64,9 @@ KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "DeriveSharedSecret": _USE,
     "DescribeKey": _ALWAYS,
     "DisableKey": _ENABLING,
-    "DisableKeyRotation": _ROTATING | {PENDING_IMPORT: None},  # refused for its origin
+    "DisableKeyRotation": _ROTATING | {PENDING_IMPORT: _imported},
     "EnableKey": _ENABLING,
-    "EnableKeyRotation": _ROTATING | {PENDING_IMPORT: None},
+    "EnableKeyRotation": _ROTATING | {PENDING_IMPORT: _imported},
     "Encapsulate": _USE,
     "Encrypt": _USE,
     "GenerateDataKey": _USE,
@@ -71,7 +75,7 @@ KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "GenerateDataKeyWithoutPlaintext": _USE,
     "GenerateMac": _USE,
     "GetKeyPolicy": _ALWAYS,
-    "GetKeyRotationStatus": _ALWAYS,
+    "GetKeyRotationStatus": _ALWAYS | {PENDING_IMPORT: _imported},
     "GetParametersForImport": _IMPORTING | {UPDATING: _invalid("updating")},
     "GetPublicKey": _USE | {DISABLED: None, PENDING_IMPORT: None},
     "ImportKeyMaterial": _IMPORTING,

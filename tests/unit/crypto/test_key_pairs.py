@@ -13,6 +13,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from strongroom.crypto.key_pairs import generate_key_pair, read_key_pair
+from tests.crosschecks.openssl import openssl
 
 SPECS = ("RSA_2048", "ECC_NIST_P256", "ECC_NIST_P521", "ECC_SECG_P256K1", "ECC_NIST_EDWARDS25519")
 
@@ -84,6 +85,20 @@ def test_parts_that_do_not_belong_together(member: str) -> None:
     assert bent != der
     with pytest.raises(ValueError, match=r"."):
         read_key_pair("RSA_2048", bent)
+
+
+@pytest.mark.parametrize(
+    ("spec", "words"),
+    [
+        ("ECC_NIST_P256", ["EC", "-pkeyopt", "ec_paramgen_curve:P-256", "-pkeyopt", "ec_param_enc:explicit"]),
+        ("RSA_2048", ["RSA-PSS", "-pkeyopt", "rsa_keygen_bits:2048"]),
+    ],
+)
+def test_the_algorithm_is_named_as_we_name_it(spec: str, words: list[str]) -> None:
+    made = openssl("genpkey", "-quiet", "-algorithm", *words)
+    der = openssl("pkcs8", "-topk8", "-nocrypt", "-outform", "DER", stdin=made)
+    with pytest.raises(ValueError, match="not a key of spec"):
+        read_key_pair(spec, der)
 
 
 @pytest.mark.parametrize("form", ["traditional", "encrypted", "explicit parameters"])

@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from strongroom.errors import Disabled, KMSInvalidState
+from strongroom.errors import Disabled, KMSInvalidState, UnsupportedOperation
 from strongroom.model.key_states import KEY_STATES, refusal
 from strongroom.operations.registry import OPERATIONS
 
@@ -17,7 +17,8 @@ USED = (OK, "disabled", "pending deletion", "pending import", "unavailable", "cr
 ALWAYS = (OK,) * 7
 UNLESS_PENDING_DELETION = (OK, OK, "pending deletion", OK, OK, OK, OK)
 SWITCHED = (OK, OK, "pending deletion", "pending import", OK, "creating", "updating")
-ROTATED = (OK, "disabled", "pending deletion", OK, OK, "creating", OK)
+ORIGIN = "origin"
+ROTATED = (OK, "disabled", "pending deletion", ORIGIN, OK, "creating", OK)
 NOT_PENDING = "not pending deletion"
 
 EXPECTED = {
@@ -42,7 +43,7 @@ EXPECTED = {
     "GenerateDataKeyWithoutPlaintext": USED,
     "GenerateMac": USED,
     "GetKeyPolicy": ALWAYS,
-    "GetKeyRotationStatus": ALWAYS,
+    "GetKeyRotationStatus": (OK, OK, OK, ORIGIN, OK, OK, OK),
     "GetParametersForImport": (OK, OK, "pending deletion", OK, OK, "creating", "updating"),
     "GetPublicKey": (OK, OK, "pending deletion", OK, "unavailable", "creating", OK),
     "ImportKeyMaterial": (OK, OK, "pending deletion", OK, OK, "creating", OK),
@@ -73,6 +74,9 @@ def test_what_a_key_in_each_state_answers(operation: str) -> None:
         refused = refusal(operation, state, ARN)
         if said == OK:
             assert refused is None, state
+        elif said == ORIGIN:  # it is an imported key's state
+            assert type(refused) is UnsupportedOperation
+            assert refused.message == f"{ARN} origin is EXTERNAL which is not valid for this operation."
         else:
             assert type(refused) is (Disabled if said == "disabled" else KMSInvalidState), state
             assert refused.message == f"{ARN} is {said}."

@@ -83,6 +83,10 @@ class HsmKeyStore:
         self._software_signing = OpenedKeys(partial(self._open_seed, load_signing_key))
         self._software_decapsulation = OpenedKeys(partial(self._open_seed, load_decapsulation_key))
 
+    def check_kind(self, key_spec: str, key_usage: str) -> None:
+        """Refuse what the token cannot protect, or only in a weaker way that is not allowed."""
+        self._materials.check_way(key_spec, key_usage)
+
     def generate(self, key: KmsKey, *, material_id: str, created: float) -> KeyMaterial:
         """Make new material for a key, wrapped for storage. Raises UnsupportedOperation, Throttling, KMSInternal."""
         self._materials.check_way(key.key_spec, key.key_usage)

@@ -84,7 +84,9 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
     if request.policy is not None:  # the default policy leaves all to the account
         key = checked_policy(call, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
     materials = []
-    if origin != EXTERNAL:
+    if origin == EXTERNAL:
+        call.key_store.check_kind(key.key_spec, key.key_usage)
+    else:
         materials.append(call.key_store.generate(key, material_id=key.current_material_id, created=created))
     response = CreateKeyResponse(key_metadata=metadata(key, materials))
     return Change(response, [Insert(key), *map(Insert, materials)], made=key)

@@ -20,7 +20,7 @@ from strongroom.messages.kms.rotation import (
 )
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import EXTERNAL, SYMMETRIC_DEFAULT
-from strongroom.model.key_states import PENDING_DELETION, PENDING_IMPORT
+from strongroom.model.key_states import PENDING_DELETION
 from strongroom.operations.call import Call, Change
 from strongroom.operations.key_material import expiry, materials, rotations_on_demand
 from strongroom.operations.pages import Listing
@@ -82,8 +82,6 @@ def get_key_rotation_status(
 ) -> GetKeyRotationStatusResponse:
     """AWS: GetKeyRotationStatus. False while the key is pending deletion; canceling that restores what was."""
     key = call.read(keys[0])
-    if key.state == PENDING_IMPORT:
-        raise _wrong_origin(key)
     if key.state == PENDING_DELETION:
         return GetKeyRotationStatusResponse(key_id=key.key_id, key_rotation_enabled=False)
     return GetKeyRotationStatusResponse(
@@ -183,10 +181,6 @@ def _material_state(key: KmsKey, material: KeyMaterial) -> str:
 def _check_rotates_itself(key: KmsKey) -> None:
     """Refuse automatic rotation of what the service cannot make anew."""
     if key.origin == EXTERNAL:
-        raise _wrong_origin(key)
+        raise UnsupportedOperation(f"{key.arn} origin is {key.origin} which is not valid for this operation.")
     if key.key_spec != SYMMETRIC_DEFAULT:
         raise UnsupportedOperation
-
-
-def _wrong_origin(key: KmsKey) -> UnsupportedOperation:
-    return UnsupportedOperation(f"{key.arn} origin is {key.origin} which is not valid for this operation.")

@@ -308,3 +308,12 @@ def test_empty_material_is_none(store: HsmKeyStore) -> None:
             import_key = store.new_import_key(key, "RSA_2048", algorithm)
             with pytest.raises((IncorrectKeyMaterial, InvalidCiphertext)):
                 store.import_material(key, import_key, wrapped(import_key, b""), created=1.5)
+
+
+def test_a_kind_that_is_not_protected_is_neither_made_nor_imported(hsm: Hsm, store: HsmKeyStore) -> None:
+    strict = store_of(hsm)
+    for kind in (ED25519, ("RSA_2048", "ENCRYPT_DECRYPT"), ("ML_KEM_768", "ENCAPSULATE_DECAPSULATE")):
+        store.check_kind(*kind)
+        with pytest.raises(UnsupportedOperation, match=f"^{kind[0]} keys for {kind[1]} are not supported"):
+            strict.check_kind(*kind)
+    strict.check_kind(*SYMMETRIC)

@@ -539,3 +539,18 @@ def test_without_its_current_material_a_key_tells_of_no_expiry(run: Run) -> None
         assert (metadata.expiration_model, metadata.valid_to) == (None, None)
 
     run(test)
+
+
+def test_no_key_waits_for_material_that_the_key_store_would_not_take(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        def refuse(key_spec: str, key_usage: str) -> None:
+            raise UnsupportedOperation(f"{key_spec} {key_usage}")
+
+        parts.key_store.check_kind = refuse  # type: ignore[method-assign]
+        with pytest.raises(UnsupportedOperation) as refused:
+            await parts.ask_kms("CreateKey", Origin="EXTERNAL", KeySpec="RSA_2048", KeyUsage="SIGN_VERIFY")
+        assert refused.value.message == "RSA_2048 SIGN_VERIFY"
+        assert parts.state.fresh().keys == {}
+        await parts.ask_kms("CreateKey")
+
+    run(test)
