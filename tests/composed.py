@@ -134,6 +134,7 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
             federation=Federation(state, Issuers(pool)),
             seals=opened.domain_keys.seals,
             nonces=SqliteNonces(opened.config.nonces),
+            regions=served_regions(opened.config),
             clock=clock,
             on_fatal=fatal.append,
         )

@@ -11,7 +11,7 @@ request fails. Plain functions do the work; what may wait for a disk or a device
 import asyncio
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
@@ -42,13 +42,14 @@ from strongroom.operations.authorizing import (
     authorize_grant,
     authorize_identity,
     authorize_named_alias,
+    authorize_replica,
     authorize_role_target,
     authorize_target,
     authorize_without_key,
     hands_down,
 )
-from strongroom.operations.call import Call, Change
-from strongroom.operations.event import Event, new_event, record_of_call, record_of_stranger
+from strongroom.operations.call import Call, Change, Elsewhere
+from strongroom.operations.event import Event, new_event, record_elsewhere, record_of_call, record_of_stranger
 from strongroom.operations.operation import Operation
 from strongroom.operations.registry import find_operation
 from strongroom.operations.uses import Uses
@@ -78,10 +79,14 @@ class Pipeline:
         federation: Federation,
         seals: Seals,
         nonces: Nonces,
+        regions: Container[str],
         clock: Callable[[], float],
         on_fatal: Callable[[str], None],
     ) -> None:
-        """`clock` gives seconds since the epoch. `on_fatal` is told why this process must not go on serving."""
+        """`regions` are those that are served. `clock` gives seconds since the epoch.
+
+        `on_fatal` is told why this process must not go on serving.
+        """
         self._state = state
         self._storage = storage
         self._key_store = key_store
@@ -93,6 +98,7 @@ class Pipeline:
         self._federation = federation
         self._seals = seals
         self._nonces = nonces
+        self._regions = regions
         self._clock = clock
         self._on_fatal = on_fatal
 
@@ -173,6 +179,8 @@ class Pipeline:
                 case targets.AliasTarget():
                     arn, decision = authorize_named_alias(call, event.request, target)
                     event.aliases += (arn,)
+                case targets.ReplicaTarget():
+                    decision = authorize_replica(call, event.request, target, event.found)
                 case targets.IdentityTarget():
                     decision = authorize_identity(call, event.request, target)
                 case targets.RoleTarget() if target.inherited and not hands_down(call.principal, target.action):
@@ -218,6 +226,8 @@ class Pipeline:
         response, record, number = await _on(self._pool, self._commit, event, operation, caller, change)
         try:
             await self._audit.write(record, change=number)
+            if change.elsewhere is not None:
+                await self._audit.write(self._record_elsewhere(event, operation, caller, change.elsewhere))
         except RequestError as error:
             # The change is made and its record is in the outbox, to be chained later: it must not have a second one.
             return Answer(event.request_id, error=error)
@@ -277,6 +287,7 @@ class Pipeline:
             self._storage,
             self._uses,
             self._seals,
+            self._regions,
         )
 
     def _record(
@@ -285,6 +296,11 @@ class Pipeline:
         credential = caller.credential
         account = credential.identity.principal.account
         return record_of_call(event, operation, credential.user_identity, account, caller.region, outcome)
+
+    def _record_elsewhere(self, event: Event, operation: Operation, caller: Caller, elsewhere: Elsewhere) -> bytes:
+        credential = caller.credential
+        account = credential.identity.principal.account
+        return record_elsewhere(event, operation, credential.user_identity, account, elsewhere)
 
     async def _refuse_caller(self, event: Event, operation: Operation, caller: Caller, error: RequestError) -> Answer:
         try:

@@ -27,7 +27,7 @@ from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, U
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
-from strongroom.model.key_states import PENDING_DELETION
+from strongroom.model.key_states import CREATING, PENDING_DELETION, PENDING_REPLICA_DELETION, UPDATING
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.numbered import Numbered
 from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
@@ -43,6 +43,9 @@ _DIRECTORY_MEMBERS: dict[type, str] = {
     IdentityProvider: "providers",
 }
 """Record type -> where a directory has it, by the last part of its primary key."""
+
+_PASSING = frozenset({CREATING, PENDING_DELETION, PENDING_REPLICA_DELETION, UPDATING})
+"""Key states that end by themselves."""
 
 
 class KeyEntry(Struct, frozen=True, dict=True):
@@ -63,7 +66,7 @@ class KeyEntry(Struct, frozen=True, dict=True):
         """Whether something is to be done to the key some day, or is asked for: `jobs` look at no others."""
         key = self.key
         return (
-            key.state == PENDING_DELETION
+            key.state in _PASSING
             or key.rotation_period_in_days is not None
             or key.on_demand_rotation_start is not None
             or any(material.valid_to is not None for material, _ in self.materials.values())
@@ -81,15 +84,16 @@ class KeyEntry(Struct, frozen=True, dict=True):
 class Snapshot(Struct, frozen=True):
     """The state at one position.
 
-    Key entries by (region, account, key id), aliases by (region, account, name), the keys of materials by
-    (region, material id), the identities of accounts by account, the accounts of access keys by access key id,
-    services by name and their access keys by id, the last uses of access keys by id, clock readings by boot id, pending
-    erasures as keys are. `dated` are the keys that are `KeyEntry.dated`.
+    Key entries by (region, account, key id), the Regions of multi-Region keys by (account, key id), aliases by
+    (region, account, name), the keys of materials by (region, material id), the identities of accounts by account, the
+    accounts of access keys by access key id, services by name and their access keys by id, the last uses of access keys
+    by id, clock readings by boot id, pending erasures as keys are. `dated` are the keys that are `KeyEntry.dated`.
     `usage_tracked_since` is when the uses of keys began to be noted (seconds since the epoch); infinite if not yet.
     """
 
     position: Position
     keys: dict[tuple[str, str, str], KeyEntry] = {}
+    regions: dict[tuple[str, str], frozenset[str]] = {}
     aliases: dict[tuple[str, str, str], Numbered[Alias]] = {}
     materials: dict[tuple[str, str], tuple[str, str, str]] = {}
     directories: dict[str, Directory] = {}
@@ -109,6 +113,12 @@ class Snapshot(Struct, frozen=True):
             return self.keys.get(reference)
         alias = self.aliases.get(reference)
         return None if alias is None else self.keys.get((region, account, alias.record.target_key_id))
+
+    def related(self, key: KmsKey) -> list[KeyEntry]:
+        """All keys of a multi-Region key, the primary key first, then by Region; of a single-Region key itself."""
+        others = self.regions.get((key.account, key.key_id), frozenset({key.region}))
+        regions = sorted(others, key=lambda region: (region != key.primary_region, region))
+        return [self.keys[region, key.account, key.key_id] for region in regions]
 
     def find_key_of_material(self, region: str, material_id: str) -> KeyEntry | None:
         """The key in this Region that a ciphertext's key material belongs to, or None."""
@@ -167,9 +177,9 @@ class LiveSnapshot:
     """Keeps the current snapshot. For the event loop's thread alone."""
 
     def __init__(
-        self, storage: Storage, open_secret: Callable[[AccessKey], str], forget: Callable[[str], None]
+        self, storage: Storage, open_secret: Callable[[AccessKey], str], forget: Callable[[str, str], None]
     ) -> None:
-        """`open_secret` unseals a secret access key; `forget` is told the ids of key materials that are gone."""
+        """`open_secret` unseals a secret access key; `forget` is told Regions and ids of materials that are gone."""
         self._storage = storage
         self._open_secret = open_secret
         self._forget = forget
@@ -206,8 +216,8 @@ class LiveSnapshot:
         if changes is None:
             known = self._snapshot.materials.keys()
             self._snapshot = self._from_contents(self._storage.load())
-            for _, material_id in known - self._snapshot.materials.keys():
-                self._forget(material_id)
+            for region, material_id in known - self._snapshot.materials.keys():
+                self._forget(region, material_id)
         elif changes.position != self._snapshot.position:
             self._snapshot = self._with_changes(changes)
 
@@ -218,6 +228,7 @@ class LiveSnapshot:
         copy = structs.replace(
             self._snapshot,
             keys=dict(self._snapshot.keys),
+            regions=dict(self._snapshot.regions),
             aliases=dict(self._snapshot.aliases),
             materials=dict(self._snapshot.materials),
             directories=dict(self._snapshot.directories),
@@ -243,7 +254,7 @@ class LiveSnapshot:
                 case KeyMaterial() as material:
                     _put_material(snapshot, material, stored.number)
                     if not material.present:
-                        self._forget(material.material_id)
+                        self._forget(material.region, material.material_id)
                 case Alias():
                     _put_alias(snapshot, stored.record, stored.number)
                 case ClockReading() as reading:
@@ -280,21 +291,23 @@ class LiveSnapshot:
                     snapshot.access_key_accounts[record.access_key_id] = record.account
 
     def _remove(self, snapshot: Snapshot, gone: Removed) -> None:
-        if gone.kind is Service:
-            snapshot.services.pop(str(gone.key[0]), None)
-        elif gone.kind is AccessKeyUsage:
-            snapshot.access_key_usages.pop(str(gone.key[0]), None)
+        by_name: dict[type, dict[str, Any]] = {
+            Service: snapshot.services,
+            AccessKeyUsage: snapshot.access_key_usages,
+            ClockReading: snapshot.clock_readings,
+        }
+        if gone.kind in by_name:
+            by_name[gone.kind].pop(str(gone.key[0]), None)
         elif gone.kind is Alias:
             account, region, name = map(str, gone.key)
             alias = snapshot.aliases.pop((region, account, name), None)
             if alias is not None:
                 _take_alias_from_key(snapshot, alias.record)
-        elif gone.kind is ClockReading:
-            snapshot.clock_readings.pop(str(gone.key[0]), None)
-        elif gone.kind in (KmsKey, PendingErasure):
+        elif gone.kind is KmsKey:
+            _take_key(snapshot, gone)
+        elif gone.kind is PendingErasure:
             account, region, key_id = map(str, gone.key)
-            held: dict[tuple[str, str, str], Any] = snapshot.keys if gone.kind is KmsKey else snapshot.erasures
-            held.pop((region, account, key_id), None)
+            snapshot.erasures.pop((region, account, key_id), None)
         elif gone.kind is KeyMaterial:
             account, region, key_id, material_id = map(str, gone.key)
             snapshot.materials.pop((region, material_id), None)
@@ -302,7 +315,7 @@ class LiveSnapshot:
             if entry is not None:
                 left = {name: kept for name, kept in entry.materials.items() if name != material_id}
                 snapshot.keys[region, account, key_id] = structs.replace(entry, materials=left)
-            self._forget(material_id)
+            self._forget(region, material_id)
 
 
 class _ChangedMembers:
@@ -383,8 +396,19 @@ def _put_key(snapshot: Snapshot, key: KmsKey, number: int) -> None:
     before = snapshot.keys.get(identity)
     if before is None:
         snapshot.keys[identity] = KeyEntry(key, number, {})
+        if key.multi_region:
+            there = snapshot.regions.get((key.account, key.key_id), frozenset())
+            snapshot.regions[key.account, key.key_id] = there | {key.region}
     else:
         snapshot.keys[identity] = structs.replace(before, key=key, number=number)
+
+
+def _take_key(snapshot: Snapshot, gone: Removed) -> None:
+    account, region, key_id = map(str, gone.key)
+    snapshot.keys.pop((region, account, key_id), None)
+    others = snapshot.regions.pop((account, key_id), frozenset()) - {region}
+    if others:
+        snapshot.regions[account, key_id] = others
 
 
 def _put_material(snapshot: Snapshot, material: KeyMaterial, number: int) -> None:

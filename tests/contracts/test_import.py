@@ -104,7 +104,7 @@ def test_an_imported_private_key_is_the_one_that_was_given(
     use(key_store, key, material)
     again = imported(key_store, key, import_key, pair.private)
     assert again.material_id == material.material_id
-    key_store.forget(material.material_id)
+    key_store.forget(material.region, material.material_id)
     use(key_store, key, again)
 
 

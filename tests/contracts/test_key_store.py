@@ -112,16 +112,16 @@ def test_refuses_a_blob_that_was_given_this_materials_name(
 def test_material_opened_again_decrypts_too(key_store: KeyStore, material: KeyMaterial, key: SymmetricKey) -> None:
     blob = parse(key.encrypt(b"plaintext", {}))
     assert key_store.open_symmetric(KEY, material).decrypt(blob, {}) == b"plaintext"
-    key_store.forget(material.material_id)
+    key_store.forget(material.region, material.material_id)
     assert key_store.open_symmetric(KEY, material).decrypt(blob, {}) == b"plaintext"
 
 
 def test_forgetting_is_idempotent(key_store: KeyStore) -> None:
     material = generate(key_store)
-    key_store.forget(material.material_id)
+    key_store.forget(material.region, material.material_id)
     key_store.open_symmetric(KEY, material)
-    key_store.forget(material.material_id)
-    key_store.forget(material.material_id)
+    key_store.forget(material.region, material.material_id)
+    key_store.forget(material.region, material.material_id)
     key_store.open_symmetric(KEY, material)
 
 
@@ -170,7 +170,7 @@ def test_is_shared_between_threads(key_store: KeyStore) -> None:
     def use(number: int) -> bytes:
         key = key_store.open_symmetric(KEY, materials[number % 4])
         if number % 7 == 0:
-            key_store.forget(materials[number % 4].material_id)
+            key_store.forget(materials[number % 4].region, materials[number % 4].material_id)
         return key.decrypt(parse(key.encrypt(number.to_bytes(4), {"n": str(number)})), {"n": str(number)})
 
     with ThreadPoolExecutor(8) as threads:
@@ -234,7 +234,7 @@ def test_a_key_of_each_kind_is_made_and_used(
     key, material = materials[kind]
     for algorithm in KEY_SPECS[key.key_spec].algorithms[key.key_usage]:
         use(key_store, key, material, algorithm)
-    key_store.forget(material.material_id)
+    key_store.forget(material.region, material.material_id)
     use(key_store, key, material, KEY_SPECS[key.key_spec].algorithms[key.key_usage][-1])
 
 
@@ -260,7 +260,7 @@ def test_material_of_each_kind_opens_for_its_own_key_alone(
         (key, replace(material, key_id="00000000-12ab-34cd-56ef-1234567890ab")),
         (key, replace(material, wrapped=generate(key_store).wrapped)),
     ):
-        key_store.forget(material.material_id)
+        key_store.forget(material.region, material.material_id)
         with pytest.raises(KeyUnavailable):
             opening(key_store, key.key_usage)(other, altered)
 

@@ -35,7 +35,7 @@ def work(store: HsmKeyStore, number: int, until: float) -> int:
     while time.monotonic() < until:
         key, material = own.choice(SHARED)
         if own.random() < 0.02:
-            store.forget(material.material_id)
+            store.forget(material.region, material.material_id)
         if own.random() < 0.01:
             key = kms_key()
             material = generate(store, key)

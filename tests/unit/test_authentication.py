@@ -96,7 +96,7 @@ def made(tmp_path: Path) -> Iterator[Installation]:
         keys[owner] = Credential(key.access_key_id, secret)
     opened.storage.load()
     opened.storage.commit(writes, None)
-    state = LiveSnapshot(opened.storage, lambda key: open_secret(opened, key), lambda _: None)
+    state = LiveSnapshot(opened.storage, lambda key: open_secret(opened, key), lambda *_: None)
     yield Installation(opened, Authenticator(state, opened.domain_keys.seals.session_tokens, {REGION}), keys)
     opened.close()
 

@@ -75,7 +75,7 @@ def live(storage: DatabaseStorage, forgotten: list[str]) -> LiveSnapshot:
     def open_secret(key: AccessKey) -> str:
         return f"secret of {key.access_key_id}"
 
-    return LiveSnapshot(storage, open_secret, forgotten.append)
+    return LiveSnapshot(storage, open_secret, lambda _, material_id: forgotten.append(material_id))
 
 
 def fresh(state: LiveSnapshot) -> Snapshot:

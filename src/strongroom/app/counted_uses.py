@@ -1,7 +1,8 @@
 """Encryptions with material that encrypts with AES-256-GCM itself, counted over all server processes.
 
 Random nonces of 96 bits are safe for 2^32 messages under one key (NIST SP 800-38D, section 8.3). A process takes leave
-for many at once, so that it seldom has to write: what it does not use up is lost.
+for many at once, so that it seldom has to write: what it does not use up is lost. The keys of a multi-Region key have
+the same material: the primary key's counts for all.
 """
 
 import sys
@@ -10,7 +11,7 @@ import threading
 from msgspec.structs import replace
 
 from strongroom.errors import ConflictError, KeyUnavailable, KMSInternal, LimitExceeded
-from strongroom.model.key import KeyMaterial
+from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.storage.contract import Replace, Storage
 
 AT_ONCE = 2**20
@@ -36,11 +37,7 @@ class CountedUses:
 
     def _take(self, material: KeyMaterial) -> int:
         for _ in range(_ATTEMPTS):
-            identity = (material.account, material.region, material.key_id, material.material_id)
-            found = self._storage.find(KeyMaterial, identity)
-            if found is None:
-                raise KeyUnavailable
-            stored, number = found
+            stored, number = self._counting(material)
             taken = stored.uses or 0
             if taken + AT_ONCE > LIMIT:
                 raise LimitExceeded(f"Key {material.key_id} has encrypted {LIMIT} times, the most that it can.")
@@ -54,3 +51,12 @@ class CountedUses:
                 )
             return AT_ONCE
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
+
+    def _counting(self, material: KeyMaterial) -> tuple[KeyMaterial, int]:
+        """The record that counts the uses of a material. Raises KeyUnavailable."""
+        key = self._storage.find(KmsKey, (material.account, material.region, material.key_id))
+        region = material.region if key is None else key[0].primary_region or material.region
+        found = self._storage.find(KeyMaterial, (material.account, region, material.key_id, material.material_id))
+        if found is None:
+            raise KeyUnavailable
+        return found

@@ -34,6 +34,7 @@ from strongroom.jobs.calendar import Job, Office, keep_calendar
 from strongroom.jobs.deletion import DeletionJob
 from strongroom.jobs.expiry import ExpiryJob
 from strongroom.jobs.key_usage import UsageJob, store_forever, store_last
+from strongroom.jobs.multi_region import MultiRegionJob
 from strongroom.jobs.rotation import RotationJob
 from strongroom.keystores.process import disable_core_dumps
 from strongroom.operations.uses import Uses
@@ -121,7 +122,12 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         ticking = asyncio.create_task(tick_forever(opened.storage, audit, strangers, pool, on_fatal=stop))
         closing.callback(ticking.cancel)
         office = Office(state, opened.storage, audit, pool)
-        jobs: list[Job] = [DeletionJob(office), ExpiryJob(office), RotationJob(office, key_store)]
+        jobs: list[Job] = [
+            DeletionJob(office),
+            ExpiryJob(office),
+            MultiRegionJob(office),
+            RotationJob(office, key_store),
+        ]
         working = asyncio.create_task(keep_calendar(office, jobs, on_fatal=stop))
         closing.callback(working.cancel)
         fetching = closing.enter_context(ThreadPoolExecutor(_ISSUER_THREADS, thread_name_prefix="issuers"))
@@ -143,6 +149,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
             federation=Federation(state, issuers),
             seals=opened.domain_keys.seals,
             nonces=SqliteNonces(config.nonces),
+            regions=served_regions(config),
             clock=time.time,
             on_fatal=stop,
         )

@@ -129,6 +129,18 @@ def key_event(*, name: str, event_id: str, now: float, key: KmsKey, details: Log
     )
 
 
+def synchronization_event(*, event_id: str, request_id: str, now: float, primary: KmsKey) -> CloudTrailRecord:
+    """Return the record of a copy of shared properties from a primary key to replica keys."""
+    record = key_event(name="SynchronizeMultiRegionKey", event_id=event_id, now=now, key=primary, details={})
+    return msgspec.structs.replace(
+        record,
+        response_elements={"keyId": primary.arn},
+        request_id=request_id,
+        event_type="AwsApiCall",
+        service_event_details=UNSET,
+    )
+
+
 def user_identity(principal: Principal) -> Raw:
     """Return the userIdentity of a caller (AWS: "CloudTrail userIdentity element"). Prepare it once per principal."""
     if principal.kind == "AWSService":
@@ -160,6 +172,11 @@ def user_identity(principal: Principal) -> Raw:
     if principal.service is not None:
         identity["invokedBy"] = f"{principal.service}.amazonaws.com"
     return Raw(_encoder.encode(identity))
+
+
+def invoked_by_kms(identity: Raw) -> Raw:
+    """Return a userIdentity for what KMS does elsewhere in the course of a caller's request."""
+    return Raw(_encoder.encode(msgspec.json.decode(identity, type=dict[str, object]) | {"invokedBy": KMS_EVENT_SOURCE}))
 
 
 def _session_context(principal: Principal, issued: float) -> dict[str, object]:

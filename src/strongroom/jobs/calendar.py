@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple, Protocol, TypeVar
 
-from strongroom.audit.record import Loggable, encode, key_event
+from strongroom.audit.record import Loggable, encode, key_event, synchronization_event
 from strongroom.audit.writer import AuditWriter
 from strongroom.clock import Clocks, doubt, note, read_clocks
 from strongroom.errors import ConflictError, IntegrityError, OperatorError, RequestError, RollbackError
@@ -77,6 +77,12 @@ class Office:
         """Commit what is done to a key with its audit record, and chain that."""
         event_id = str(uuid.uuid4())
         record = encode(key_event(name=name, event_id=event_id, now=now, key=key, details=details))
+        await self.commit(writes, OutboxEntry(self._audit.chain_id, event_id, record))
+
+    async def commit_synchronization(self, primary: KmsKey, writes: Sequence[Write], now: float) -> None:
+        """Commit what replica keys take over from their primary key with its audit record, and chain that."""
+        event_id, request_id = str(uuid.uuid4()), str(uuid.uuid4())
+        record = encode(synchronization_event(event_id=event_id, request_id=request_id, now=now, primary=primary))
         await self.commit(writes, OutboxEntry(self._audit.chain_id, event_id, record))
 
     async def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None) -> None:

@@ -3,6 +3,7 @@
 Steps, each of which a killed process leaves to the next:
 1. Only with a clock that can be trusted (`clock.py`). Waiting periods that were asked for while it could not be
    trusted begin now.
+   That of a primary key begins when the last of its replica keys is deleted.
 2. One change deletes the key, all its key material, its aliases, its grants and its last use, and notes what is to
    be erased. Its record is the event DeleteKey. A key that was saved meanwhile (CancelKeyDeletion) stays: the change
    conflicts.
@@ -18,8 +19,11 @@ from msgspec.structs import replace
 from strongroom.audit.record import shown_time
 from strongroom.errors import IntegrityError, OperatorError, RollbackError
 from strongroom.jobs.calendar import SECONDS, Look, Office
+from strongroom.model.key import KmsKey
+from strongroom.model.key_states import PENDING_DELETION, PENDING_REPLICA_DELETION
 from strongroom.operations.key_material import erasure
 from strongroom.operations.kms.deletion import end_of_waiting
+from strongroom.operations.related_keys import replicas
 from strongroom.snapshot import KeyEntry, Snapshot
 from strongroom.storage.contract import Delete, Replace, Write
 
@@ -62,6 +66,8 @@ class DeletionJob:
 
     async def _begin_or_delete(self, snapshot: Snapshot, entry: KeyEntry, now: float) -> None:
         """Steps 1 and 2."""
+        if entry.key.state == PENDING_REPLICA_DELETION and replicas(snapshot, entry.key):
+            return
         if entry.key.deletion_date is None:
             await self._begin(entry, now)
         elif _is_due(entry, now):
@@ -71,7 +77,7 @@ class DeletionJob:
         key = entry.key
         assert key.pending_window_in_days is not None, "a key without a date has a waiting period"
         date = end_of_waiting(now, key.pending_window_in_days)
-        dated = replace(key, deletion_date=date, pending_window_in_days=None)
+        dated = replace(key, state=PENDING_DELETION, deletion_date=date, pending_window_in_days=None)
         details = {"keyId": key.arn, "deletionDate": shown_time(date)}
         writes = [Replace(dated, entry.number)]
         await self._office.commit_event("BeginKeyDeletionWindow", key, writes, details, now)
@@ -86,6 +92,7 @@ class DeletionJob:
             writes.append(Delete(*entry.usage))
         writes += [Delete(grant, number) for grant, number in entry.grants.by_id.values()]
         writes.append(erasure(snapshot, key, now))
+        writes += [Replace(*numbered) for numbered in _primary_of(snapshot, key)]
         await self._office.commit_event("DeleteKey", key, writes, {"keyId": key.arn}, now)
 
     async def _erase(self) -> None:
@@ -119,6 +126,12 @@ class DeletionJob:
 
     def _rest(self, took: float) -> None:
         self._rest_until = self._monotonic() + max(_REST, _REST_OF_LONG * took) * random.uniform(1.0, 1.2)  # noqa: S311
+
+
+def _primary_of(snapshot: Snapshot, key: KmsKey) -> list[tuple[KmsKey, int]]:
+    """The primary key of a replica key, which is written anew when that goes."""
+    primary, *_ = snapshot.related(key)
+    return [(primary.key, primary.number)] if key.is_replica else []
 
 
 def _is_due(entry: KeyEntry, now: float) -> bool:

@@ -1,8 +1,10 @@
 """Stores when KMS keys and access keys were last used.
 
 Every server process notes its uses in memory (`operations/uses.py`). Once a minute the job stores those that are the
-first of their key in an hour (UTC), so that a key which is used all the time is written once an hour; when the process
-ends it stores the others too. Where several processes used a key, the newest use stays.
+first of their key in an hour (UTC), and of hours that are over the last, so that a key which is used all the time is
+written once an hour, or twice; when the process ends it stores the others too. So every process knows of the first use
+in an hour after a minute, and of the last a minute after that hour. Where several processes used a key, the newest use
+stays.
 
 A process that is killed loses what it noted in the last minute, and of hours from which a use is stored the later ones,
 which change no count of days (`trailing_days`). These changes have no audit records: each use has one already.
@@ -10,6 +12,7 @@ which change no count of days (`trailing_days`). These changes have no audit rec
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from functools import partial
@@ -24,6 +27,7 @@ from strongroom.snapshot import LiveSnapshot, Snapshot
 from strongroom.storage.contract import Delete, Insert, Keep, Replace, Storage, Write
 
 _SECONDS = 60.0
+_HOUR = 3_600.0
 _ATTEMPTS = 10
 """How often a change is decided again when others keep coming first."""
 _AT_ONCE = 200
@@ -35,7 +39,11 @@ R = TypeVar("R")
 class UsageJob:
     """What a run needs. Runs on the event loop; storage is asked on the pool."""
 
-    def __init__(self, state: LiveSnapshot, storage: Storage, uses: Uses, pool: Executor) -> None:
+    def __init__(
+        self, state: LiveSnapshot, storage: Storage, uses: Uses, pool: Executor, clock: Callable[[], float] = time.time
+    ) -> None:
+        """`clock` gives seconds since the epoch."""
+        self._clock = clock
         self._state = state
         self._storage = storage
         self._uses = uses
@@ -46,7 +54,7 @@ class UsageJob:
         conflicts = 0
         while conflicts < _ATTEMPTS:
             snapshot, noted = self._state.fresh(), self._uses.noted()
-            writes, settled = await self._in_pool(partial(due, snapshot, noted, ending=ending))
+            writes, settled = await self._in_pool(partial(due, snapshot, noted, now=self._clock(), ending=ending))
             if writes:
                 try:
                     await self._in_pool(partial(self._storage.commit, writes, None))
@@ -97,8 +105,8 @@ async def store_last(job: UsageJob) -> None:
 Usage = KeyUsage | AccessKeyUsage
 
 
-def due(snapshot: Snapshot, noted: Sequence[Usage], *, ending: bool) -> tuple[list[Write], list[Usage]]:
-    """Decide what to write of the uses that were noted, as much as one change takes.
+def due(snapshot: Snapshot, noted: Sequence[Usage], *, now: float, ending: bool) -> tuple[list[Write], list[Usage]]:
+    """Decide what to write of the uses that were noted by `now`, as much as one change takes.
 
     Returns the writes, and the uses that need not be remembered once they are made. The uses of access keys that are
     gone go too.
@@ -114,7 +122,8 @@ def due(snapshot: Snapshot, noted: Sequence[Usage], *, ending: bool) -> tuple[li
         if used is not None and stored is None:
             writes += [used, Insert(usage)]  # a key that was deleted must not get a row
         elif stored is not None and usage.used > stored.record.used:
-            if usage.hour == stored.record.hour and not ending:
+            goes_on = now // _HOUR == usage.used // _HOUR
+            if usage.hour == stored.record.hour and goes_on and not ending:
                 continue
             writes.append(Replace(usage, stored.number))
         settled.append(usage)

@@ -2,8 +2,9 @@
 
 A rotation is one change: a new material, or the imported one that waits for it, becomes the current one. Whatever older
 materials encrypted, they decrypt for ever. A key that is disabled or pending deletion is not rotated; what became due
-meanwhile is done when it is enabled again. A period is over only by a clock that can be trusted (`clock.py`): one that
-is ahead would rotate everything, and then nothing for as long as it was ahead.
+meanwhile is done when it is enabled again. Of a multi-Region key the primary key is rotated, and all others with it in
+the same change, whatever their states. A period is over only by a clock that can be trusted (`clock.py`): one that is
+ahead would rotate everything, and then nothing for as long as it was ahead.
 """
 
 import os
@@ -19,7 +20,8 @@ from strongroom.model.key_specs import AWS_KMS
 from strongroom.model.key_states import ENABLED
 from strongroom.operations.key_material import AUTOMATIC, ON_DEMAND, time_of_rotation
 from strongroom.operations.kms.rotation import end_of_period
-from strongroom.snapshot import KeyEntry
+from strongroom.operations.related_keys import copied, has_everywhere, replaced
+from strongroom.snapshot import KeyEntry, Snapshot
 from strongroom.storage.contract import Insert, Replace, Write
 
 
@@ -35,52 +37,61 @@ class RotationJob:
     async def run(self, look: Look) -> str | None:
         """Rotate what is due. A key that cannot be rotated holds up no other. Returns what has to wait and why."""
         waits = None
-        for entry in (await self._office.agenda()).rotating:
-            rotation_type = due(entry.key, look.now)
+        agenda = await self._office.agenda()
+        for entry in agenda.rotating:
+            rotation_type = due(agenda.snapshot, entry.key, look.now)
             if rotation_type == AUTOMATIC and look.doubtful is not None:
                 waits = f"KMS keys wait to be rotated until `strongroom confirm-time`: {look.doubtful}"
             elif rotation_type is not None:
                 try:
-                    await self._rotate(entry, rotation_type, look.now)
+                    await self._rotate(agenda.snapshot, entry, rotation_type, look.now)
                 except UnsupportedOperation as error:  # its own fault: the key store cannot protect such a key any more
                     waits = f"{entry.key.arn} waits to be rotated: {error}"
             elif entry.key.next_rotation is None and look.doubtful is None:
-                await self._date(entry, look.now)
+                await self._date(agenda.snapshot, entry, look.now)
         return waits
 
-    async def _date(self, entry: KeyEntry, now: float) -> None:
+    async def _date(self, snapshot: Snapshot, entry: KeyEntry, now: float) -> None:
         """Begin a period that was asked for while the clock could not be trusted."""
         days = entry.key.rotation_period_in_days
         if days is not None:
-            dated = replace(entry.key, next_rotation=end_of_period(now, days))
-            await self._office.commit([Replace(dated, entry.number)], None)
+            await self._office.commit(replaced(snapshot, entry.key, next_rotation=end_of_period(now, days)), None)
 
-    async def _rotate(self, entry: KeyEntry, rotation_type: str, now: float) -> None:
-        before = entry.key
-        now = time_of_rotation(entry, max(now, before.on_demand_rotation_start or 0.0))
-        written, material_id = await self._new_material(entry, rotation_type, now)
-        key = replace(before, current_material_id=material_id, pending_material_id=None)
+    async def _rotate(self, snapshot: Snapshot, entry: KeyEntry, rotation_type: str, now: float) -> None:
+        key = entry.key
+        now = time_of_rotation(entry, max(now, key.on_demand_rotation_start or 0.0))
+        written, material_id = await self._new_material(snapshot, entry, rotation_type, now)
+        changed: dict[str, object] = {"current_material_id": material_id, "pending_material_id": None}
         if rotation_type == ON_DEMAND:
-            key = replace(key, on_demand_rotation_start=None)
+            changed["on_demand_rotation_start"] = None
         else:
             assert key.rotation_period_in_days is not None, "there is a next rotation"
-            key = replace(key, next_rotation=end_of_period(now, key.rotation_period_in_days))
+            changed["next_rotation"] = end_of_period(now, key.rotation_period_in_days)
         details = {
             "keyId": key.key_id,
             "rotationType": rotation_type,
             "keyOrigin": key.origin,
-            "previousKeyMaterialId": before.current_material_id,
+            "previousKeyMaterialId": key.current_material_id,
             "currentKeyMaterialId": material_id,
         }
-        await self._office.commit_event("RotateKey", key, [written, Replace(key, entry.number)], details, now)
+        writes = [*written, *replaced(snapshot, key, **changed)]
+        await self._office.commit_event("RotateKey", key, writes, details, now)
 
-    async def _new_material(self, entry: KeyEntry, rotation_type: str, now: float) -> tuple[Write, str]:
-        """The material that is to be the current one, as it is to be written, and its id."""
-        if entry.key.pending_material_id is not None:
-            imported, number = entry.materials[entry.key.pending_material_id]
-            return Replace(replace(imported, rotated=now, rotation_type=rotation_type), number), imported.material_id
-        made = replace(await self._made(entry.key, now), rotated=now, rotation_type=rotation_type)
-        return Insert(made), made.material_id
+    async def _new_material(
+        self, snapshot: Snapshot, entry: KeyEntry, rotation_type: str, now: float
+    ) -> tuple[list[Write], str]:
+        """The material that is to be the current one, as it is to be written for each Region, and its id."""
+        key = entry.key
+        related = snapshot.related(key)
+        if key.pending_material_id is not None:
+            waiting = [one.materials[key.pending_material_id] for one in related]
+            rotated = [
+                Replace(replace(imported, rotated=now, rotation_type=rotation_type), number)
+                for imported, number in waiting
+            ]
+            return [*rotated], key.pending_material_id
+        made = replace(await self._made(key, now), rotated=now, rotation_type=rotation_type)
+        return [Insert(copied(made, one.key)) for one in related], made.material_id
 
     async def _made(self, key: KmsKey, now: float) -> KeyMaterial:
         def make() -> KeyMaterial:
@@ -90,10 +101,17 @@ class RotationJob:
         return await (self._office.in_pool(make) if threads is None else threads.run(make))
 
 
-def due(key: KmsKey, now: float) -> str | None:
+def due(snapshot: Snapshot, key: KmsKey, now: float) -> str | None:
     """Which rotation of a key is due at `now` (seconds since the epoch); what is demanded comes first."""
     if key.state != ENABLED:
         return None
-    if key.on_demand_rotation_start is not None and (key.origin == AWS_KMS or key.pending_material_id is not None):
+    if key.on_demand_rotation_start is not None and _can_rotate(snapshot, key):
         return ON_DEMAND
     return AUTOMATIC if key.next_rotation is not None and key.next_rotation <= now else None
+
+
+def _can_rotate(snapshot: Snapshot, key: KmsKey) -> bool:
+    """Whether there is material to rotate to: it is made, or was imported in every Region."""
+    if key.origin == AWS_KMS:
+        return True
+    return key.pending_material_id is not None and has_everywhere(snapshot, key, key.pending_material_id)

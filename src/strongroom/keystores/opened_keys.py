@@ -18,28 +18,29 @@ class OpenedKeys(Generic[_Key]):
     def __init__(self, load: Callable[[KmsKey, KeyMaterial], _Key], limit: int = OPENED_PRIVATE_LIMIT) -> None:
         self._load = load
         self._limit = limit
-        self._kept: dict[str, tuple[KeyMaterial, _Key]] = {}
-        self._opening: dict[str, KeyMaterial] = {}
+        self._kept: dict[tuple[str, str], tuple[KeyMaterial, _Key]] = {}
+        self._opening: dict[tuple[str, str], KeyMaterial] = {}
         self._eviction = Lock()
 
     def get(self, key: KmsKey, material: KeyMaterial) -> _Key:
         """Open material, or return it as opened before."""
-        kept = self._kept.get(material.material_id)
+        identity = (material.region, material.material_id)
+        kept = self._kept.get(identity)
         # The whole record is compared: an altered copy of an opened material must not pass for it.
         if kept is not None and kept[0] == material:
             return kept[1]
         with self._eviction:  # before it is opened: whoever forgets it meanwhile finds it
-            self._opening[material.material_id] = material
+            self._opening[identity] = material
         opened = self._load(key, material)
         with self._eviction:
-            if self._opening.pop(material.material_id, None) is material:
+            if self._opening.pop(identity, None) is material:
                 if len(self._kept) >= self._limit:
                     del self._kept[next(iter(self._kept))]
-                self._kept[material.material_id] = (material, opened)
+                self._kept[identity] = (material, opened)
         return opened
 
-    def forget(self, material_id: str) -> None:
-        """Drop opened material. Idempotent."""
+    def forget(self, region: str, material_id: str) -> None:
+        """Drop opened material of a key in a Region. Idempotent."""
         with self._eviction:
-            self._kept.pop(material_id, None)
-            self._opening.pop(material_id, None)
+            self._kept.pop((region, material_id), None)
+            self._opening.pop((region, material_id), None)

@@ -145,12 +145,12 @@ class SoftwareKeyStore:
         """Open the private key of a key encapsulation key."""
         return self._decapsulation.get(key, material)
 
-    def forget(self, material_id: str) -> None:
-        """Drop opened material. Idempotent."""
+    def forget(self, region: str, material_id: str) -> None:
+        """Drop opened material of a key in a Region. Idempotent."""
         for opened in (
             self._symmetric, self._mac, self._signing, self._decryption, self._agreement, self._decapsulation,
         ):  # fmt: skip
-            opened.forget(material_id)
+            opened.forget(region, material_id)
 
     def random_bytes(self, length: int) -> bytes:
         """Return `length` bytes of the operating system's generator."""
@@ -223,7 +223,7 @@ def _binding(key: KmsKey, material: KeyMaterial) -> tuple[str, ...]:
     return (
         KEY_MATERIAL,
         material.account,
-        material.region,
+        material.bound_region(key),
         material.key_id,
         material.material_id,
         str(material.algorithm),

@@ -6,19 +6,29 @@ from msgspec import Struct
 
 from strongroom.model import arn, key_states
 
+AWS = "AWS"
+CUSTOMER = "CUSTOMER"
+"""Who manages a key: `key_manager`."""
+
 
 class KmsKey(Struct, frozen=True, dict=True):
     """A KMS key as stored. Times are seconds since the epoch; `tags` are (key, value) pairs in order of arrival.
 
     `policy` and `description` are kept exactly as they came. In state PendingDeletion either `deletion_date` is there,
-    from which on the key may be deleted, or `pending_window_in_days`: the waiting period that has not begun yet.
+    from which on the key may be deleted, or `pending_window_in_days`: the waiting period that has not begun yet, as in
+    state PendingReplicaDeletion.
     `policy_principals` are the users, roles and sessions that the policy names, as (ARN, unique id): one that is
     deleted and created again is another. None if it names none.
 
     `current_material_id` is the material that encrypts; empty until any was imported. `pending_material_id` is one that
     was imported to become the current one with the next rotation on demand. `rotation_period_in_days` is there while
-    automatic rotation is on, and `next_rotation` with it; `on_demand_rotation_start` while a rotation on demand is
-    asked for and not done. Whatever changes a key's material writes the key anew too, so that either is as the other.
+    automatic rotation is on, and `next_rotation` as soon as it is dated; `on_demand_rotation_start` while a rotation on
+    demand is asked for and not done. Whatever changes a key's material writes the key anew too, so that either is as
+    the other.
+
+    The keys of a multi-Region key have the same account and key id, and each the `primary_region`; of a single-Region
+    key it is None. Whatever they share (`operations/related_keys.py`) is changed in all of them at once, and whatever
+    changes which Regions there are writes the primary key anew.
     """
 
     account: str
@@ -33,7 +43,7 @@ class KmsKey(Struct, frozen=True, dict=True):
     tags: tuple[tuple[str, str], ...]
     created: float
     current_material_id: str
-    key_manager: str = "CUSTOMER"
+    key_manager: str = CUSTOMER
     multi_region: bool = False
     deletion_date: float | None = None
     pending_window_in_days: int | None = None
@@ -42,6 +52,7 @@ class KmsKey(Struct, frozen=True, dict=True):
     next_rotation: float | None = None
     on_demand_rotation_start: float | None = None
     pending_material_id: str | None = None
+    primary_region: str | None = None
 
     @cached_property
     def arn(self) -> str:
@@ -52,6 +63,16 @@ class KmsKey(Struct, frozen=True, dict=True):
     def enabled(self) -> bool:
         """Whether the key state is Enabled."""
         return self.state == key_states.ENABLED
+
+    @property
+    def is_primary(self) -> bool:
+        """Whether it is the primary key of a multi-Region key."""
+        return self.primary_region == self.region
+
+    @property
+    def is_replica(self) -> bool:
+        """Whether it is a replica key of a multi-Region key."""
+        return self.primary_region not in (None, self.region)
 
 
 class KeyMaterial(Struct, frozen=True):
@@ -88,6 +109,10 @@ class KeyMaterial(Struct, frozen=True):
     def present(self) -> bool:
         """Whether it can be opened: imported material may have been deleted."""
         return bool(self.wrapped)
+
+    def bound_region(self, key: KmsKey) -> str:
+        """The Region that it is bound to as it is wrapped: none, if it is of a multi-Region key."""
+        return "" if key.multi_region else self.region
 
     def __repr__(self) -> str:
         return f"KeyMaterial({self.material_id})"

@@ -7,10 +7,12 @@ nothing is allowed by omission.
 from collections.abc import Callable
 
 from strongroom.errors import Disabled, KMSInvalidState, RequestError, UnsupportedOperation
+from strongroom.model.key_specs import EXTERNAL
 
 ENABLED = "Enabled"
 DISABLED = "Disabled"
 PENDING_DELETION = "PendingDeletion"
+PENDING_REPLICA_DELETION = "PendingReplicaDeletion"
 PENDING_IMPORT = "PendingImport"
 UNAVAILABLE = "Unavailable"
 CREATING = "Creating"
@@ -23,8 +25,13 @@ def _disabled(arn: str) -> RequestError:
     return Disabled(f"{arn} is disabled.")
 
 
+def wrong_origin(arn: str, origin: str) -> UnsupportedOperation:
+    """The refusal of what concerns only keys of another origin."""
+    return UnsupportedOperation(f"{arn} origin is {origin} which is not valid for this operation.")
+
+
 def _imported(arn: str) -> RequestError:
-    return UnsupportedOperation(f"{arn} origin is EXTERNAL which is not valid for this operation.")
+    return wrong_origin(arn, EXTERNAL)
 
 
 def _invalid(state: str) -> _Refusal:
@@ -35,13 +42,14 @@ _USE: dict[str, _Refusal | None] = {
     ENABLED: None,
     DISABLED: _disabled,
     PENDING_DELETION: _invalid("pending deletion"),
+    PENDING_REPLICA_DELETION: _invalid("pending replica deletion"),
     PENDING_IMPORT: _invalid("pending import"),
     UNAVAILABLE: _invalid("unavailable"),
     CREATING: _invalid("creating"),
     UPDATING: None,
 }
 _ALWAYS: dict[str, _Refusal | None] = dict.fromkeys(_USE)
-_UNLESS_PENDING_DELETION = _ALWAYS | {PENDING_DELETION: _invalid("pending deletion")}
+_UNLESS_PENDING_DELETION = _ALWAYS | {state: _USE[state] for state in (PENDING_DELETION, PENDING_REPLICA_DELETION)}
 _ENABLING = _UNLESS_PENDING_DELETION | {
     PENDING_IMPORT: _invalid("pending import"),
     CREATING: _invalid("creating"),
@@ -51,7 +59,10 @@ _IMPORTING = _UNLESS_PENDING_DELETION | {CREATING: _invalid("creating")}
 _DELETING_MATERIAL = _ALWAYS | {CREATING: _invalid("creating"), UPDATING: _invalid("updating")}
 _ROTATING = _USE | {UNAVAILABLE: None}  # a key of a custom key store is refused for that
 _SCHEDULING = _UNLESS_PENDING_DELETION | {UPDATING: _invalid("updating")}
-_CANCELING = dict.fromkeys(_USE, _invalid("not pending deletion")) | {PENDING_DELETION: None}
+_CANCELING = dict.fromkeys(_USE, _invalid("not pending deletion")) | {
+    PENDING_DELETION: None,
+    PENDING_REPLICA_DELETION: None,
+}
 
 KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "CancelKeyDeletion": _CANCELING,
@@ -74,6 +85,7 @@ KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "GenerateDataKeyPairWithoutPlaintext": _USE,
     "GenerateDataKeyWithoutPlaintext": _USE,
     "GenerateMac": _USE,
+    "GetKeyLastUsage": _ALWAYS,
     "GetKeyPolicy": _ALWAYS,
     "GetKeyRotationStatus": _ALWAYS | {PENDING_IMPORT: _imported},
     "GetParametersForImport": _IMPORTING | {UPDATING: _invalid("updating")},
@@ -85,6 +97,7 @@ KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "ListResourceTags": _ALWAYS,
     "PutKeyPolicy": _ALWAYS,
     "ReEncrypt": _USE,
+    "ReplicateKey": _USE | {UPDATING: _invalid("updating")},
     "RetireGrant": _ALWAYS,
     "RevokeGrant": _ALWAYS,
     "RotateKeyOnDemand": _ROTATING,
@@ -94,6 +107,7 @@ KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "UntagResource": _UNLESS_PENDING_DELETION,
     "UpdateAlias": _UNLESS_PENDING_DELETION,
     "UpdateKeyDescription": _UNLESS_PENDING_DELETION,
+    "UpdatePrimaryRegion": _USE,
     "Verify": _USE,
     "VerifyMac": _USE,
 }

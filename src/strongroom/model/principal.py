@@ -54,13 +54,15 @@ class Service(Struct, frozen=True):
     """A service that may use keys for users, as the operator declared it.
 
     `name` is the first word of its names, such as `s3`. `accounts` are those whose users it may act for and whose keys
-    it may use, `operations` those that it may call.
+    it may use, `operations` those that it may call. `protects` is what each account's AWS managed key for it protects,
+    in plain words; None if the operator gave it none.
     """
 
     name: str
     created: float
     accounts: tuple[str, ...]
     operations: tuple[str, ...]
+    protects: str | None = None
 
     @property
     def principal(self) -> str:

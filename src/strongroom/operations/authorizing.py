@@ -1,5 +1,7 @@
 """Steps 8 to 11 of the order of checks for each target of a call: find, authorize, key state, key usage."""
 
+from collections.abc import Sequence
+
 from msgspec import Struct, structs
 
 from strongroom.authorization.decide import (
@@ -15,13 +17,17 @@ from strongroom.authorization.ground import Decision
 from strongroom.crypto.ciphertext_blob import CiphertextBlob, parse
 from strongroom.directory import compiled_trust_policy
 from strongroom.errors import AccessDenied, IncorrectKey, InvalidCiphertext, InvalidKeyUsage, UnrecognizedClient
+from strongroom.messages.kms.keys import CreateKeyRequest
+from strongroom.messages.kms.multi_region import ReplicateKeyRequest
 from strongroom.model.arn import alias_arn
 from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
+from strongroom.model.key import KmsKey
 from strongroom.model.key_specs import SYMMETRIC_DEFAULT
 from strongroom.model.key_states import refusal
 from strongroom.model.principal import Principal
 from strongroom.operations.call import Call
 from strongroom.operations.condition_keys import Asked
+from strongroom.operations.related_keys import not_primary
 from strongroom.operations.targets import (
     AccountTarget,
     AliasTarget,
@@ -30,6 +36,7 @@ from strongroom.operations.targets import (
     GrantTarget,
     IdentityTarget,
     KeyTarget,
+    ReplicaTarget,
     RoleTarget,
 )
 from strongroom.snapshot import KeyEntry
@@ -69,7 +76,31 @@ def authorize_target(
         authorized = structs.replace(authorized, ciphertext=_blob_of(entry, target.ciphertext))
     if target.usage is not None and key.key_usage != target.usage:
         raise InvalidKeyUsage(f"{key.arn} key usage is {key.key_usage} which is not valid for {operation}.")
+    if target.primary and not key.is_primary:
+        raise not_primary(key)
     return authorized
+
+
+def authorize_replica(call: Call, message: Struct | None, target: ReplicaTarget, found: Sequence[KmsKey]) -> Decision:
+    """Step 9 for a replica key to make: as if it were made in its Region by CreateKey. Raises AccessDenied.
+
+    `found` is the primary key, the target before.
+    """
+    (primary,) = found
+    assert isinstance(message, ReplicateKeyRequest), "nothing else makes replica keys"
+    made = CreateKeyRequest(
+        policy=message.policy,
+        description=message.description,
+        key_usage=primary.key_usage,
+        key_spec=primary.key_spec,
+        origin=primary.origin,
+        bypass_policy_lockout_safety_check=message.bypass_policy_lockout_safety_check,
+        tags=message.tags,
+        multi_region=True,
+    )
+    there = structs.replace(call, region=target.region)
+    asked = Asked(call.identity.principal, target.action, "*", there, made, target)
+    return authorize_account(asked, call.identity)
 
 
 def _blob_of(entry: KeyEntry, ciphertext: bytes) -> CiphertextBlob | None:

@@ -1,6 +1,6 @@
 """What an operation is given besides its request: the call, and what it may reach."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, structs
@@ -29,7 +29,10 @@ from strongroom.storage.contract import Keep, Replace, Storage, Write
 
 
 class Call(Struct, frozen=True):
-    """One call of an operation. `now` is seconds since the epoch, the same for all that the call does."""
+    """One call of an operation. `now` is seconds since the epoch, the same for all that the call does.
+
+    `regions` are all that are served.
+    """
 
     now: float
     request_id: str
@@ -41,6 +44,7 @@ class Call(Struct, frozen=True):
     storage: Storage
     uses: Uses
     seals: Seals
+    regions: Container[str]
 
     @property
     def principal(self) -> Principal:
@@ -146,12 +150,27 @@ class Call(Struct, frozen=True):
         return Keep(authorized.key, self.entry(authorized).number)
 
 
+class Elsewhere(NamedTuple):
+    """What a change does in another Region, which has a record of its own there (AWS: ReplicateKey, "CloudTrail").
+
+    `key` is the key there, if the record names it among its resources.
+    """
+
+    event_name: str
+    region: str
+    request_parameters: dict[str, object]
+    response_elements: dict[str, object]
+    key: KmsKey | None = None
+
+
 class Change(NamedTuple):
     """What an operation that changes state wants: its response, and the writes to commit with the audit record.
 
-    `made` is the key that comes into being, which the record names among its resources.
+    `made` is the key that comes into being, which the record names among its resources. `elsewhere` is told by a second
+    record, which refers to the request too.
     """
 
     response: Struct | None
     writes: Sequence[Write]
     made: KmsKey | None = None
+    elsewhere: Elsewhere | None = None

@@ -22,7 +22,8 @@ from strongroom.model.key_specs import ENCRYPT_DECRYPT, RAW, SYMMETRIC_DEFAULT
 from strongroom.model.key_usage import trailing_days
 from strongroom.model.principal import Principal
 from strongroom.operations.call import Call
-from strongroom.operations.targets import AliasTarget, IdentityTarget, KeyTarget, RoleTarget, find
+from strongroom.operations.related_keys import PRIMARY, REPLICA, kind_of
+from strongroom.operations.targets import AliasTarget, IdentityTarget, KeyTarget, ReplicaTarget, RoleTarget, find
 from strongroom.snapshot import KeyEntry
 
 _UNKNOWN: Values = ("not asked for yet",)
@@ -41,7 +42,7 @@ class Asked(Struct, frozen=True):
     resource: str
     call: Call
     message: Any = None
-    target: KeyTarget | AliasTarget | IdentityTarget | RoleTarget | None = None
+    target: KeyTarget | AliasTarget | IdentityTarget | ReplicaTarget | RoleTarget | None = None
     entry: KeyEntry | None = None
     encryption_context: Mapping[str, str] | None = None
     proposed: tuple[frozenset[str], GrantConstraints] | None = None
@@ -207,6 +208,14 @@ def _key_origin(asked: Asked, _rest: str) -> Values:
 
 def _multi_region(asked: Asked, _rest: str) -> Values:
     return _truth(value=bool(asked.message.multi_region if asked.entry is None else asked.entry.key.multi_region))
+
+
+def _multi_region_key_type(asked: Asked, _rest: str) -> Values | None:
+    if asked.entry is not None:
+        return _one(kind_of(asked.entry.key))
+    if isinstance(asked.target, ReplicaTarget):
+        return (REPLICA,)
+    return (PRIMARY,) if asked.message.multi_region else None
 
 
 def _constraint_type(asked: Asked, _rest: str) -> Values | None:
@@ -443,6 +452,7 @@ CONDITION_KEYS = (
     ConditionKey("kms:MacAlgorithm", "String", _of_message("mac_algorithm"), actions=_MACS),
     ConditionKey("kms:MessageType", "String", _of_message("message_type", RAW), actions=_SIGNATURES),
     ConditionKey("kms:MultiRegion", "Bool", _multi_region, actions=_CREATE_KEY, on_keys=True),
+    ConditionKey("kms:MultiRegionKeyType", "String", _multi_region_key_type, actions=_CREATE_KEY, on_keys=True),
     ConditionKey(
         "kms:PolicyName",
         "String",
@@ -450,8 +460,12 @@ CONDITION_KEYS = (
         actions=frozenset({"kms:GetKeyPolicy", "kms:PutKeyPolicy"}),
     ),
     ConditionKey(
+        "kms:PrimaryRegion", "String", _of_message("primary_region"), actions=frozenset({"kms:UpdatePrimaryRegion"})
+    ),
+    ConditionKey(
         "kms:ReEncryptOnSameKey", "Bool", _same_key, actions=frozenset({"kms:ReEncryptFrom", "kms:ReEncryptTo"})
     ),
+    ConditionKey("kms:ReplicaRegion", "String", _of_message("replica_region"), actions=frozenset({"kms:ReplicateKey"})),
     ConditionKey("kms:RequestAlias", "String", _request_alias, actions=_BY_ALIAS),
     ConditionKey(
         "kms:ResourceAliases",

@@ -1,6 +1,7 @@
 """The audit record of one request, filled from what the pipeline learned by the time it ended."""
 
 import os
+import uuid
 from collections.abc import Sequence
 
 from msgspec import UNSET, Raw, Struct, UnsetType
@@ -10,6 +11,7 @@ from strongroom.audit.record import (
     CloudTrailRecord,
     Resource,
     encode,
+    invoked_by_kms,
     recorded_tls,
     unknown_identity,
     utc_time,
@@ -21,6 +23,7 @@ from strongroom.model.exchange import Incoming
 from strongroom.model.key import KmsKey
 from strongroom.model.key_specs import SYMMETRIC_DEFAULT
 from strongroom.model.principal import Principal
+from strongroom.operations.call import Elsewhere
 from strongroom.operations.operation import Operation
 from strongroom.operations.targets import Target
 
@@ -99,9 +102,32 @@ def record_of_call(
             request_id=event.request_id,
             event_id=event.event_id,
             read_only=operation.read_only,
-            resources=_resources(event, account) if operation.service != "iam" else UNSET,
+            resources=_resources(event, account, region) if operation.service != "iam" else UNSET,
             recipient_account_id=account or (event.found[0].account if event.found else UNSET),
             tls_details=recorded_tls(incoming.tls, incoming.header(b"host")) if incoming.tls else UNSET,
+        )
+    )
+
+
+def record_elsewhere(event: Event, operation: Operation, identity: Raw, account: str, elsewhere: Elsewhere) -> bytes:
+    """Return the encoded record of what a request did in another Region: KMS did it, for the same caller."""
+    there = elsewhere.key
+    return encode(
+        CloudTrailRecord(
+            user_identity=invoked_by_kms(identity),
+            event_time=utc_time(int(event.now)),
+            event_source=KMS_EVENT_SOURCE,
+            event_name=elsewhere.event_name,
+            aws_region=elsewhere.region,
+            source_ip_address=KMS_EVENT_SOURCE,
+            user_agent=KMS_EVENT_SOURCE,
+            request_parameters=elsewhere.request_parameters,
+            response_elements=elsewhere.response_elements,
+            request_id=event.request_id,
+            event_id=str(uuid.uuid4()),
+            read_only=operation.read_only,
+            resources=UNSET if there is None else (Resource(there.account, _KEY, there.arn),),
+            recipient_account_id=account,
         )
     )
 
@@ -162,15 +188,16 @@ def _additional(event: Event, operation: Operation, error: RequestError | None) 
     return data or UNSET
 
 
-def _resources(event: Event, account: str) -> tuple[Resource, ...]:
+def _resources(event: Event, account: str, region: str) -> tuple[Resource, ...]:
     """The keys of the caller's own account, whether or not the caller may use them; others that may be used; aliases.
 
-    A key that stands twice in a request (ReEncrypt) is told once. AWS gives aliases the type of a key.
+    Those of the Region alone. A key that stands twice in a request (ReEncrypt) is told once. AWS gives aliases the type
+    of a key.
     """
     told: list[Resource] = []
     for place, key in enumerate(event.found):
         usable = place < len(event.keys)  # a key that was refused is the last that was found, and not among the keys
-        if (usable or key.account == account) and key not in event.found[:place]:
+        if (usable or key.account == account) and key.region == region and key not in event.found[:place]:
             told.append(Resource(key.account, _KEY, key.arn))
     told += [Resource(account, _KEY, arn) for arn in event.aliases]
     told += [Resource(one.role.account, _ROLE, one.role.arn) for one in event.roles[:1]]  # the same for each action

@@ -11,12 +11,15 @@ from msgspec import structs
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import EXTERNAL
-from strongroom.model.key_states import PENDING_DELETION, PENDING_IMPORT
+from strongroom.model.key_states import DISABLED, ENABLED, PENDING_IMPORT
 from strongroom.snapshot import KeyEntry, Snapshot
 from strongroom.storage.contract import Delete, Insert, Replace, Write
 
 EXPIRES = "KEY_MATERIAL_EXPIRES"
 DOES_NOT_EXPIRE = "KEY_MATERIAL_DOES_NOT_EXPIRE"
+
+_OF_MATERIAL = frozenset({ENABLED, DISABLED, PENDING_IMPORT})
+"""Key states that say whether the material is there; the others pass, and are told by it when they end."""
 
 AUTOMATIC = "AUTOMATIC"
 ON_DEMAND = "ON_DEMAND"
@@ -72,18 +75,26 @@ def time_of_rotation(entry: KeyEntry, now: float) -> float:
 def removal(snapshot: Snapshot, entry: KeyEntry, material_id: str, now: float) -> list[Write]:
     """The writes that take imported material away, by request or because it expired, and have its bytes erased.
 
-    A key that needs it can be used no more until it is imported again: the rest of the record stays for that.
+    A key that needs it can be used no more until it is imported again: the rest of the record stays for that. What
+    waits for a rotation goes for good, and from replica keys too; one of those loses it for itself alone.
     """
     key = entry.key
     material, number = entry.materials[material_id]
-    gone: Write
-    if material_id == key.pending_material_id:
-        gone = Delete(material, number)
-        key = structs.replace(key, pending_material_id=None, on_demand_rotation_start=None)
-    else:
-        gone = Replace(structs.replace(material, wrapped=b"", recovery=None, valid_to=None), number)
-        key = structs.replace(key, state=key.state if key.state == PENDING_DELETION else PENDING_IMPORT)
-    return [gone, Replace(key, entry.number), erasure(snapshot, key, now)]
+    pending = material_id == key.pending_material_id
+    if pending and not key.is_replica:
+        return [write for one in snapshot.related(key) for write in _unrotated(snapshot, one, material_id, now)]
+    if not pending and key.state in _OF_MATERIAL:
+        key = structs.replace(key, state=PENDING_IMPORT)
+    gone = structs.replace(material, wrapped=b"", recovery=None, valid_to=None)
+    return [Replace(gone, number), Replace(key, entry.number), erasure(snapshot, key, now)]
+
+
+def _unrotated(snapshot: Snapshot, entry: KeyEntry, material_id: str, now: float) -> list[Write]:
+    key = structs.replace(entry.key, pending_material_id=None, on_demand_rotation_start=None)
+    writes: list[Write] = [Delete(*entry.materials[material_id]), Replace(key, entry.number)]
+    if entry.materials[material_id].record.present:
+        writes.append(erasure(snapshot, key, now))
+    return writes
 
 
 def erasure(snapshot: Snapshot, key: KmsKey, now: float) -> Write:

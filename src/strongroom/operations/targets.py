@@ -38,6 +38,8 @@ class KeyTarget(NamedTuple):
     it may be another account's key. `ciphertext` is a blob to open: it names the key if `key_id` is None, and must have
     been made under that key otherwise. `usage` is the key usage that the action needs. `states` is the operation whose
     row of the key-state table holds for this key, if it is not the operation's own.
+    `region` is where it is, if not in the request's Region: then the related key of a multi-Region key. `primary` says
+    that it must be a primary key.
     A use of a symmetric key has an `encryption_context` (empty if the request has none) and an `algorithm`; `proposed`
     is the grant that CreateGrant asks for: its operations and constraints.
     """
@@ -52,6 +54,15 @@ class KeyTarget(NamedTuple):
     encryption_context: Mapping[str, str] | None = None
     algorithm: str | None = None
     proposed: tuple[frozenset[str], GrantConstraints] | None = None
+    region: str | None = None
+    primary: bool = False
+
+
+class ReplicaTarget(NamedTuple):
+    """The action of making a replica key in another Region, of the primary key that is the target before."""
+
+    action: str
+    region: str
 
 
 def use_of_key(action: str, key_id: str | None, usage: str | None = None) -> KeyTarget:
@@ -117,7 +128,7 @@ class RoleTarget(NamedTuple):
     inherited: bool = False
 
 
-Target = AccountTarget | AliasTarget | GrantTarget | IdentityTarget | KeyTarget | RoleTarget
+Target = AccountTarget | AliasTarget | GrantTarget | IdentityTarget | KeyTarget | ReplicaTarget | RoleTarget
 
 
 class FoundKey(NamedTuple):
@@ -155,6 +166,8 @@ def find(target: KeyTarget, snapshot: Snapshot, principal: Principal, region: st
         raise _no_alias_here(target.key_id)
     if not target.foreign and reference.account != principal.account:
         raise hidden(principal, target.action)
+    if target.region is not None:
+        reference = reference._replace(region=target.region)
     entry = snapshot.find_key(reference)
     if entry is None and target.ciphertext is not None:
         return _foreign_by_short_id(target, target.ciphertext, reference, snapshot, principal)

@@ -217,7 +217,7 @@ class Storage(Protocol):
         ...
 
     def count_keys(self, account: str, region: str) -> int:
-        """How many KMS keys an account has in a Region. Nothing is verified."""
+        """How many customer managed keys an account has in a Region. Nothing is verified."""
         ...
 
     def list_aliases(

@@ -14,7 +14,7 @@ from sqlalchemy.exc import IntegrityError as ConstraintError
 from strongroom.errors import ConflictError
 from strongroom.model.alias import Alias
 from strongroom.model.grant import Grant
-from strongroom.model.key import KmsKey
+from strongroom.model.key import CUSTOMER, KmsKey
 from strongroom.storage.column_types import ANY_TEXT
 from strongroom.storage.contract import Delete, Insert, Keep, R, Record, Removed, Replace, Stored, Write
 from strongroom.storage.proof import Entry, Numbers, RowName, altered, unauthentic
@@ -76,7 +76,11 @@ _LIST_KEYS = (
 _COUNT_KEYS = (
     select(func.count())
     .select_from(KMS_KEYS)
-    .where(KMS_KEYS.c.account == bindparam("account"), KMS_KEYS.c.region == bindparam("region"))
+    .where(
+        KMS_KEYS.c.account == bindparam("account"),
+        KMS_KEYS.c.region == bindparam("region"),
+        KMS_KEYS.c.key_manager == CUSTOMER,
+    )
 )
 _LIST_ALIASES = (
     select(ALIASES)
@@ -154,7 +158,7 @@ def list_keys(
 
 
 def count_keys(connection: Connection, account: str, region: str) -> int:
-    """Count the KMS keys of an account in a Region. Nothing is verified."""
+    """Count the customer managed keys of an account in a Region. Nothing is verified."""
     return int(connection.execute(_COUNT_KEYS, {"account": account, "region": region}).scalar_one())
 
 

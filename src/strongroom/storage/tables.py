@@ -27,7 +27,7 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0008"
+REVISION: Final = "0009"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
@@ -202,6 +202,7 @@ SERVICES: Final = Table(
     _time("created"),
     _text("accounts"),
     _text("operations"),
+    _text("protects", nullable=True),
     _number("number"),
     _blob("mac"),
 )
@@ -230,6 +231,7 @@ KMS_KEYS: Final = Table(
     _time("next_rotation", nullable=True),
     _time("on_demand_rotation_start", nullable=True),
     _text("pending_material_id", nullable=True),
+    _text("primary_region", nullable=True),
     _number("number"),
     _blob("mac"),
 )

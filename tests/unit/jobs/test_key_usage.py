@@ -41,15 +41,18 @@ class Process(NamedTuple):
     state: LiveSnapshot
     uses: Uses
     job: UsageJob
+    clock: list[float]
 
     def use(self, after: float, *keys: KmsKey) -> None:
         """Use keys (the first, if none is named), in seconds after noon."""
         event_id = f"event {after}"
+        self.clock[0] = NOON + after
         self.uses.note(
             keys or [kms_key(1)], now=NOON + after, operation="Encrypt", request_id="request", event_id=event_id
         )
 
     def use_access_key(self, after: float, key: AccessKey) -> None:
+        self.clock[0] = NOON + after
         self.uses.note_access_key(key.access_key_id, now=NOON + after, region=REGION, service="kms")
 
     def run(self, *, ending: bool = False) -> None:
@@ -93,8 +96,8 @@ def process(storage: DatabaseStorage, pool: ThreadPoolExecutor) -> Process:
         return ""
 
     state = LiveSnapshot(storage, nothing, nothing)
-    uses = Uses()
-    return Process(storage, state, uses, UsageJob(state, storage, uses, pool))
+    uses, clock = Uses(), [NOON]
+    return Process(storage, state, uses, UsageJob(state, storage, uses, pool, lambda: clock[0]), clock)
 
 
 def test_the_first_use_of_each_hour_is_stored_while_the_process_runs(one: Process) -> None:
@@ -105,6 +108,17 @@ def test_the_first_use_of_each_hour_is_stored_while_the_process_runs(one: Proces
     number = one.storage.position().number
     one.run()
     assert one.storage.position().number == number
+
+
+def test_the_last_use_in_an_hour_is_stored_when_the_hour_is_over(one: Process) -> None:
+    one.use(10)
+    one.run()
+    one.use(HOUR - 20)
+    for now, stored in ((HOUR - 1, 10), (HOUR, HOUR - 20), (HOUR + 60, HOUR - 20)):
+        one.clock[0] = NOON + now
+        one.run()
+        assert one.stored() == stored
+    assert one.uses.noted() == []
 
 
 def test_every_use_is_stored_when_the_process_ends(one: Process) -> None:
@@ -174,7 +188,7 @@ def other_writes(process: Process) -> tuple[list[Any], None]:
     """What the job of a process would commit."""
 
     async def decide() -> tuple[list[Any], None]:
-        return key_usage.due(process.state.fresh(), process.uses.noted(), ending=True)[0], None
+        return key_usage.due(process.state.fresh(), process.uses.noted(), now=0.0, ending=True)[0], None
 
     return asyncio.run(decide())
 

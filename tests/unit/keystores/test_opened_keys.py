@@ -20,7 +20,7 @@ class Loading:
     def _load(self, _key: KmsKey, material: KeyMaterial) -> KeyMaterial:
         self.opened.append(material)
         if self.forgets:
-            self.keys.forget(material.material_id)
+            self.keys.forget(material.region, material.material_id)
         return material
 
 
@@ -29,7 +29,7 @@ def test_what_is_open_is_not_opened_again() -> None:
     for _ in range(3):
         assert loading.keys.get(KEY, MATERIAL) is MATERIAL
     assert len(loading.opened) == 1
-    loading.keys.forget(MATERIAL.material_id)
+    loading.keys.forget(MATERIAL.region, MATERIAL.material_id)
     loading.keys.get(KEY, MATERIAL)
     assert len(loading.opened) == 2
 

@@ -95,7 +95,7 @@ def test_keeps_opened_material_until_it_is_forgotten(key_store: SoftwareKeyStore
     material = generate(key_store)
     opened = key_store.open_symmetric(KEY, material)
     assert key_store.open_symmetric(KEY, material) is opened
-    key_store.forget(material.material_id)
+    key_store.forget(material.region, material.material_id)
     assert key_store.open_symmetric(KEY, material) is not opened
 
 

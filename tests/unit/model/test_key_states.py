@@ -42,6 +42,7 @@ EXPECTED = {
     "GenerateDataKeyPairWithoutPlaintext": USED,
     "GenerateDataKeyWithoutPlaintext": USED,
     "GenerateMac": USED,
+    "GetKeyLastUsage": ALWAYS,
     "GetKeyPolicy": ALWAYS,
     "GetKeyRotationStatus": (OK, OK, OK, ORIGIN, OK, OK, OK),
     "GetParametersForImport": (OK, OK, "pending deletion", OK, OK, "creating", "updating"),
@@ -53,6 +54,7 @@ EXPECTED = {
     "ListResourceTags": ALWAYS,
     "PutKeyPolicy": ALWAYS,
     "ReEncrypt": USED,
+    "ReplicateKey": (*USED[:6], "updating"),
     "RetireGrant": ALWAYS,
     "RevokeGrant": ALWAYS,
     "RotateKeyOnDemand": (OK, "disabled", "pending deletion", "pending import", OK, "creating", OK),
@@ -62,6 +64,7 @@ EXPECTED = {
     "UntagResource": UNLESS_PENDING_DELETION,
     "UpdateAlias": UNLESS_PENDING_DELETION,
     "UpdateKeyDescription": UNLESS_PENDING_DELETION,
+    "UpdatePrimaryRegion": USED,
     "Verify": USED,
     "VerifyMac": USED,
 }
@@ -84,7 +87,7 @@ def test_what_a_key_in_each_state_answers(operation: str) -> None:
 
 def test_nothing_is_allowed_by_omission() -> None:
     with pytest.raises(KeyError):
-        refusal("ReplicateKey", "Enabled", ARN)
+        refusal("SynchronizeMultiRegionKey", "Enabled", ARN)
     with pytest.raises(KeyError):
         refusal("Encrypt", "Asleep", ARN)
 
@@ -97,4 +100,12 @@ def test_every_built_operation_on_a_key_is_in_the_table() -> None:
     }
 
     assert on_keys == set(KEY_STATES) == set(EXPECTED)
-    assert all(set(row) == set(STATES) for row in KEY_STATES.values())
+    assert all(set(row) == {*STATES, "PendingReplicaDeletion"} for row in KEY_STATES.values())
+
+
+@pytest.mark.parametrize("operation", KEY_STATES)
+def test_a_primary_key_that_waits_for_its_replicas_allows_what_one_pending_deletion_does(operation: str) -> None:
+    there, here = (refusal(operation, state, ARN) for state in ("PendingDeletion", "PendingReplicaDeletion"))
+    assert type(there) is type(here)
+    if there is not None and here is not None:
+        assert here.message == f"{ARN} is pending replica deletion."

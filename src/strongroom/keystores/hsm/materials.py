@@ -173,7 +173,7 @@ class Materials(NamedTuple):
 def binding(key: KmsKey, material: KeyMaterial) -> tuple[bytes, ...]:
     """Everything that fixes what a material is and whose, for its code to authenticate: its public half too."""
     names = (
-        "key-material", material.account, material.region, material.key_id, material.material_id,
+        "key-material", material.account, material.bound_region(key), material.key_id, material.material_id,
         str(material.algorithm), material.key_store, key.key_spec, key.key_usage,
     )  # fmt: skip
     return (*(name.encode() for name in names), material.public_key or b"")

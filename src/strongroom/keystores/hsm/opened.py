@@ -67,13 +67,14 @@ class OpenedMaterials(Generic[Extra]):
         self._token = token
         self._unwrap = unwrap
         self._limit = limit
-        self._kept: dict[str, Opened[Extra]] = {}
+        self._kept: dict[tuple[str, str], Opened[Extra]] = {}
         self._lock = threading.Lock()
         self._doomed: deque[_Object[Extra]] = deque()
 
     def get(self, key: KmsKey, material: KeyMaterial) -> Opened[Extra]:
         """Open material, or return it as opened before. Raises KeyUnavailable, KMSInternal."""
-        kept = self._kept.get(material.material_id)
+        identity = (material.region, material.material_id)
+        kept = self._kept.get(identity)
         if (
             kept is not None
             and (kept.material is material or kept.material == material)
@@ -82,18 +83,18 @@ class OpenedMaterials(Generic[Extra]):
             return kept
         opened: Opened[Extra] = Opened(key, material)
         with self._lock:  # before it is opened: whoever forgets it meanwhile finds it
-            replaced = self._kept.pop(material.material_id, None)
+            replaced = self._kept.pop(identity, None)
             if replaced is not None:
                 self._close(replaced)
             while len(self._kept) >= self._limit:
                 self._close(self._kept.pop(next(iter(self._kept))))
-            self._kept[material.material_id] = opened
+            self._kept[identity] = opened
         try:
             self.use(opened, lambda *_: None)
         except BaseException:
             with self._lock:
-                if self._kept.get(material.material_id) is opened:
-                    self._close(self._kept.pop(material.material_id))
+                if self._kept.get(identity) is opened:
+                    self._close(self._kept.pop(identity))
             raise
         return opened
 
@@ -115,10 +116,10 @@ class OpenedMaterials(Generic[Extra]):
             self._token.suspect(error)
             raise unavailable() from None
 
-    def forget(self, material_id: str) -> None:
-        """Close material. Its object goes with the next use of another, or `sweep`."""
+    def forget(self, region: str, material_id: str) -> None:
+        """Close material of a key in a Region. Its object goes with the next use of another, or `sweep`."""
         with self._lock:
-            opened = self._kept.pop(material_id, None)
+            opened = self._kept.pop((region, material_id), None)
             if opened is not None:
                 self._close(opened)
 
@@ -173,8 +174,8 @@ class OpenedMaterials(Generic[Extra]):
     def _make_room(self, session: Session) -> None:
         """Close the half that was opened first: the token has no room for more."""
         with self._lock:
-            for material_id in list(self._kept)[: len(self._kept) // 2]:
-                self._close(self._kept.pop(material_id))
+            for identity in list(self._kept)[: len(self._kept) // 2]:
+                self._close(self._kept.pop(identity))
         self._destroy_doomed(session)
 
     def _close(self, opened: Opened[Extra]) -> None:

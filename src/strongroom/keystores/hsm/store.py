@@ -169,10 +169,10 @@ class HsmKeyStore:
             raise HsmError(f"the material of {key.arn} is not wrapped for the holder of the recovery key")
         return self._run(partial(self._materials.move, key, material, material.recovery, lost))
 
-    def forget(self, material_id: str) -> None:
-        """Drop opened material. Idempotent."""
+    def forget(self, region: str, material_id: str) -> None:
+        """Drop opened material of a key in a Region. Idempotent."""
         for opened in (self._deriving, self._plain, self._software_signing, self._software_decapsulation):
-            opened.forget(material_id)
+            opened.forget(region, material_id)
         if self.calls is not None:
             self.calls.soon(self._sweep)
 

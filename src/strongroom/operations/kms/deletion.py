@@ -13,9 +13,10 @@ from strongroom.messages.kms.deletion import (
     ScheduleKeyDeletionRequest,
     ScheduleKeyDeletionResponse,
 )
-from strongroom.model.key_states import DISABLED, PENDING_DELETION, PENDING_IMPORT
+from strongroom.model.key_states import DISABLED, PENDING_DELETION, PENDING_IMPORT, PENDING_REPLICA_DELETION
 from strongroom.operations.call import Call, Change
 from strongroom.operations.key_material import associated, complete
+from strongroom.operations.related_keys import replicas
 from strongroom.operations.targets import KeyTarget
 
 _DAYS = range(7, 31)
@@ -33,18 +34,20 @@ def schedule_key_deletion_targets(request: ScheduleKeyDeletionRequest) -> list[K
 def schedule_key_deletion(call: Call, request: ScheduleKeyDeletionRequest, keys: Sequence[AuthorizedKey]) -> Change:
     """AWS: ScheduleKeyDeletion. From now on nothing is encrypted or decrypted with the key; CancelKeyDeletion saves it.
 
-    While the clock cannot be trusted the waiting period does not begin, and no date is told, as AWS does where a
-    primary key waits for its replicas: `jobs/deletion.py` dates it.
+    That of a primary key begins when the last of its replica keys is deleted. While the clock cannot be trusted none
+    begins. No date is told then: `jobs/deletion.py` dates it.
     """
     (key,) = keys
     days = request.pending_window_in_days or _DAYS[-1]
-    trusted = call.clock_is_trusted()
-    deletion_date = end_of_waiting(call.now, days) if trusted else None
+    replicated = key.key.is_primary and bool(replicas(call.snapshot, key.key))
+    state = PENDING_REPLICA_DELETION if replicated else PENDING_DELETION
+    begins = not replicated and call.clock_is_trusted()
+    deletion_date = end_of_waiting(call.now, days) if begins else None
     response = ScheduleKeyDeletionResponse(
-        key_id=key.key.arn, deletion_date=deletion_date, key_state=PENDING_DELETION, pending_window_in_days=days
+        key_id=key.key.arn, deletion_date=deletion_date, key_state=state, pending_window_in_days=days
     )
-    waiting = None if trusted else days
-    scheduled = call.replace(key, state=PENDING_DELETION, deletion_date=deletion_date, pending_window_in_days=waiting)
+    waiting = None if begins else days
+    scheduled = call.replace(key, state=state, deletion_date=deletion_date, pending_window_in_days=waiting)
     return Change(response, [scheduled])
 
 

@@ -28,12 +28,13 @@ from strongroom.messages.kms.imported_material import (
 from strongroom.model.import_key import ImportKey, can_wrap
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import EXTERNAL, SYMMETRIC_DEFAULT
-from strongroom.model.key_states import ENABLED, PENDING_IMPORT
+from strongroom.model.key_states import ENABLED, PENDING_IMPORT, wrong_origin
 from strongroom.operations.call import Call, Change
 from strongroom.operations.key_material import DOES_NOT_EXPIRE, EXPIRES, associated, complete, removal
 from strongroom.operations.logged import members
+from strongroom.operations.related_keys import copied, not_primary, others, replaced
 from strongroom.operations.targets import KeyTarget
-from strongroom.snapshot import KeyEntry
+from strongroom.snapshot import KeyEntry, Snapshot
 from strongroom.storage.contract import Insert, Replace, Write
 
 _TOKEN_SECONDS = 24 * 3_600
@@ -112,7 +113,8 @@ def import_key_material(call: Call, request: ImportKeyMaterialRequest, keys: Seq
         raise InvalidImportToken from None
     imported = structs.replace(imported, valid_to=request.valid_to, description=request.key_material_description)
     entry = call.entry(authorized)
-    writes = _as_existing(entry, imported) if _exists(entry, request, imported) else _as_new(entry, imported)
+    known = _exists(entry, request, imported)
+    writes = (_as_existing if known else _as_new)(call.snapshot, entry, imported)
     told = imported.material_id if key.key_spec == SYMMETRIC_DEFAULT else None
     return Change(ImportKeyMaterialResponse(key_id=key.arn, key_material_id=told), writes)
 
@@ -161,13 +163,15 @@ def logged_material(response: Struct, _keys: Sequence[AuthorizedKey]) -> dict[st
 
 def _check_origin(key: KmsKey) -> None:
     if key.origin != EXTERNAL:
-        raise UnsupportedOperation(f"{key.arn} origin is {key.origin} which is not valid for this operation.")
+        raise wrong_origin(key.arn, key.origin)
 
 
 def _check_said_of(key: KmsKey, request: ImportKeyMaterialRequest) -> None:
     for name, member in _OF_SYMMETRIC_KEYS.items():
         if key.key_spec != SYMMETRIC_DEFAULT and getattr(request, name) is not None:
             raise Validation(f"{member} can only be specified for symmetric encryption KMS keys.")
+    if key.is_replica and (request.import_type == _NEW or request.key_material_description is not None):
+        raise not_primary(key)
 
 
 def _check_valid_to(valid_to: float | None, now: float) -> None:
@@ -198,9 +202,10 @@ def _exists(entry: KeyEntry, request: ImportKeyMaterialRequest, imported: KeyMat
     return known
 
 
-def _as_existing(entry: KeyEntry, imported: KeyMaterial) -> list[Write]:
-    """Material that the key has had: what is said of it anew replaces what was."""
+def _as_existing(snapshot: Snapshot, entry: KeyEntry, imported: KeyMaterial) -> list[Write]:
+    """Material that the key has had: what is said of it anew replaces what was. A description is for all Regions."""
     before, number = entry.materials[imported.material_id]
+    described = [] if imported.description is None else _described(snapshot, entry, imported)
     imported = structs.replace(
         imported,
         created=before.created,
@@ -209,11 +214,23 @@ def _as_existing(entry: KeyEntry, imported: KeyMaterial) -> list[Write]:
         rotation_type=before.rotation_type,
         description=before.description if imported.description is None else imported.description,
     )
-    return [Replace(imported, number), _usable_again(entry, imported)]
+    return [Replace(imported, number), _usable_again(entry, imported), *described]
 
 
-def _as_new(entry: KeyEntry, imported: KeyMaterial) -> list[Write]:
-    """Material that the key never had: its first, or one for its next rotation on demand. Raises KMSInvalidState."""
+def _described(snapshot: Snapshot, entry: KeyEntry, imported: KeyMaterial) -> list[Write]:
+    writes: list[Write] = []
+    for other in others(snapshot, entry.key):
+        material, number = other.materials[imported.material_id]
+        writes.append(Replace(structs.replace(material, description=imported.description), number))
+        writes.append(Replace(other.key, other.number))
+    return writes
+
+
+def _as_new(snapshot: Snapshot, entry: KeyEntry, imported: KeyMaterial) -> list[Write]:
+    """Material that the key never had: its first, or one for its next rotation on demand. Raises KMSInvalidState.
+
+    The first one comes before any replica; replica keys get another one's record, to be imported for each.
+    """
     key = entry.key
     if not key.current_material_id:
         return [Insert(imported), _usable_again(entry, imported, current_material_id=imported.material_id)]
@@ -222,8 +239,8 @@ def _as_new(entry: KeyEntry, imported: KeyMaterial) -> list[Write]:
             f"New key material (id: {imported.material_id}) cannot be imported into KMS key {key.arn}, because another "
             f"key material (id: {key.pending_material_id}) is pending rotation."
         )
-    pending = structs.replace(key, pending_material_id=imported.material_id)
-    return [Insert(imported), Replace(pending, entry.number)]
+    copies = [Insert(copied(imported, other.key)) for other in others(snapshot, key)]
+    return [Insert(imported), *copies, *replaced(snapshot, key, pending_material_id=imported.material_id)]
 
 
 def _usable_again(entry: KeyEntry, imported: KeyMaterial, **members: object) -> Write:

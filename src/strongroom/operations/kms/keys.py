@@ -1,4 +1,4 @@
-"""CreateKey, DescribeKey, ListKeys; EnableKey, DisableKey, UpdateKeyDescription."""
+"""CreateKey, DescribeKey, GetKeyLastUsage, ListKeys; EnableKey, DisableKey, UpdateKeyDescription."""
 
 import os
 import uuid
@@ -18,6 +18,9 @@ from strongroom.messages.kms.keys import (
     DescribeKeyResponse,
     DisableKeyRequest,
     EnableKeyRequest,
+    GetKeyLastUsageRequest,
+    GetKeyLastUsageResponse,
+    KeyLastUsageData,
     KeyListEntry,
     ListKeysRequest,
     ListKeysResponse,
@@ -36,14 +39,15 @@ from strongroom.model.key_specs import (
     SIGN_VERIFY,
     SYMMETRIC_DEFAULT,
 )
-from strongroom.model.key_states import DISABLED, ENABLED, PENDING_IMPORT
+from strongroom.model.key_states import CREATING, DISABLED, ENABLED, PENDING_IMPORT
 from strongroom.operations.call import Call, Change
 from strongroom.operations.key_material import associated, expiry
 from strongroom.operations.kms.algorithms import offered
 from strongroom.operations.kms.policies import checked_policy
 from strongroom.operations.kms.tags import logged_tags, requested_tags
-from strongroom.operations.logged import lower_camel
+from strongroom.operations.logged import lower_camel, told
 from strongroom.operations.pages import Listing
+from strongroom.operations.related_keys import configuration
 from strongroom.operations.targets import AccountTarget, KeyTarget, use_of_key
 from strongroom.storage.contract import Insert
 
@@ -63,14 +67,14 @@ def create_key_targets(request: CreateKeyRequest) -> list[AccountTarget]:
 
 def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[AuthorizedKey]) -> Change:
     """AWS: CreateKey. The policy and the description are kept as they came."""
-    if call.storage.count_keys(call.account, call.region) >= MAX_KEYS:
-        raise LimitExceeded(f"The account has {MAX_KEYS} KMS keys in {call.region}, the most that it can have.")
+    check_quota(call, call.region)
     created = round(call.now, 3)  # AWS tells milliseconds
     origin = request.origin or AWS_KMS
+    multi_region = bool(request.multi_region)
     key = KmsKey(
         account=call.account,
         region=call.region,
-        key_id=str(uuid.UUID(bytes=os.urandom(16), version=4)),
+        key_id=_multi_region_id() if multi_region else str(uuid.UUID(bytes=os.urandom(16), version=4)),
         key_spec=_spec(request),
         key_usage=request.key_usage or ENCRYPT_DECRYPT,
         origin=origin,
@@ -80,6 +84,8 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
         tags=requested_tags(request.tags),
         created=created,
         current_material_id="" if origin == EXTERNAL else os.urandom(MATERIAL_ID_LENGTH).hex(),
+        multi_region=multi_region,
+        primary_region=call.region if multi_region else None,
     )
     if request.policy is not None:  # the default policy leaves all to the account
         key = checked_policy(call, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
@@ -88,7 +94,7 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
         call.key_store.check_kind(key.key_spec, key.key_usage)
     else:
         materials.append(call.key_store.generate(key, material_id=key.current_material_id, created=created))
-    response = CreateKeyResponse(key_metadata=metadata(key, materials))
+    response = CreateKeyResponse(key_metadata=metadata(key, materials, frozenset({key.region})))
     return Change(response, [Insert(key), *map(Insert, materials)], made=key)
 
 
@@ -99,7 +105,36 @@ def describe_key_targets(request: DescribeKeyRequest) -> list[KeyTarget]:
 
 def describe_key(call: Call, _request: DescribeKeyRequest, keys: Sequence[AuthorizedKey]) -> DescribeKeyResponse:
     """AWS: DescribeKey. Reads storage, so that it tells what anyone wrote."""
-    return DescribeKeyResponse(key_metadata=metadata(call.read(keys[0]), associated(call.entry(keys[0]))))
+    key = call.read(keys[0])
+    regions = call.snapshot.regions.get((key.account, key.key_id), frozenset())
+    return DescribeKeyResponse(key_metadata=metadata(key, associated(call.entry(keys[0])), regions))
+
+
+def get_key_last_usage_targets(request: GetKeyLastUsageRequest) -> list[KeyTarget]:
+    """The key whose last use is told."""
+    return [KeyTarget("kms:GetKeyLastUsage", request.key_id)]
+
+
+def get_key_last_usage(
+    call: Call, _request: GetKeyLastUsageRequest, keys: Sequence[AuthorizedKey]
+) -> GetKeyLastUsageResponse:
+    """AWS: GetKeyLastUsage, in whole seconds as there. Other processes' uses may be missing: `jobs/key_usage.py`."""
+    key = keys[0].key
+    usage = call.uses.last(call.entry(keys[0]))
+    told = KeyLastUsageData()
+    if usage is not None:
+        told = KeyLastUsageData(
+            operation=usage.operation,
+            timestamp=float(int(usage.used)),
+            cloud_trail_event_id=usage.event_id,
+            kms_request_id=usage.request_id,
+        )
+    return GetKeyLastUsageResponse(
+        key_id=key.key_id,
+        key_last_usage=told,
+        tracking_start_date=max(key.created, call.snapshot.usage_tracked_since),
+        key_creation_date=key.created,
+    )
 
 
 def enable_key_targets(request: EnableKeyRequest) -> list[KeyTarget]:
@@ -156,8 +191,21 @@ def list_keys(call: Call, request: ListKeysRequest, _keys: Sequence[AuthorizedKe
     )
 
 
-def metadata(key: KmsKey, materials: Sequence[KeyMaterial]) -> KeyMetadata:
-    """A key and the materials that it needs, as CreateKey and DescribeKey tell of it (AWS: KeyMetadata)."""
+def check_quota(call: Call, region: str) -> None:
+    """Raise LimitExceeded if the caller's account can have no more KMS keys in a Region."""
+    if call.storage.count_keys(call.account, region) >= MAX_KEYS:
+        raise LimitExceeded(f"The account has {MAX_KEYS} KMS keys in {region}, the most that it can have.")
+
+
+def _multi_region_id() -> str:
+    return f"mrk-{os.urandom(16).hex()}"
+
+
+def metadata(key: KmsKey, materials: Sequence[KeyMaterial], regions: frozenset[str]) -> KeyMetadata:
+    """A key and the materials that it needs, as CreateKey and DescribeKey tell of it (AWS: KeyMetadata).
+
+    `regions` are those of a multi-Region key.
+    """
     usable = any(material.present and material.material_id == key.current_material_id for material in materials)
     expiration_model, valid_to = expiry(materials if usable else (), key.origin)
     return KeyMetadata(
@@ -179,12 +227,19 @@ def metadata(key: KmsKey, materials: Sequence[KeyMaterial]) -> KeyMetadata:
         key_agreement_algorithms=offered(key, KEY_AGREEMENT),
         encapsulation_algorithms=offered(key, ENCAPSULATE_DECAPSULATE),
         multi_region=key.multi_region,
-        current_key_material_id=(key.current_material_id or None) if key.key_spec == SYMMETRIC_DEFAULT else None,
+        multi_region_configuration=configuration(key, regions),
+        current_key_material_id=_told_material(key),
         expiration_model=expiration_model,
         valid_to=valid_to,
         deletion_date=key.deletion_date,
         pending_deletion_window_in_days=key.pending_window_in_days,
     )
+
+
+def _told_material(key: KmsKey) -> str | None:
+    """The id of the current material; AWS tells none of what is not symmetric, or not made yet."""
+    told = key.key_spec == SYMMETRIC_DEFAULT and key.state != CREATING
+    return (key.current_material_id or None) if told else None
 
 
 def logged_create_key(request: Struct, _keys: Sequence[AuthorizedKey]) -> dict[str, object]:
@@ -210,12 +265,16 @@ def logged_create_key(request: Struct, _keys: Sequence[AuthorizedKey]) -> dict[s
 def logged_created_key(response: Struct, _keys: Sequence[AuthorizedKey]) -> dict[str, object]:
     """CloudTrail shows the metadata of the key that CreateKey made."""
     assert isinstance(response, CreateKeyResponse)
-    made = response.key_metadata
-    assert made is not None, "create_key sets it"
-    shown = {lower_camel(name): value for name in made.__struct_fields__ if (value := getattr(made, name)) is not None}
+    assert response.key_metadata is not None, "create_key sets it"
+    return {"keyMetadata": logged_metadata(response.key_metadata)}
+
+
+def logged_metadata(made: KeyMetadata) -> dict[str, object]:
+    """The metadata of a key as CloudTrail shows it."""
+    shown = told(made)
     shown["AWSAccountId"] = shown.pop(lower_camel("aws_account_id"))
     shown["creationDate"] = shown_time(made.creation_date or 0)
-    return {"keyMetadata": shown}
+    return shown
 
 
 def _check_kind(request: CreateKeyRequest) -> None:
@@ -238,8 +297,6 @@ def _check_kind(request: CreateKeyRequest) -> None:
         raise CustomKeyStoreNotFound(f"Custom key store {request.custom_key_store_id} was not found.")
     if origin not in (AWS_KMS, EXTERNAL) or request.xks_key_id is not None:
         raise UnsupportedOperation(f"Origin {origin} is not supported.")
-    if request.multi_region:
-        raise UnsupportedOperation("MultiRegion is not supported.")
 
 
 def _spec(request: CreateKeyRequest) -> str:

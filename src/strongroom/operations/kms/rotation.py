@@ -20,11 +20,13 @@ from strongroom.messages.kms.rotation import (
 )
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import EXTERNAL, SYMMETRIC_DEFAULT
-from strongroom.model.key_states import PENDING_DELETION
+from strongroom.model.key_states import PENDING_DELETION, PENDING_REPLICA_DELETION, wrong_origin
 from strongroom.operations.call import Call, Change
 from strongroom.operations.key_material import expiry, materials, rotations_on_demand
 from strongroom.operations.pages import Listing
+from strongroom.operations.related_keys import has_everywhere, not_primary, replaced
 from strongroom.operations.targets import KeyTarget
+from strongroom.snapshot import Snapshot
 
 MAX_ON_DEMAND = 25
 """Rotations on demand that a key can have in its life."""
@@ -44,7 +46,7 @@ def enable_key_rotation_targets(request: EnableKeyRotationRequest) -> list[KeyTa
 
 
 def enable_key_rotation(call: Call, request: EnableKeyRotationRequest, keys: Sequence[AuthorizedKey]) -> Change:
-    """AWS: EnableKeyRotation. The period begins now, also if rotation was enabled before.
+    """AWS: EnableKeyRotation. The period begins now, also if rotation was enabled before. Replica keys follow.
 
     While the clock cannot be trusted it does not begin, and no date is told: `jobs/rotation.py` dates it.
     """
@@ -52,7 +54,8 @@ def enable_key_rotation(call: Call, request: EnableKeyRotationRequest, keys: Seq
     _check_rotates_itself(key.key)
     days = request.rotation_period_in_days or _DEFAULT_PERIOD
     next_rotation = end_of_period(call.now, days) if call.clock_is_trusted() else None
-    return Change(None, [call.replace(key, rotation_period_in_days=days, next_rotation=next_rotation)])
+    enabled = replaced(call.snapshot, key.key, rotation_period_in_days=days, next_rotation=next_rotation)
+    return Change(None, enabled)
 
 
 def end_of_period(now: float, days: int) -> float:
@@ -69,7 +72,7 @@ def disable_key_rotation(call: Call, _request: DisableKeyRotationRequest, keys: 
     """AWS: DisableKeyRotation. Idempotent; a rotation on demand that is in progress goes on."""
     (key,) = keys
     _check_rotates_itself(key.key)
-    return Change(None, [call.replace(key, rotation_period_in_days=None, next_rotation=None)])
+    return Change(None, replaced(call.snapshot, key.key, rotation_period_in_days=None, next_rotation=None))
 
 
 def get_key_rotation_status_targets(request: GetKeyRotationStatusRequest) -> list[KeyTarget]:
@@ -82,7 +85,7 @@ def get_key_rotation_status(
 ) -> GetKeyRotationStatusResponse:
     """AWS: GetKeyRotationStatus. False while the key is pending deletion; canceling that restores what was."""
     key = call.read(keys[0])
-    if key.state == PENDING_DELETION:
+    if key.state in (PENDING_DELETION, PENDING_REPLICA_DELETION):
         return GetKeyRotationStatusResponse(key_id=key.key_id, key_rotation_enabled=False)
     return GetKeyRotationStatusResponse(
         key_id=key.key_id,
@@ -104,7 +107,9 @@ def rotate_key_on_demand(call: Call, _request: RotateKeyOnDemandRequest, keys: S
     key = authorized.key
     if key.key_spec != SYMMETRIC_DEFAULT:
         raise UnsupportedOperation
-    if key.origin == EXTERNAL and key.pending_material_id is None:
+    if key.is_replica:
+        raise not_primary(key)
+    if key.origin == EXTERNAL and not _can_rotate_to(call, key.pending_material_id, key):
         raise KMSInvalidState(f"No available key material pending rotation for the key: {key.arn}.")
     if key.on_demand_rotation_start is not None:
         raise Conflict(f"A rotation of {key.arn} is in progress.")
@@ -116,7 +121,7 @@ def rotate_key_on_demand(call: Call, _request: RotateKeyOnDemandRequest, keys: S
             f"No more on-demand rotations can be performed for this key: {key.arn}"
         )
     response = RotateKeyOnDemandResponse(key_id=key.arn)
-    return Change(response, [call.replace(authorized, on_demand_rotation_start=round(call.now, 3))])
+    return Change(response, replaced(call.snapshot, key, on_demand_rotation_start=round(call.now, 3)))
 
 
 def list_key_rotations_targets(request: ListKeyRotationsRequest) -> list[KeyTarget]:
@@ -150,13 +155,17 @@ def list_key_rotations(
         of=f"{key.arn} {all_material}",
     )
     return ListKeyRotationsResponse(
-        rotations=tuple(_told(key, material) for material in page.items),
+        rotations=tuple(_told(call.snapshot, key, material) for material in page.items),
         truncated=page.truncated,
         next_marker=page.next_marker,
     )
 
 
-def _told(key: KmsKey, material: KeyMaterial) -> RotationsListEntry:
+def _can_rotate_to(call: Call, material_id: str | None, key: KmsKey) -> bool:
+    return material_id is not None and has_everywhere(call.snapshot, key, material_id)
+
+
+def _told(snapshot: Snapshot, key: KmsKey, material: KeyMaterial) -> RotationsListEntry:
     external = key.origin == EXTERNAL
     expiration_model, valid_to = expiry([material], key.origin)
     return RotationsListEntry(
@@ -164,7 +173,7 @@ def _told(key: KmsKey, material: KeyMaterial) -> RotationsListEntry:
         key_material_id=material.material_id,
         key_material_description=material.description,
         import_state=("IMPORTED" if material.present else "PENDING_IMPORT") if external else None,
-        key_material_state=_material_state(key, material),
+        key_material_state=_material_state(snapshot, key, material),
         expiration_model=expiration_model,
         valid_to=valid_to,
         rotation_date=material.rotated,
@@ -172,15 +181,20 @@ def _told(key: KmsKey, material: KeyMaterial) -> RotationsListEntry:
     )
 
 
-def _material_state(key: KmsKey, material: KeyMaterial) -> str:
+def _material_state(snapshot: Snapshot, key: KmsKey, material: KeyMaterial) -> str:
     if material.material_id == key.current_material_id:
         return "CURRENT"
-    return "PENDING_ROTATION" if material.material_id == key.pending_material_id else "NON_CURRENT"
+    if material.material_id != key.pending_material_id:
+        return "NON_CURRENT"
+    ready = not key.multi_region or has_everywhere(snapshot, key, material.material_id)
+    return "PENDING_ROTATION" if ready else "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"
 
 
 def _check_rotates_itself(key: KmsKey) -> None:
     """Refuse automatic rotation of what the service cannot make anew."""
     if key.origin == EXTERNAL:
-        raise UnsupportedOperation(f"{key.arn} origin is {key.origin} which is not valid for this operation.")
+        raise wrong_origin(key.arn, key.origin)
     if key.key_spec != SYMMETRIC_DEFAULT:
         raise UnsupportedOperation
+    if key.is_replica:
+        raise not_primary(key)

@@ -11,6 +11,7 @@ from strongroom.operations.kms import (
     key_agreement,
     keys,
     macs,
+    multi_region,
     policies,
     public_keys,
     random_bytes,
@@ -197,6 +198,12 @@ BUILT = (
         logged=members("number_of_bytes", "custom_key_store_id"),
     ),
     Operation(
+        name="GetKeyLastUsage",
+        targets=keys.get_key_last_usage_targets,
+        run=keys.get_key_last_usage,
+        logged=members("key_id"),
+    ),
+    Operation(
         name="GetKeyPolicy",
         targets=policies.get_key_policy_targets,
         run=policies.get_key_policy,
@@ -297,6 +304,14 @@ BUILT = (
         logged=encryption.logged_re_encrypt,
     ),
     Operation(
+        name="ReplicateKey",
+        read_only=False,
+        targets=multi_region.replicate_key_targets,
+        change=multi_region.replicate_key,
+        logged=multi_region.logged_replicate_key,
+        logged_response=multi_region.logged_replica,
+    ),
+    Operation(
         name="RetireGrant",
         read_only=False,
         targets=grants.retire_grant_targets,
@@ -370,6 +385,14 @@ BUILT = (
         logged_response=key_arn,
     ),
     Operation(
+        name="UpdatePrimaryRegion",
+        read_only=False,
+        targets=multi_region.update_primary_region_targets,
+        change=multi_region.update_primary_region,
+        logged=members("key_id", "primary_region"),
+        logged_response=multi_region.logged_former_primary,
+    ),
+    Operation(
         name="Verify",
         targets=signatures.verify_targets,
         run=signatures.verify,
@@ -386,5 +409,5 @@ BUILT = (
     ),
 )
 
-READ_ONLY_NOT_BUILT = frozenset({"DescribeCustomKeyStores", "GetKeyLastUsage"})
+READ_ONLY_NOT_BUILT = frozenset({"DescribeCustomKeyStores"})
 """Of those that are not built yet, the ones that change nothing."""

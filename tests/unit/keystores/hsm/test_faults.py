@@ -151,7 +151,7 @@ def test_one_fault_is_mended_or_can_be_retried(hsm: Store, held: dict[str, Held]
         for name, one in held.items():
             for opened in (True, False):
                 if not opened:
-                    hsm.store.forget(one.material.material_id)
+                    hsm.store.forget(one.material.region, one.material.material_id)
                 hsm.faults.fail(call, code)
                 if not attempt(lambda name=name, one=one: use(hsm.store, name, one)):  # type: ignore[misc]
                     wait_until_well(hsm)

@@ -294,7 +294,7 @@ def test_material_that_was_deleted_is_unavailable(store: HsmKeyStore) -> None:
         key = kms_key(*kind)
         material = imported(store, key, store.new_import_key(key, "RSA_2048", ALGORITHMS[2]), material_of(key))
         deleted: KeyMaterial = replace(material, wrapped=b"", recovery=None)
-        store.forget(material.material_id)
+        store.forget(material.region, material.material_id)
         assert not deleted.present
         with pytest.raises(KeyUnavailable):
             open_(key, deleted)

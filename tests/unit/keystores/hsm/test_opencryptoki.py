@@ -180,7 +180,7 @@ def test_a_key_is_used_and_opened_again_and_after_the_token_was_closed(
         store = store_of(hsm)
         material = generate(store, key)
         use(store, key, material)
-        store.forget(material.material_id)
+        store.forget(material.region, material.material_id)
         use(store, key, material)
     finally:
         hsm.token.close()
@@ -321,7 +321,7 @@ def test_keys_are_shared_between_threads(store: HsmKeyStore) -> None:
 
     def work(number: int) -> None:
         if number % 7 == 0:
-            store.forget(materials[number % 2].material_id)
+            store.forget(materials[number % 2].region, materials[number % 2].material_id)
         use(store, keys[number % 2], materials[number % 2])
 
     with ThreadPoolExecutor(4) as threads:

@@ -97,7 +97,7 @@ def held(store: HsmKeyStore) -> dict[str, Held]:
 
 def open_(store: HsmKeyStore, key: KmsKey, material: KeyMaterial) -> Any:
     """Open material as its key is used. What was kept of it is forgotten first."""
-    store.forget(material.material_id)
+    store.forget(material.region, material.material_id)
     match key.key_usage:
         case "GENERATE_VERIFY_MAC":
             return store.open_mac(key, material)
@@ -380,7 +380,7 @@ def test_no_more_material_is_open_than_there_is_room_for(hsm: Hsm, store: HsmKey
     assert session_objects(hsm) == before + 2
     assert handles[0] != handles[-1]
     for material in materials:
-        few.forget(material.material_id)
+        few.forget(material.region, material.material_id)
     few.sweep()
     assert session_objects(hsm) == before
 
@@ -393,7 +393,7 @@ def test_material_that_is_in_use_is_destroyed_when_it_is_not(hsm: Hsm, store: Hs
     opened = few.get(key, material)
 
     def work(session: Session, handle: int, _: None) -> list[bytes | None]:
-        few.forget(material.material_id)
+        few.forget(material.region, material.material_id)
         few.sweep()
         return session.attributes(handle, [p11.CKA_SIGN])
 
@@ -441,7 +441,7 @@ def test_material_that_many_open_at_once_is_open_once(hsm: Hsm, store: HsmKeySto
     assert objects_of(hsm) == before + len(keys)
     held = [store.open_symmetric(key, material) for key, material in zip(keys, materials, strict=True)]
     for material in materials:
-        store.forget(material.material_id)
+        store.forget(material.region, material.material_id)
     for symmetric in held:
         symmetric.encrypt(b"plaintext", {})
     store._sweep()

@@ -187,7 +187,7 @@ def test_what_was_forgotten_before_a_recovery_destroys_nothing_after_it(watched:
     forgotten, kept = generate(watched.store, key), generate(watched.store, key)
     watched.reopen()
     watched.store.open_mac(key, forgotten).generate("HMAC_SHA_256", b"message")
-    watched.store.forget(forgotten.material_id)
+    watched.store.forget(forgotten.region, forgotten.material_id)
     watched.reopen()
     mac = watched.store.open_mac(key, kept).generate("HMAC_SHA_256", b"message")
     assert watched.store.open_mac(key, kept).generate("HMAC_SHA_256", b"message") == mac
@@ -262,7 +262,7 @@ def test_many_operations_leave_no_sessions_and_no_objects(watched: Watched) -> N
                     watched.store.open_mac(key, material).generate("HMAC_SHA_256", b"message")
                 case _:
                     watched.store.open_agreement(key, material).shared_secret(material.public_key or b"")
-            watched.store.forget(material.material_id)
+            watched.store.forget(material.region, material.material_id)
         watched.store.generate_key_pair("ECC_NIST_P256")
     watched.store.random_bytes(1)
     watched.store._plain.sweep()

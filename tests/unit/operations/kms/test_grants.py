@@ -67,6 +67,7 @@ def call(principal: Principal, key: KmsKey = KEY) -> Call:
         nothing,
         Uses(),
         Seals(tokens, nothing, nothing, nothing),
+        (),
     )
 
 
