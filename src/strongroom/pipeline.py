@@ -11,12 +11,14 @@ request fails. Plain functions do the work; what may wait for a disk or a device
 import asyncio
 import sys
 import traceback
+import uuid
 from collections.abc import Callable, Container
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
 from msgspec import Struct
 
+from strongroom.audit.record import encode, key_event
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator, Caller
@@ -26,6 +28,7 @@ from strongroom.errors import (
     DryRunOperation,
     IntegrityError,
     KMSInternal,
+    NotFound,
     OperatorError,
     RequestError,
     RollbackError,
@@ -37,7 +40,7 @@ from strongroom.keystores.domain_keys import Seals
 from strongroom.messages import codec, query
 from strongroom.messages.declaration import Structure
 from strongroom.model.exchange import Answer, Incoming
-from strongroom.operations import targets
+from strongroom.operations import managed_keys, targets
 from strongroom.operations.authorizing import (
     authorize_grant,
     authorize_identity,
@@ -148,7 +151,13 @@ class Pipeline:
             self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
         for _ in range(_ATTEMPTS):
             call = self._call(event, caller)
-            self._authorize(event, operation, call)  # 8, 9, 10, 11
+            try:
+                self._authorize(event, operation, call)  # 8, 9, 10, 11
+            except NotFound:
+                if not await self._make_managed_key(event, operation, call):
+                    raise
+                caller = self._again(event, operation)
+                continue
             try:
                 if operation.change is not None:
                     return await self._change(event, operation, caller, call)
@@ -192,6 +201,25 @@ class Pipeline:
                 case targets.AccountTarget():
                     decision = authorize_without_key(call, event.request, target)
             event.decisions += (decision,)
+
+    async def _make_managed_key(self, event: Event, operation: Operation, call: Call) -> bool:
+        """Make the AWS managed key that was not found, if it is one: whether it may be there now."""
+        needed = managed_keys.needed(call, event.request, event.declared, operation.name)
+        if needed is None:
+            return False
+        writes = await _on(self._key_store.generation or self._pool, needed.writes, call)
+        event_id = str(uuid.uuid4())
+        record = encode(
+            key_event(name="CreateKey", event_id=event_id, now=event.now, key=needed.key, details=needed.details)
+        )
+        try:
+            position = await _on(
+                self._pool, self._storage.commit, writes, OutboxEntry(self._audit.chain_id, event_id, record)
+            )
+        except ConflictError:  # another made it
+            return True
+        await self._audit.write(record, change=position.number)
+        return True
 
     async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""

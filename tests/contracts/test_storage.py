@@ -119,6 +119,7 @@ def kms_key(number: int = 1, *, region: str = REGION, description: str = "") -> 
         next_rotation=1_770_000_000.125,
         on_demand_rotation_start=1_760_000_001.5,
         pending_material_id="cd" * 32,
+        primary_region="us-east-1",
     )
 
 
@@ -166,7 +167,7 @@ EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
         (ACCOUNT, "ANPA1"),
     ),
     (IdentityProvider(ACCOUNT, "issuer.example/a", 2.0, ("app",), ()), (ACCOUNT, "issuer.example/a")),
-    (Service("s3", 2.0, (ACCOUNT,), ("Decrypt", "GenerateDataKey")), ("s3",)),
+    (Service("s3", 2.0, (ACCOUNT,), ("Decrypt", "GenerateDataKey"), "files"), ("s3",)),
     (structs.replace(kms_key(), policy_principals=(("arn:1", "AIDA1"),)), key_of(kms_key())),
     (kms_grant(grantee_principal="arn:1", grantee_id="AIDA1"), (ACCOUNT, REGION, kms_key().key_id, f"{1:064x}")),
     (kms_key(description='with "quotes",\x00 NUL, 🔑 and \r\n'), key_of(kms_key())),

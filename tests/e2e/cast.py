@@ -50,7 +50,7 @@ def prepare(data: Path, issuer: Issuer, casts: int) -> None:
     for account in accounts:
         app.create_account(config, account=account, now=time.time())
     for service in SERVICES:
-        app.declare_service(config, service, accounts, OPERATIONS, time.time())
+        app.declare_service(config, service, accounts, OPERATIONS, None, time.time())
 
 
 def _numbers(cast: int) -> dict[str, str]:

@@ -10,6 +10,7 @@ from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError
+from strongroom.model.aws_managed_keys import PREFIX, is_reserved
 from strongroom.model.principal import AccessKey, Account, Service
 from strongroom.operations.registry import OPERATIONS
 from strongroom.storage.contract import Delete, Insert, Replace, Write
@@ -17,20 +18,24 @@ from strongroom.storage.contract import Delete, Insert, Replace, Write
 _NAME = re.compile("[a-z][a-z0-9-]{0,62}")
 
 
-def declare_service(config: Config, name: str, accounts: Sequence[str], operations: Sequence[str], now: float) -> str:
+def declare_service(
+    config: Config, name: str, accounts: Sequence[str], operations: Sequence[str], protects: str | None, now: float
+) -> str:
     """Declare a service, or declare it anew: for which accounts, and which operations of KMS it may call.
 
-    A new one gets a credential, written into `credentials` as the profile `service-NAME`, which is returned.
-    Raises ConfigurationError.
+    `protects` gives it an AWS managed key in each account, and says what for. A new service gets a credential, written
+    into `credentials` as the profile `service-NAME`, which is returned. Raises ConfigurationError.
     """
     profile = f"service-{name}"
     opened = open_installation(config)
     try:
         opened.storage.load()
-        service = Service(name, now, tuple(sorted(set(accounts))), tuple(sorted(set(operations))))
+        service = Service(name, now, tuple(sorted(set(accounts))), tuple(sorted(set(operations))), protects)
         _check(opened, service)
         there = opened.storage.find(Service, (name,))
         details: dict[str, object] = {"name": name, "accounts": service.accounts, "operations": service.operations}
+        if protects is not None:
+            details["protects"] = protects
         if there is not None:
             _commit(opened, "DeclareService", details, [Replace(service, there[1])], now)
             return profile
@@ -73,6 +78,8 @@ def list_services(config: Config) -> list[Service]:
 def _check(opened: Opened, service: Service) -> None:
     if not _NAME.fullmatch(service.name):
         raise ConfigurationError(f"service name {service.name!r} is not lower-case letters, digits and hyphens")
+    if service.protects is not None and is_reserved(service.name):
+        raise ConfigurationError(f"there is an AWS managed key {PREFIX}{service.name} already")
     for account in service.accounts:
         if opened.storage.find(Account, (account,)) is None:
             raise ConfigurationError(f"there is no account {account}")

@@ -16,6 +16,7 @@ def add_to(commands: Commands) -> None:
     declare.add_argument("name", help="the first word of its names, such as s3 for s3.amazonaws.com")
     declare.add_argument("--accounts", required=True, help="whose users it may act for, separated by commas")
     declare.add_argument("--operations", required=True, help="the operations of KMS it may call, separated by commas")
+    declare.add_argument("--protects", help="what it keeps: gives it an AWS managed key, alias/aws/NAME, per account")
     declare.set_defaults(run=run_declare)
     remove = actions.add_parser("remove", help="take a service and its credential away")
     add_config(remove)
@@ -30,7 +31,7 @@ def run_declare(arguments: argparse.Namespace) -> int:
     """Declare a service; a server that runs knows it at once."""
     config = config_of(arguments)
     accounts, operations = arguments.accounts.split(","), arguments.operations.split(",")
-    profile = app.declare_service(config, arguments.name, accounts, operations, time.time())
+    profile = app.declare_service(config, arguments.name, accounts, operations, arguments.protects, time.time())
     print(f"Declared {arguments.name}: its credential is the profile {profile} in {config.data}/credentials")
     return 0
 

@@ -81,8 +81,8 @@ class Threads(Protocol):
 class KeyStore(Protocol):
     """Makes key material, wraps it for storage, and opens it for use.
 
-    The keys of a multi-Region key open each other's stored material (`KeyMaterial.bound_region`): what the store wraps for
-    one of them is copied to the others as it is.
+    The keys of a multi-Region key open each other's stored material (`KeyMaterial.bound_region`): what the store wraps
+    for one of them is copied to the others as it is.
 
     There is one way to open for each key usage. Opened material is kept, so that a repeated call costs a lookup. To
     open raises KeyUnavailable if the material does not unwrap: altered, or wrapped for another key.

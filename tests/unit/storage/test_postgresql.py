@@ -39,7 +39,7 @@ KEY = KmsKey(
     ACCOUNT.account, "us-east-1", "key-1", "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
     "tëxt\x00", "{}", (("a", "b"),), 1.1, "ab" * 32, deletion_date=2.2, pending_window_in_days=7,
     policy_principals=(("arn:1", "AIDA1"),), rotation_period_in_days=90, next_rotation=3.3,
-    on_demand_rotation_start=4.4, pending_material_id="cd" * 32,
+    on_demand_rotation_start=4.4, pending_material_id="cd" * 32, primary_region="us-east-1",
 )  # fmt: skip
 RECORDS: list[Record] = [
     ACCOUNT,

@@ -59,13 +59,13 @@ def records(version: int) -> list[Record]:
                 (PolicyVersion("v1", "{}", time),), "v1", 1, (("a", "b"),),
             ),
             IdentityProvider(ACCOUNT, f"issuer-{number}.example", time, ("app",), ("ab" * 20,), (("a", "b"),)),
-            Service(f"service-{number}", time, (ACCOUNT,), ("Decrypt",)),
+            Service(f"service-{number}", time, (ACCOUNT,), ("Decrypt",), "files"),
             KmsKey(
                 ACCOUNT, REGION, key_id, "SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT", "AWS_KMS", "Enabled",
                 f"number {number}", "{}", (("a", "b"),), time, "ab" * 32, deletion_date=time,
                 pending_window_in_days=version, policy_principals=(("arn:1", "AIDA1"),),
                 rotation_period_in_days=version, next_rotation=time, on_demand_rotation_start=time,
-                pending_material_id="cd" * 32,
+                pending_material_id="cd" * 32, primary_region="us-east-1",
             ),
             KeyMaterial(
                 ACCOUNT, REGION, key_id, "ab" * 32, number, "software", 1, b"wrapped %d" % number, time, b"public",

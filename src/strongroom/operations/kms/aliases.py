@@ -20,7 +20,10 @@ from strongroom.messages.kms.aliases import (
     UpdateAliasRequest,
 )
 from strongroom.model.alias import Alias
+from strongroom.model.arn import alias_arn
+from strongroom.model.aws_managed_keys import PREFIX
 from strongroom.operations.call import Call, Change
+from strongroom.operations.managed_keys import predefined
 from strongroom.operations.pages import Listing
 from strongroom.operations.targets import AccountTarget, AliasTarget, KeyTarget, Target, find
 from strongroom.storage.contract import Delete, Insert, Replace
@@ -29,7 +32,6 @@ MAX_ALIASES = 50
 """Aliases that one KMS key can have."""
 
 _PREFIX = "alias/"
-_RESERVED = "alias/aws/"
 _NAME = re.compile(r"alias/[a-zA-Z0-9/_-]+")
 _ALIASES = Listing("ListAliases", default=50, maximum=100)
 
@@ -93,23 +95,21 @@ def list_aliases_targets(request: ListAliasesRequest) -> list[AccountTarget]:
 
 
 def list_aliases(call: Call, request: ListAliasesRequest, _keys: Sequence[AuthorizedKey]) -> ListAliasesResponse:
-    """AWS: ListAliases, of one key or of all, in order of name."""
+    """AWS: ListAliases, of one key or of all, in order of name; AWS aliases that stand for no key yet among them."""
     key_id: str | None = None
     if request.key_id is not None:
         target = KeyTarget("kms:ListAliases", request.key_id)
         key_id = find(target, call.snapshot, call.principal, call.region).entry.key.key_id
-    page = _ALIASES.page(
-        lambda after, limit: call.storage.list_aliases(
-            call.account, call.region, after=after, limit=limit, key_id=key_id
-        ),
-        lambda alias: alias.name,
-        limit=request.limit,
-        marker=request.marker,
-        of=key_id or "",
-    )
-    return ListAliasesResponse(
-        aliases=tuple(_told(alias) for alias in page.items), truncated=page.truncated, next_marker=page.next_marker
-    )
+    waiting = [] if key_id is not None else predefined(call.snapshot, call.account, call.region)
+
+    def following(after: str, limit: int) -> list[AliasListEntry]:
+        stored = call.storage.list_aliases(call.account, call.region, after=after, limit=limit, key_id=key_id)
+        names = {alias.name for alias in stored}  # one may have come into being since
+        free = [_predefined(call, name) for name in waiting if name > after and name not in names]
+        return sorted([*map(_told, stored), *free], key=_name)[:limit]
+
+    page = _ALIASES.page(following, _name, limit=request.limit, marker=request.marker, of=key_id or "")
+    return ListAliasesResponse(aliases=page.items, truncated=page.truncated, next_marker=page.next_marker)
 
 
 def _told(alias: Alias) -> AliasListEntry:
@@ -122,6 +122,15 @@ def _told(alias: Alias) -> AliasListEntry:
     )
 
 
+def _predefined(call: Call, name: str) -> AliasListEntry:
+    """An AWS alias that stands for no key yet."""
+    return AliasListEntry(alias_name=name, alias_arn=alias_arn(call.region, call.account, name))
+
+
+def _name(alias: AliasListEntry) -> str:
+    return alias.alias_name or ""
+
+
 def _own_name(name: str | None) -> str:
     """The name of an alias that callers can make and change."""
     assert name is not None, "the model requires it"
@@ -130,7 +139,7 @@ def _own_name(name: str | None) -> str:
             'Alias must start with the prefix "alias/". '
             "Please see https://docs.aws.amazon.com/kms/latest/developerguide/kms-alias.html"
         )
-    if name.startswith(_RESERVED):
+    if name.startswith(PREFIX):
         raise NotAuthorized
     if not _NAME.fullmatch(name):
         raise InvalidAliasName(f"{name} contains invalid characters for an alias")
