@@ -63,6 +63,8 @@ class Composed(NamedTuple):
     clock: MovingClock
     office: Office
     key_store: KeyStore
+    region: str = "us-east-1"
+    """The Region that KMS is asked in; `_replace` it."""
 
     async def call(self, name: str, members: dict[str, Any]) -> Answer:
         """Call an operation of KMS as the root user."""
@@ -75,7 +77,7 @@ class Composed(NamedTuple):
         headers = [(b"host", b"localhost"), (b"x-amz-target", f"TrentService.{name}".encode())]
         signed = SignedRequest("POST", b"/", b"", headers)
         key = Credential(credential.identity.principal.access_key_id, credential.secret)
-        headers += sign(signed, key, region="us-east-1", service="kms", now=self.clock.now, body=body)
+        headers += sign(signed, key, region=self.region, service="kms", now=self.clock.now, body=body)
         return Incoming("POST", b"/", b"", headers, body, "192.0.2.1")
 
     async def ask(self, service: str, form: str, *, method: str = "POST") -> Answer:
