@@ -151,6 +151,23 @@ def test_altered_or_moved_material_is_unavailable(
         key_store.open_symmetric(KEY, replace(material, **change))
 
 
+def test_the_keys_of_a_multi_region_key_open_each_others_material(key_store: KeyStore) -> None:
+    here = replace(KEY, key_id=f"mrk-{'5' * 32}", multi_region=True, primary_region=KEY.region)
+    there = replace(here, region="eu-west-1")
+    material = generate(key_store, here)
+    copy = replace(material, region=there.region)
+    blob = key_store.open_symmetric(here, material).encrypt(b"plaintext", {})
+    assert key_store.open_symmetric(there, copy).decrypt(parse(blob), {}) == b"plaintext"
+    key_store.forget(here.region, material.material_id)
+    assert key_store.open_symmetric(there, copy).decrypt(parse(blob), {}) == b"plaintext"
+    single = replace(here, multi_region=False, primary_region=None)
+    other = replace(here, key_id=f"mrk-{'6' * 32}")
+    for key, moved in ((single, material), (other, replace(material, key_id=other.key_id))):
+        key_store.forget(key.region, material.material_id)
+        with pytest.raises(KeyUnavailable):
+            key_store.open_symmetric(key, moved)
+
+
 def test_material_with_the_bytes_of_another_is_unavailable(key_store: KeyStore, material: KeyMaterial) -> None:
     with pytest.raises(KeyUnavailable):
         key_store.open_symmetric(KEY, replace(material, wrapped=generate(key_store).wrapped))

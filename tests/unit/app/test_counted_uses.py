@@ -14,6 +14,7 @@ from strongroom.errors import ConflictError, KeyUnavailable, KMSInternal, LimitE
 from strongroom.model.key import KeyMaterial
 from strongroom.storage import sqlite
 from strongroom.storage.contract import Insert, Replace, Storage
+from tests.keys import kms_key
 
 ROW_KEY = bytes(range(32))
 
@@ -168,3 +169,16 @@ def test_a_conflict_is_decided_again_a_few_times(storage: Storage) -> None:
     with pytest.raises(KMSInternal):
         CountedUses(Contended(storage, 10)).count(material())  # type: ignore[arg-type]
     assert taken(storage, material()) == AT_ONCE
+
+
+def test_the_regions_of_a_multi_region_key_count_together(storage: Storage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(counted_uses, "AT_ONCE", 1)
+    here = material()
+    there = replace(here, region="eu-west-1")
+    home = kms_key(key_id=here.key_id)
+    keys = [replace(home, region=one.region, multi_region=True, primary_region=here.region) for one in (here, there)]
+    storage.commit([*map(Insert, keys), Insert(here), Insert(there)], None)
+    counted = CountedUses(storage)
+    for one in (there, here, there):
+        counted.count(one)
+    assert (taken(storage, here), taken(storage, there)) == (3, None)
