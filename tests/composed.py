@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import secrets
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
@@ -65,18 +66,29 @@ class Composed(NamedTuple):
     key_store: KeyStore
     region: str = "us-east-1"
     """The Region that KMS is asked in; `_replace` it."""
+    by: Credential | None = None
+    """Who asks KMS, if not the root user; `_replace` it."""
+    on_behalf_of: str | None = None
+    """Whom a service that asks KMS names; `_replace` it."""
 
     async def call(self, name: str, members: dict[str, Any]) -> Answer:
-        """Call an operation of KMS as the root user."""
+        """Call an operation of KMS, as the root user if nobody else is to."""
         return await self.pipeline.answer(self.signed(name, members), "kms", name)
 
     def signed(self, name: str, members: dict[str, Any]) -> Incoming:
-        """A request of KMS by the root user."""
-        credential = root_credential(self.state)
+        """A request of KMS, by the root user if by nobody else."""
+        key = self.by
+        if key is None:
+            credential = root_credential(self.state)
+            key = Credential(credential.identity.principal.access_key_id, credential.secret)
         body = json.dumps(members).encode()
         headers = [(b"host", b"localhost"), (b"x-amz-target", f"TrentService.{name}".encode())]
+        if self.on_behalf_of is not None:
+            headers += [
+                (b"x-strongroom-on-behalf-of", self.on_behalf_of.encode()),
+                (b"x-strongroom-nonce", secrets.token_hex(16).encode()),
+            ]
         signed = SignedRequest("POST", b"/", b"", headers)
-        key = Credential(credential.identity.principal.access_key_id, credential.secret)
         headers += sign(signed, key, region=self.region, service="kms", now=self.clock.now, body=body)
         return Incoming("POST", b"/", b"", headers, body, "192.0.2.1")
 

@@ -18,6 +18,8 @@ class Size(NamedTuple):
     keys_due: int
     """Keys that are due at once: to be rotated, and to lose expired material."""
     rotation_kills: int
+    region_kills: int
+    """Of processes that change a multi-Region key."""
     hsm_faulty_operations: int
     hsm_seconds: int
     """How long processes and threads share a token."""
@@ -35,6 +37,7 @@ SMALL = Size(
     rotations=2,
     keys_due=4,
     rotation_kills=1,
+    region_kills=1,
     hsm_faulty_operations=2_000,
     hsm_seconds=2,
     hsm_keys=60,
@@ -50,6 +53,7 @@ SOAK = Size(
     rotations=10,
     keys_due=300,
     rotation_kills=20,
+    region_kills=20,
     hsm_faulty_operations=100_000,
     hsm_seconds=60,
     hsm_keys=10_000,

@@ -9,6 +9,7 @@ request fails. Plain functions do the work; what may wait for a disk or a device
 """
 
 import asyncio
+import random
 import sys
 import traceback
 import uuid
@@ -16,7 +17,7 @@ from collections.abc import Callable, Container
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from strongroom.audit.record import encode, key_event
 from strongroom.audit.strangers import StrangersLog
@@ -63,6 +64,8 @@ _Result = TypeVar("_Result")
 
 _ATTEMPTS = 10
 """How often a change is decided again when others keep changing what it was decided on."""
+_PAUSE = 0.005
+"""Seconds by which the pause before each new attempt grows at most."""
 
 
 class Pipeline:
@@ -149,7 +152,7 @@ class Pipeline:
         event.declared = operation.targets(request)  # 7
         for token in getattr(request, "grant_tokens", None) or ():
             self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
-        for _ in range(_ATTEMPTS):
+        for attempt in range(_ATTEMPTS):
             call = self._call(event, caller)
             try:
                 self._authorize(event, operation, call)  # 8, 9, 10, 11
@@ -163,6 +166,7 @@ class Pipeline:
                     return await self._change(event, operation, caller, call)
                 return await self._run(event, operation, caller, call)
             except ConflictError:
+                await asyncio.sleep(attempt * random.uniform(0, _PAUSE))  # noqa: S311 — so that not all come at once
                 caller = self._again(event, operation)
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
 
@@ -207,15 +211,15 @@ class Pipeline:
         needed = managed_keys.needed(call, event.request, event.declared, operation.name)
         if needed is None:
             return False
+        _end_dry_run(event)
         writes = await _on(self._key_store.generation or self._pool, needed.writes, call)
-        event_id = str(uuid.uuid4())
-        record = encode(
-            key_event(name="CreateKey", event_id=event_id, now=event.now, key=needed.key, details=needed.details)
+        made = key_event(
+            name="CreateKey", event_id=str(uuid.uuid4()), now=event.now, key=needed.key, details=needed.details
         )
+        record = encode(structs.replace(made, request_id=event.request_id))
+        outbox = OutboxEntry(self._audit.chain_id, made.event_id, record)
         try:
-            position = await _on(
-                self._pool, self._storage.commit, writes, OutboxEntry(self._audit.chain_id, event_id, record)
-            )
+            position = await _on(self._pool, self._storage.commit, writes, outbox)
         except ConflictError:  # another made it
             return True
         await self._audit.write(record, change=position.number)

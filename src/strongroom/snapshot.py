@@ -25,7 +25,7 @@ from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant
 from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
 from strongroom.model.installation import Installation
-from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.key import CUSTOMER, KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
 from strongroom.model.key_states import CREATING, PENDING_DELETION, PENDING_REPLICA_DELETION, UPDATING
 from strongroom.model.key_usage import KeyUsage
@@ -74,11 +74,14 @@ class KeyEntry(Struct, frozen=True, dict=True):
 
     @cached_property
     def policy(self) -> Policy:
-        """The compiled key policy. It compiled when it was stored; one that does not any more can only be replaced."""
+        """The compiled key policy. It compiled when it was stored; one that does not any more can only be replaced.
+
+        That of an AWS managed key not even that.
+        """
         try:
             return compile_key_policy(self.key.policy, self.key.policy_principals or ())
         except MalformedPolicyDocument:
-            return repair_policy(self.key.account)
+            return repair_policy(self.key.account) if self.key.key_manager == CUSTOMER else Policy((), ())
 
 
 class Snapshot(Struct, frozen=True):
@@ -308,6 +311,11 @@ class LiveSnapshot:
         elif gone.kind is PendingErasure:
             account, region, key_id = map(str, gone.key)
             snapshot.erasures.pop((region, account, key_id), None)
+        elif gone.kind is KeyUsage:
+            account, region, key_id = map(str, gone.key)
+            entry = snapshot.keys.get((region, account, key_id))
+            if entry is not None:  # a replica key that was deleted and made again
+                snapshot.keys[region, account, key_id] = structs.replace(entry, usage=None)
         elif gone.kind is KeyMaterial:
             account, region, key_id, material_id = map(str, gone.key)
             snapshot.materials.pop((region, material_id), None)

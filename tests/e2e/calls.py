@@ -54,6 +54,7 @@ class Kind(NamedTuple):
     key_spec: str
     key_usage: str
     origin: str = "AWS_KMS"
+    multi_region: bool = False
 
 
 SYMMETRIC = Kind("SYMMETRIC_DEFAULT", "ENCRYPT_DECRYPT")
@@ -71,6 +72,7 @@ _KINDS = {
     "GetParametersForImport": _IMPORTED,
     "GetPublicKey": _AGREEMENT,
     "ImportKeyMaterial": _IMPORTED,
+    "ReplicateKey": SYMMETRIC._replace(multi_region=True),
     "Sign": _SIGNING,
     "Verify": _SIGNING,
     "VerifyMac": _MAC,
@@ -97,7 +99,9 @@ def kind_of(request: str) -> Kind:
 
 
 def make_key(kms: Any, kind: Kind = SYMMETRIC) -> Key:
-    metadata = kms.create_key(KeySpec=kind.key_spec, KeyUsage=kind.key_usage, Origin=kind.origin)["KeyMetadata"]
+    metadata = kms.create_key(
+        KeySpec=kind.key_spec, KeyUsage=kind.key_usage, Origin=kind.origin, MultiRegion=kind.multi_region
+    )["KeyMetadata"]
     key_id, arn, alias = metadata["KeyId"], metadata["Arn"], new_name()
     to_import = NO_IMPORT
     if kind.origin == "EXTERNAL":
@@ -171,6 +175,7 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
     "GenerateDataKeyPair": lambda _key, named, _other: {"KeyId": named, "KeyPairSpec": "ECC_NIST_P256"},
     "GenerateDataKeyPairWithoutPlaintext": lambda _key, named, _other: {"KeyId": named, "KeyPairSpec": "ECC_NIST_P256"},
     "GenerateMac": lambda _key, named, _other: {"KeyId": named, **HMAC},
+    "GetKeyLastUsage": lambda _key, named, _other: {"KeyId": named},
     "GetKeyPolicy": lambda _key, named, _other: {"KeyId": named},
     "GetKeyRotationStatus": lambda _key, named, _other: {"KeyId": named},
     "GetParametersForImport": lambda _key, named, _other: {
@@ -192,6 +197,7 @@ REQUESTS: dict[str, Callable[[Key, str, Key], dict[str, Any]]] = {
         "DestinationKeyId": other.key_id,
     },
     "ReEncrypt to": lambda _key, named, other: {"CiphertextBlob": other.blob, "DestinationKeyId": named},
+    "ReplicateKey": lambda _key, named, _other: {"KeyId": named, "ReplicaRegion": "us-west-2"},
     "RetireGrant": lambda key, named, _other: {"KeyId": named, "GrantId": key.grant_id},
     "RevokeGrant": lambda key, named, _other: {"KeyId": named, "GrantId": key.grant_id},
     "RotateKeyOnDemand": lambda _key, named, _other: {"KeyId": named},

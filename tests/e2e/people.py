@@ -118,3 +118,15 @@ def of_session(response: dict[str, Any]) -> Credential:
         "aws_secret_access_key": found["SecretAccessKey"],
         "aws_session_token": found["SessionToken"],
     }
+
+
+def acting(server: Server, credential: dict[str, str], named: str, nonce: str | None = None) -> Any:
+    """A KMS client that names somebody in each request, with a fresh nonce unless one is given."""
+    kms = client(server, "kms", credential)
+
+    def add(request: Any, **_: object) -> None:
+        request.headers["x-strongroom-on-behalf-of"] = named
+        request.headers["x-strongroom-nonce"] = nonce or secrets.token_hex(16)
+
+    kms.meta.events.register("before-sign.kms", add)
+    return kms

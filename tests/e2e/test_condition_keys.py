@@ -25,14 +25,17 @@ OF_OTHERS = {
     "iam:PermissionsBoundary",
     "iam:PolicyARN",
     "iam:ResourceTag/",
+    "kms:MultiRegionKeyType",
+    "kms:PrimaryRegion",
+    "kms:ReplicaRegion",
     "kms:ViaService",
     "sts:ExternalId",
     "sts:RoleSessionName",
     "sts:SourceIdentity",
     "sts:TransitiveTagKeys",
 }
-"""Keys that a root user who asks KMS does not have (tests/e2e/test_identities.py, test_services.py, and
-tests/unit/operations/test_condition_keys.py)."""
+"""Keys that a root user who asks KMS does not have, or only for multi-Region keys (tests/e2e/test_identities.py,
+test_multi_region.py, test_services.py, and tests/unit/operations/test_condition_keys.py)."""
 NOT_FOR_KEY_POLICIES = {
     "aws:PrincipalType",
     "aws:username",

@@ -396,6 +396,7 @@ def test_a_user_without_rights_is_refused_everything_and_recorded(
     asked = {request: make(key, key.key_id, other) for request, make in REQUESTS.items()}
     asked |= {f"{operation} without": parameters for operation, parameters in WITHOUT_A_KEY.items()}
     asked["DeleteAlias"] = {"AliasName": other.alias}
+    asked["UpdatePrimaryRegion"] = {"KeyId": key.key_id, "PrimaryRegion": "us-west-2"}
     built = {
         operation for service, operation in OPERATIONS if service == "kms" and OPERATIONS[service, operation].built
     }

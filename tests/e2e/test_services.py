@@ -11,7 +11,7 @@ from strongroom.testing.server import Server
 from tests.e2e.calls import allow, policy, refusal
 from tests.e2e.commands import strongroom
 from tests.e2e.conftest import OTHER, first_account
-from tests.e2e.people import client, credentials_of
+from tests.e2e.people import acting, client, credentials_of
 from tests.records import record_of_request
 
 OPERATIONS = "Decrypt,Encrypt,GenerateDataKey,CreateGrant,DescribeKey,CreateKey,ListKeys"
@@ -67,18 +67,6 @@ def declare(server: Server, name: str, accounts: str, operations: str = OPERATIO
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
     return credentials_of(server, f"service-{name}")
-
-
-def acting(server: Server, credential: dict[str, str], named: str, nonce: str | None = None) -> Any:
-    """A KMS client that names somebody in each request, with a fresh nonce unless one is given."""
-    kms = client(server, "kms", credential)
-
-    def add(request: Any, **_: object) -> None:
-        request.headers["x-strongroom-on-behalf-of"] = named
-        request.headers["x-strongroom-nonce"] = nonce or secrets.token_hex(16)
-
-    kms.meta.events.register("before-sign.kms", add)
-    return kms
 
 
 def test_a_service_uses_a_key_for_a_user_of_each_account(pair: Server, users: Users, service: dict[str, str]) -> None:

@@ -25,15 +25,15 @@ class ShiftedClock:
         written.write_text(f"{wall} {boot}")
         written.replace(self.path)
 
-    def client(self, server: Server) -> "ShiftedClient":
-        return ShiftedClient(server, self)
+    def client(self, server: Server, region: str | None = None) -> "ShiftedClient":
+        return ShiftedClient(server, self, region)
 
 
 class ShiftedClient:
     """Signs at the shifted time."""
 
-    def __init__(self, server: Server, clock: ShiftedClock) -> None:
-        self.client = SignedClient(server)
+    def __init__(self, server: Server, clock: ShiftedClock, region: str | None = None) -> None:
+        self.client = SignedClient(server, region=region)
         self.clock = clock
 
     def call(self, operation: str, **members: object) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 
 from strongroom.errors import ConflictError, KeyUnavailable, KMSInternal, LimitExceeded
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.storage.contract import Replace, Storage
+from strongroom.storage.contract import Keep, Replace, Storage, Write
 
 AT_ONCE = 2**20
 WARNED_AT = 2**31
@@ -37,12 +37,12 @@ class CountedUses:
 
     def _take(self, material: KeyMaterial) -> int:
         for _ in range(_ATTEMPTS):
-            stored, number = self._counting(material)
+            stored, number, unless_moved = self._counting(material)
             taken = stored.uses or 0
             if taken + AT_ONCE > LIMIT:
                 raise LimitExceeded(f"Key {material.key_id} has encrypted {LIMIT} times, the most that it can.")
             try:
-                self._storage.commit([Replace(replace(stored, uses=taken + AT_ONCE), number)], None)
+                self._storage.commit([Replace(replace(stored, uses=taken + AT_ONCE), number), *unless_moved], None)
             except ConflictError:
                 continue
             if taken + AT_ONCE > WARNED_AT >= taken:
@@ -52,11 +52,16 @@ class CountedUses:
             return AT_ONCE
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
 
-    def _counting(self, material: KeyMaterial) -> tuple[KeyMaterial, int]:
-        """The record that counts the uses of a material. Raises KeyUnavailable."""
+    def _counting(self, material: KeyMaterial) -> tuple[KeyMaterial, int, list[Write]]:
+        """The record that counts the uses of a material, its number, and what must stay so that it is this one.
+
+        Raises KeyUnavailable.
+        """
+        region, unless_moved = material.region, list[Write]()
         key = self._storage.find(KmsKey, (material.account, material.region, material.key_id))
-        region = material.region if key is None else key[0].primary_region or material.region
+        if key is not None and key[0].primary_region is not None:
+            region, unless_moved = key[0].primary_region, [Keep(*key)]
         found = self._storage.find(KeyMaterial, (material.account, region, material.key_id, material.material_id))
         if found is None:
             raise KeyUnavailable
-        return found
+        return *found, unless_moved

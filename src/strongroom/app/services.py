@@ -16,6 +16,8 @@ from strongroom.operations.registry import OPERATIONS
 from strongroom.storage.contract import Delete, Insert, Replace, Write
 
 _NAME = re.compile("[a-z][a-z0-9-]{0,62}")
+_WORDS = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")
+"""What a key protects: up to 200 characters of ASCII."""
 
 
 def declare_service(
@@ -80,6 +82,8 @@ def _check(opened: Opened, service: Service) -> None:
         raise ConfigurationError(f"service name {service.name!r} is not lower-case letters, digits and hyphens")
     if service.protects is not None and is_reserved(service.name):
         raise ConfigurationError(f"there is an AWS managed key {PREFIX}{service.name} already")
+    if service.protects is not None and not _WORDS.fullmatch(service.protects):
+        raise ConfigurationError("what a key protects is told in up to 200 characters of ASCII")
     for account in service.accounts:
         if opened.storage.find(Account, (account,)) is None:
             raise ConfigurationError(f"there is no account {account}")

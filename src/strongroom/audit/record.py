@@ -175,8 +175,10 @@ def user_identity(principal: Principal) -> Raw:
 
 
 def invoked_by_kms(identity: Raw) -> Raw:
-    """Return a userIdentity for what KMS does elsewhere in the course of a caller's request."""
-    return Raw(_encoder.encode(msgspec.json.decode(identity, type=dict[str, object]) | {"invokedBy": KMS_EVENT_SOURCE}))
+    """Return a userIdentity for what KMS does elsewhere in a caller's request; a service that calls for them stays."""
+    return Raw(
+        _encoder.encode({"invokedBy": KMS_EVENT_SOURCE, **msgspec.json.decode(identity, type=dict[str, object])})
+    )
 
 
 def _session_context(principal: Principal, issued: float) -> dict[str, object]:

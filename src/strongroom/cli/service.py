@@ -44,7 +44,8 @@ def run_remove(arguments: argparse.Namespace) -> int:
 
 
 def run_list(arguments: argparse.Namespace) -> int:
-    """Print a line for each service: its name, accounts and operations."""
+    """Print a line for each service: its name, accounts and operations, and what its AWS managed keys protect."""
     for service in app.list_services(config_of(arguments)):
-        print(f"{service.name}  {','.join(service.accounts)}  {','.join(service.operations)}")
+        protects = "" if service.protects is None else f"  {service.protects}"
+        print(f"{service.name}  {','.join(service.accounts)}  {','.join(service.operations)}{protects}")
     return 0

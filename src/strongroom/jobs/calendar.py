@@ -1,27 +1,32 @@
 """The calendar: every few seconds each job does what is due (one file each: deletion, expiry, rotation).
 
-Every server process looks. What a job does is one change for each key, decided on the records as they were: of two
+Every server process looks. What a job does is one change for each key, decided on the records as they are: of two
 processes that act at once one finds it done. What a killed process did not do, the next look does.
 """
 
 import asyncio
+import random
 import sys
 import uuid
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple, Protocol, TypeVar
 
-from strongroom.audit.record import Loggable, encode, key_event, synchronization_event
+from strongroom.audit.record import CloudTrailRecord, Loggable, encode, key_event
 from strongroom.audit.writer import AuditWriter
 from strongroom.clock import Clocks, doubt, note, read_clocks
 from strongroom.errors import ConflictError, IntegrityError, OperatorError, RequestError, RollbackError
 from strongroom.jobs.agenda import Agenda, agenda_of
 from strongroom.model.key import KmsKey
-from strongroom.snapshot import LiveSnapshot
+from strongroom.snapshot import KeyEntry, LiveSnapshot, Snapshot
 from strongroom.storage.contract import OutboxEntry, Storage, Write
 
 SECONDS = 2.0
 """From one look to the next."""
+_ATTEMPTS = 10
+"""How often a change is decided again in one look."""
+_PAUSE = 0.005
+"""Seconds by which the pause before each new attempt grows at most."""
 
 R = TypeVar("R")
 
@@ -31,6 +36,18 @@ class Look(NamedTuple):
 
     now: float
     doubtful: str | None
+
+
+class Done(NamedTuple):
+    """What a job does to a key: the writes, and the record of the event, if it is one."""
+
+    writes: Sequence[Write]
+    record: CloudTrailRecord | None
+
+
+def event(name: str, key: KmsKey, details: Loggable, now: float) -> CloudTrailRecord:
+    """The record of what a job does to a key, with a fresh id."""
+    return key_event(name=name, event_id=str(uuid.uuid4()), now=now, key=key, details=details)
 
 
 class Job(Protocol):
@@ -71,30 +88,31 @@ class Office:
             self._agenda = await self.in_pool(lambda: agenda_of(snapshot))
         return self._agenda
 
-    async def commit_event(
-        self, name: str, key: KmsKey, writes: Sequence[Write], details: Loggable, now: float
-    ) -> None:
-        """Commit what is done to a key with its audit record, and chain that."""
-        event_id = str(uuid.uuid4())
-        record = encode(key_event(name=name, event_id=event_id, now=now, key=key, details=details))
-        await self.commit(writes, OutboxEntry(self._audit.chain_id, event_id, record))
+    async def change(self, key: KmsKey, decide: Callable[[Snapshot, KeyEntry], Done | None]) -> None:
+        """Change a key as `decide` says by the state as it is now, and again by newer state if another came first.
 
-    async def commit_synchronization(self, primary: KmsKey, writes: Sequence[Write], now: float) -> None:
-        """Commit what replica keys take over from their primary key with its audit record, and chain that."""
-        event_id, request_id = str(uuid.uuid4()), str(uuid.uuid4())
-        record = encode(synchronization_event(event_id=event_id, request_id=request_id, now=now, primary=primary))
-        await self.commit(writes, OutboxEntry(self._audit.chain_id, event_id, record))
+        Others who keep changing the key, or what is related to it, hold this up for a while, but not for good.
+        """
+        for attempt in range(_ATTEMPTS):
+            await asyncio.sleep(attempt * random.uniform(0, _PAUSE))  # noqa: S311 — so that not all come at once
+            snapshot = self.state.fresh()
+            entry = snapshot.keys.get((key.region, key.account, key.key_id))
+            done = None if entry is None else decide(snapshot, entry)
+            if done is None or await self.commit(done.writes, done.record):
+                return
 
-    async def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None) -> None:
-        """Commit, and chain the record. Where another came first nothing is left, or the next look does it."""
+    async def commit(self, writes: Sequence[Write], record: CloudTrailRecord | None) -> bool:
+        """Commit, and chain the record, if there is one; whether nobody came first."""
         if not writes:
-            return
+            return True
+        outbox = None if record is None else OutboxEntry(self._audit.chain_id, record.event_id, encode(record))
         try:
             position = await self.in_pool(lambda: self.storage.commit(writes, outbox))
         except ConflictError:
-            return
+            return False
         if outbox is not None:
             await self._audit.write(outbox.record, change=position.number)
+        return True
 
     async def in_pool(self, work: Callable[[], R]) -> R:
         """Do what may take long where it holds nobody up."""

@@ -13,13 +13,13 @@ Steps, each of which a killed process leaves to the next:
 import random
 import time
 from collections.abc import Callable
+from functools import partial
 
 from msgspec.structs import replace
 
 from strongroom.audit.record import shown_time
 from strongroom.errors import IntegrityError, OperatorError, RollbackError
-from strongroom.jobs.calendar import SECONDS, Look, Office
-from strongroom.model.key import KmsKey
+from strongroom.jobs.calendar import SECONDS, Done, Look, Office, event
 from strongroom.model.key_states import PENDING_DELETION, PENDING_REPLICA_DELETION
 from strongroom.operations.key_material import erasure
 from strongroom.operations.kms.deletion import end_of_waiting
@@ -58,42 +58,11 @@ class DeletionJob:
         agenda = await self._office.agenda()
         if look.doubtful is None:
             for entry in agenda.deletions:
-                await self._begin_or_delete(agenda.snapshot, entry, look.now)
+                await self._office.change(entry.key, partial(_begin_or_delete, now=look.now))
         elif any(_is_due(entry, look.now) for entry in agenda.deletions):
             waits = f"KMS keys wait to be deleted until `strongroom confirm-time`: {look.doubtful}"
         await self._erase()
         return waits or self._unerased
-
-    async def _begin_or_delete(self, snapshot: Snapshot, entry: KeyEntry, now: float) -> None:
-        """Steps 1 and 2."""
-        if entry.key.state == PENDING_REPLICA_DELETION and replicas(snapshot, entry.key):
-            return
-        if entry.key.deletion_date is None:
-            await self._begin(entry, now)
-        elif _is_due(entry, now):
-            await self._delete(snapshot, entry, now)
-
-    async def _begin(self, entry: KeyEntry, now: float) -> None:
-        key = entry.key
-        assert key.pending_window_in_days is not None, "a key without a date has a waiting period"
-        date = end_of_waiting(now, key.pending_window_in_days)
-        dated = replace(key, state=PENDING_DELETION, deletion_date=date, pending_window_in_days=None)
-        details = {"keyId": key.arn, "deletionDate": shown_time(date)}
-        writes = [Replace(dated, entry.number)]
-        await self._office.commit_event("BeginKeyDeletionWindow", key, writes, details, now)
-
-    async def _delete(self, snapshot: Snapshot, entry: KeyEntry, now: float) -> None:
-        key = entry.key
-        aliases = [snapshot.aliases[key.region, key.account, name] for name in sorted(entry.aliases)]
-        writes: list[Write] = [Delete(key, entry.number)]
-        writes += [Delete(material, number) for material, number in entry.materials.values()]
-        writes += [Delete(alias, number) for alias, number in aliases]
-        if entry.usage is not None:
-            writes.append(Delete(*entry.usage))
-        writes += [Delete(grant, number) for grant, number in entry.grants.by_id.values()]
-        writes.append(erasure(snapshot, key, now))
-        writes += [Replace(*numbered) for numbered in _primary_of(snapshot, key)]
-        await self._office.commit_event("DeleteKey", key, writes, {"keyId": key.arn}, now)
 
     async def _erase(self) -> None:
         """Step 3. What cannot be erased now is tried again after a pause."""
@@ -128,10 +97,34 @@ class DeletionJob:
         self._rest_until = self._monotonic() + max(_REST, _REST_OF_LONG * took) * random.uniform(1.0, 1.2)  # noqa: S311
 
 
-def _primary_of(snapshot: Snapshot, key: KmsKey) -> list[tuple[KmsKey, int]]:
-    """The primary key of a replica key, which is written anew when that goes."""
-    primary, *_ = snapshot.related(key)
-    return [(primary.key, primary.number)] if key.is_replica else []
+def _begin_or_delete(snapshot: Snapshot, entry: KeyEntry, now: float) -> Done | None:
+    """Steps 1 and 2."""
+    key = entry.key
+    if _is_due(entry, now):
+        return _delete(snapshot, entry, now)
+    waits = key.state == PENDING_REPLICA_DELETION and replicas(snapshot, key)
+    if key.pending_window_in_days is None or waits:
+        return None
+    date = end_of_waiting(now, key.pending_window_in_days)
+    dated = replace(key, state=PENDING_DELETION, deletion_date=date, pending_window_in_days=None)
+    details = {"keyId": key.arn, "deletionDate": shown_time(date)}
+    return Done([Replace(dated, entry.number)], event("BeginKeyDeletionWindow", key, details, now))
+
+
+def _delete(snapshot: Snapshot, entry: KeyEntry, now: float) -> Done:
+    key = entry.key
+    aliases = [snapshot.aliases[key.region, key.account, name] for name in sorted(entry.aliases)]
+    writes: list[Write] = [Delete(key, entry.number)]
+    writes += [Delete(material, number) for material, number in entry.materials.values()]
+    writes += [Delete(alias, number) for alias, number in aliases]
+    if entry.usage is not None:
+        writes.append(Delete(*entry.usage))
+    writes += [Delete(grant, number) for grant, number in entry.grants.by_id.values()]
+    writes.append(erasure(snapshot, key, now))
+    if key.is_replica:
+        primary, *_ = snapshot.related(key)
+        writes.append(Replace(primary.key, primary.number))
+    return Done(writes, event("DeleteKey", key, {"keyId": key.arn}, now))
 
 
 def _is_due(entry: KeyEntry, now: float) -> bool:

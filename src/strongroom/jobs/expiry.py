@@ -4,9 +4,11 @@ Only with a clock that can be trusted (`clock.py`): until somebody imports it ag
 bytes are erased as those of deleted keys are (`deletion.py`).
 """
 
-from strongroom.jobs.calendar import Look, Office
+from functools import partial
+
+from strongroom.jobs.calendar import Done, Look, Office, event
 from strongroom.operations.key_material import removal
-from strongroom.snapshot import KeyEntry
+from strongroom.snapshot import KeyEntry, Snapshot
 
 
 class ExpiryJob:
@@ -18,7 +20,7 @@ class ExpiryJob:
         self._office = office
 
     async def run(self, look: Look) -> str | None:
-        """Delete what has expired; of each key one material at a time. Returns what has to wait and why."""
+        """Delete what has expired. Returns what has to wait and why."""
         agenda = await self._office.agenda()
         expired = [
             (entry, material_id) for entry, material_id in agenda.expiring if _is_over(entry, material_id, look.now)
@@ -26,12 +28,18 @@ class ExpiryJob:
         if expired and look.doubtful is not None:
             return f"expired key material waits to be deleted until `strongroom confirm-time`: {look.doubtful}"
         for entry, material_id in expired:
-            details = {"keyId": entry.key.key_id, "keyMaterialId": material_id}
-            writes = removal(agenda.snapshot, entry, material_id, look.now)
-            await self._office.commit_event("DeleteExpiredKeyMaterial", entry.key, writes, details, look.now)
+            await self._office.change(entry.key, partial(_expire, material_id=material_id, now=look.now))
         return None
 
 
+def _expire(snapshot: Snapshot, entry: KeyEntry, *, material_id: str, now: float) -> Done | None:
+    if not _is_over(entry, material_id, now):
+        return None
+    details = {"keyId": entry.key.key_id, "keyMaterialId": material_id}
+    return Done(removal(snapshot, entry, material_id, now), event("DeleteExpiredKeyMaterial", entry.key, details, now))
+
+
 def _is_over(entry: KeyEntry, material_id: str, now: float) -> bool:
-    valid_to = entry.materials[material_id].record.valid_to
+    material = entry.materials.get(material_id)
+    valid_to = None if material is None else material.record.valid_to
     return valid_to is not None and valid_to <= now

@@ -8,12 +8,13 @@ ahead would rotate everything, and then nothing for as long as it was ahead.
 """
 
 import os
+from functools import partial
 
 from msgspec.structs import replace
 
 from strongroom.crypto.ciphertext_blob import MATERIAL_ID_LENGTH
 from strongroom.errors import UnsupportedOperation
-from strongroom.jobs.calendar import Look, Office
+from strongroom.jobs.calendar import Done, Look, Office, event
 from strongroom.keystores.contract import KeyStore
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import AWS_KMS
@@ -44,54 +45,16 @@ class RotationJob:
                 waits = f"KMS keys wait to be rotated until `strongroom confirm-time`: {look.doubtful}"
             elif rotation_type is not None:
                 try:
-                    await self._rotate(agenda.snapshot, entry, rotation_type, look.now)
+                    await self._rotate(entry, rotation_type, look.now)
                 except UnsupportedOperation as error:  # its own fault: the key store cannot protect such a key any more
                     waits = f"{entry.key.arn} waits to be rotated: {error}"
             elif entry.key.next_rotation is None and look.doubtful is None:
-                await self._date(agenda.snapshot, entry, look.now)
+                await self._office.change(entry.key, partial(_dated, now=look.now))
         return waits
 
-    async def _date(self, snapshot: Snapshot, entry: KeyEntry, now: float) -> None:
-        """Begin a period that was asked for while the clock could not be trusted."""
-        days = entry.key.rotation_period_in_days
-        if days is not None:
-            await self._office.commit(replaced(snapshot, entry.key, next_rotation=end_of_period(now, days)), None)
-
-    async def _rotate(self, snapshot: Snapshot, entry: KeyEntry, rotation_type: str, now: float) -> None:
-        key = entry.key
-        now = time_of_rotation(entry, max(now, key.on_demand_rotation_start or 0.0))
-        written, material_id = await self._new_material(snapshot, entry, rotation_type, now)
-        changed: dict[str, object] = {"current_material_id": material_id, "pending_material_id": None}
-        if rotation_type == ON_DEMAND:
-            changed["on_demand_rotation_start"] = None
-        else:
-            assert key.rotation_period_in_days is not None, "there is a next rotation"
-            changed["next_rotation"] = end_of_period(now, key.rotation_period_in_days)
-        details = {
-            "keyId": key.key_id,
-            "rotationType": rotation_type,
-            "keyOrigin": key.origin,
-            "previousKeyMaterialId": key.current_material_id,
-            "currentKeyMaterialId": material_id,
-        }
-        writes = [*written, *replaced(snapshot, key, **changed)]
-        await self._office.commit_event("RotateKey", key, writes, details, now)
-
-    async def _new_material(
-        self, snapshot: Snapshot, entry: KeyEntry, rotation_type: str, now: float
-    ) -> tuple[list[Write], str]:
-        """The material that is to be the current one, as it is to be written for each Region, and its id."""
-        key = entry.key
-        related = snapshot.related(key)
-        if key.pending_material_id is not None:
-            waiting = [one.materials[key.pending_material_id] for one in related]
-            rotated = [
-                Replace(replace(imported, rotated=now, rotation_type=rotation_type), number)
-                for imported, number in waiting
-            ]
-            return [*rotated], key.pending_material_id
-        made = replace(await self._made(key, now), rotated=now, rotation_type=rotation_type)
-        return [Insert(copied(made, one.key)) for one in related], made.material_id
+    async def _rotate(self, entry: KeyEntry, rotation_type: str, now: float) -> None:
+        made = await self._made(entry.key, now) if entry.key.origin == AWS_KMS else None
+        await self._office.change(entry.key, partial(_rotated, rotation_type=rotation_type, made=made, now=now))
 
     async def _made(self, key: KmsKey, now: float) -> KeyMaterial:
         def make() -> KeyMaterial:
@@ -99,6 +62,55 @@ class RotationJob:
 
         threads = self._key_store.generation
         return await (self._office.in_pool(make) if threads is None else threads.run(make))
+
+
+def _dated(snapshot: Snapshot, entry: KeyEntry, now: float) -> Done | None:
+    """Begin a period that was asked for while the clock could not be trusted."""
+    days = entry.key.rotation_period_in_days
+    if days is None or entry.key.next_rotation is not None:
+        return None
+    return Done(replaced(snapshot, entry.key, next_rotation=end_of_period(now, days)), None)
+
+
+def _rotated(
+    snapshot: Snapshot, entry: KeyEntry, *, rotation_type: str, made: KeyMaterial | None, now: float
+) -> Done | None:
+    """Rotate to the material that was made for it, or to the imported one that waits. None if that is not due now."""
+    key = entry.key
+    if due(snapshot, key, now) != rotation_type or key.is_replica:
+        return None
+    moment = time_of_rotation(entry, max(now, key.on_demand_rotation_start or 0.0))
+    written, material_id = _new_material(snapshot, entry, made, rotation_type, moment)
+    changed: dict[str, object] = {"current_material_id": material_id, "pending_material_id": None}
+    if rotation_type == ON_DEMAND:
+        changed["on_demand_rotation_start"] = None
+    else:
+        assert key.rotation_period_in_days is not None, "there is a next rotation"
+        changed["next_rotation"] = end_of_period(moment, key.rotation_period_in_days)
+    details = {
+        "keyId": key.key_id,
+        "rotationType": rotation_type,
+        "keyOrigin": key.origin,
+        "previousKeyMaterialId": key.current_material_id,
+        "currentKeyMaterialId": material_id,
+    }
+    return Done([*written, *replaced(snapshot, key, **changed)], event("RotateKey", key, details, moment))
+
+
+def _new_material(
+    snapshot: Snapshot, entry: KeyEntry, made: KeyMaterial | None, rotation_type: str, moment: float
+) -> tuple[list[Write], str]:
+    """The material that is to be the current one, as it is to be written for each Region, and its id."""
+    related = snapshot.related(entry.key)
+    if made is not None:
+        made = replace(made, created=moment, rotated=moment, rotation_type=rotation_type)
+        return [Insert(copied(made, one.key)) for one in related], made.material_id
+    pending = entry.key.pending_material_id
+    assert pending is not None, "it is due"
+    waiting = [one.materials[pending] for one in related]
+    return [
+        Replace(replace(imported, rotated=moment, rotation_type=rotation_type), number) for imported, number in waiting
+    ], pending
 
 
 def due(snapshot: Snapshot, key: KmsKey, now: float) -> str | None:

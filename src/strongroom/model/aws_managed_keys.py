@@ -86,7 +86,7 @@ _BUILT_IN: Final = (
     ManagedKey("rds", "rds", "RDS", "RDS database volumes", grants=True),
     ManagedKey("redshift", "redshift", "Redshift", "Redshift clusters", grants=True),
     ManagedKey("s3", "s3", "S3", "S3 objects"),
-    ManagedKey("secretsmanager", "secretsmanager", "Secrets Manager", "Secrets Manager data"),
+    ManagedKey("secretsmanager", "secretsmanager", "Secrets Manager", "Secrets Manager data", grants=True),
     ManagedKey("sns", "sns", "SNS", "SNS data"),
     ManagedKey("sqs", "sqs", "SQS", "SQS messages"),
     ManagedKey("ssm", "ssm", "SSM", "SSM parameters"),

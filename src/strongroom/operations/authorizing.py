@@ -55,7 +55,7 @@ def authorize_target(
         call.identity.principal,
         target.action,
         key.arn,
-        call,
+        call if target.region is None else structs.replace(call, region=target.region),
         message,
         target,
         entry,

@@ -22,7 +22,7 @@ from strongroom.model.key_states import ENABLED
 from strongroom.operations.authorizing import authorize_target
 from strongroom.operations.call import Call
 from strongroom.operations.kms.rotation import end_of_period
-from strongroom.operations.targets import FoundKey, KeyTarget, Target
+from strongroom.operations.targets import FoundKey, KeyTarget, Target, find
 from strongroom.snapshot import KeyEntry, Snapshot
 from strongroom.storage.contract import Insert, Write
 
@@ -30,10 +30,11 @@ _MAKES_FOR_ANYBODY = "DescribeKey"
 
 
 class Needed(NamedTuple):
-    """A key that is to be made, and its alias."""
+    """A key that is to be made, its alias, and the service that it is for."""
 
     key: KmsKey
     alias: Alias
+    service: str
 
     def writes(self, call: Call) -> list[Write]:
         """Make its key material; return all that is to be written."""
@@ -43,22 +44,26 @@ class Needed(NamedTuple):
     @property
     def details(self) -> dict[str, object]:
         """What the audit record says."""
-        return {"keyId": self.key.arn, "aliasName": self.alias.name}
+        return {"keyId": self.key.arn, "aliasName": self.alias.name, "service": self.service}
 
 
 def needed(call: Call, message: Struct | None, targets: Sequence[Target], operation: str) -> Needed | None:
     """The AWS managed key that an operation needs and that is not there, if its caller may have it made."""
     for target in targets:
-        if isinstance(target, KeyTarget) and target.by_alias and target.key_id is not None:
-            row = _named(call, target.key_id)
-            if row is None or not (call.principal.service == row.service or operation == _MAKES_FOR_ANYBODY):
-                continue
-            key = _key(call, row)
-            try:
-                authorize_target(call, message, target, FoundKey(KeyEntry(key, 0, {}), None), operation)
-            except RequestError:
-                continue
-            return Needed(key, Alias(key.account, key.region, row.alias, key.key_id, key.created, key.created))
+        if not isinstance(target, KeyTarget):
+            return None
+        row = None if target.key_id is None or not target.by_alias else _named(call, target.key_id)
+        if row is None and _is_there(call, target):
+            continue
+        if row is None or not (call.principal.service == row.service or operation == _MAKES_FOR_ANYBODY):
+            return None
+        key = _key(call, row)
+        try:
+            authorize_target(call, message, target, FoundKey(KeyEntry(key, 0, {}), None), operation)
+        except RequestError:
+            return None
+        alias = Alias(key.account, key.region, row.alias, key.key_id, key.created, key.created)
+        return Needed(key, alias, f"{row.service}.amazonaws.com")
     return None
 
 
@@ -66,6 +71,14 @@ def predefined(snapshot: Snapshot, account: str, region: str) -> list[str]:
     """The names of the AWS aliases that stand for no key yet, in order."""
     rows = managed_keys(service.record for service in snapshot.services.values())
     return sorted(name for name in rows if (region, account, name) not in snapshot.aliases)
+
+
+def _is_there(call: Call, target: KeyTarget) -> bool:
+    try:
+        find(target, call.snapshot, call.principal, call.region)
+    except RequestError:
+        return False
+    return True
 
 
 def _named(call: Call, key_id: str) -> ManagedKey | None:

@@ -20,14 +20,23 @@ class Uses:
         self._access_keys: dict[str, AccessKeyUsage] = {}
 
     def note(self, keys: Sequence[KmsKey], *, now: float, operation: str, request_id: str, event_id: str) -> None:
-        """Note that an operation used these keys; `now` is in seconds since the epoch. Every use passes here."""
+        """Note that an operation used these keys; `now` is in seconds since the epoch. Every use passes here.
+
+        A request that took long may end after one that came later: that one stays.
+        """
         for key in keys:
-            usage = KeyUsage(key.account, key.region, key.key_id, now, operation, request_id, event_id)
-            self._noted[key.region, key.account, key.key_id] = usage
+            identity = (key.region, key.account, key.key_id)
+            before = self._noted.get(identity)
+            if before is None or before.used <= now:
+                self._noted[identity] = KeyUsage(
+                    key.account, key.region, key.key_id, now, operation, request_id, event_id
+                )
 
     def note_access_key(self, access_key_id: str, *, now: float, region: str, service: str) -> None:
         """Note that an access key signed a request of a service; `now` is in seconds since the epoch."""
-        self._access_keys[access_key_id] = AccessKeyUsage(access_key_id, now, region, service)
+        before = self._access_keys.get(access_key_id)
+        if before is None or before.used <= now:
+            self._access_keys[access_key_id] = AccessKeyUsage(access_key_id, now, region, service)
 
     def noted(self) -> list[KeyUsage | AccessKeyUsage]:
         """What is noted and not forgotten yet."""

@@ -30,12 +30,12 @@ class Reply(NamedTuple):
 class SignedClient:
     """One keep-alive connection to a server, for the KMS endpoint in one Region."""
 
-    def __init__(self, server: Server, *, timeout: float = 30) -> None:
-        """`timeout` in seconds bounds every wait for the server."""
+    def __init__(self, server: Server, *, region: str | None = None, timeout: float = 30) -> None:
+        """`region` is the server's unless it is given; `timeout` in seconds bounds every wait for the server."""
         address = urlsplit(server.endpoint)
         assert address.hostname is not None, "an endpoint has a host"
         self._host = address.netloc
-        self._region = server.region
+        self._region = region or server.region
         self._credential = Credential(server.access_key_id, server.secret_access_key)
         self._connection = http.client.HTTPConnection(address.hostname, address.port, timeout=timeout)
 

@@ -147,7 +147,8 @@ def delete_imported_key_material(
     told = material_id if key.key_spec == SYMMETRIC_DEFAULT and material_id else None
     response = DeleteImportedKeyMaterialResponse(key_id=key.arn, key_material_id=told)
     material = entry.materials.get(material_id)
-    if material is None or not material.record.present:
+    for_all = material_id == key.pending_material_id and not key.is_replica  # its bytes may be in other Regions alone
+    if material is None or not (material.record.present or for_all):
         return Change(response, [call.keep(authorized)])
     return Change(response, removal(call.snapshot, entry, material_id, call.now))
 

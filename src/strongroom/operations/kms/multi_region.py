@@ -42,8 +42,7 @@ def replicate_key(call: Call, request: ReplicateKeyRequest, keys: Sequence[Autho
     (authorized,) = keys
     primary = authorized.key
     region = request.replica_region or ""
-    if region not in call.regions:
-        raise UnsupportedOperation(f"Region {region} is not supported.")
+    _check_served(call, region)
     regions = call.snapshot.regions[primary.account, primary.key_id]
     replica = _replica(call, request, primary, region)
     if region in regions:
@@ -104,6 +103,7 @@ def update_primary_region_targets(request: UpdatePrimaryRegionRequest) -> list[K
 def update_primary_region(call: Call, request: UpdatePrimaryRegionRequest, keys: Sequence[AuthorizedKey]) -> Change:
     """AWS: UpdatePrimaryRegion. Both keys go on working."""
     before, after = (authorized.key for authorized in keys)
+    _check_served(call, after.region)
     if before.region == after.region:
         raise UnsupportedOperation(f"{before.arn} is the primary key already.")
     writes: list[Write] = []
@@ -121,6 +121,11 @@ def update_primary_region(call: Call, request: UpdatePrimaryRegionRequest, keys:
 def logged_former_primary(_response: Struct | None, keys: Sequence[AuthorizedKey]) -> dict[str, object]:
     """CloudTrail shows the key that the request was for."""
     return {"keyId": keys[0].key.arn}
+
+
+def _check_served(call: Call, region: str) -> None:
+    if region not in call.regions:
+        raise UnsupportedOperation(f"Region {region} is not supported.")
 
 
 def _replica(call: Call, request: ReplicateKeyRequest, primary: KmsKey, region: str) -> KmsKey:
@@ -163,6 +168,6 @@ def _counted_on(before: KeyEntry, after: KeyEntry) -> list[Write]:
         if counted.uses is None:
             continue
         counting, after_number = after.materials[material_id]
-        taken_over: KeyMaterial = structs.replace(counting, uses=counted.uses)
+        taken_over: KeyMaterial = structs.replace(counting, uses=max(counted.uses, counting.uses or 0))
         writes += [Keep(counted, number), Replace(taken_over, after_number)]
     return writes

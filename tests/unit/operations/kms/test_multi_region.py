@@ -1,11 +1,17 @@
 """Multi-Region keys in three Regions, with a clock that moves (AWS: "Multi-Region keys in AWS KMS")."""
 
+import asyncio
 import json
 import os
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pytest
 
+from strongroom.app.counted_uses import AT_ONCE, CountedUses
 from strongroom.errors import (
     AccessDenied,
     AlreadyExists,
@@ -14,6 +20,7 @@ from strongroom.errors import (
     IncorrectKeyMaterial,
     InvalidCiphertext,
     KMSInvalidState,
+    LimitExceeded,
     MalformedPolicyDocument,
     NotFound,
     RequestError,
@@ -23,9 +30,13 @@ from strongroom.errors import (
 from strongroom.jobs.calendar import Job, Look
 from strongroom.jobs.deletion import DeletionJob
 from strongroom.jobs.expiry import ExpiryJob
+from strongroom.jobs.key_usage import UsageJob
 from strongroom.jobs.multi_region import MultiRegionJob
 from strongroom.jobs.rotation import RotationJob
 from strongroom.model.import_key import ImportKey
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.operations.kms import keys
+from strongroom.snapshot import LiveSnapshot
 from tests.composed import DAY, NOW, Composed, Run
 from tests.importing import wrapped
 
@@ -455,10 +466,11 @@ def test_a_primary_key_goes_after_its_replica_keys(run: Run) -> None:
         for region in (EUROPE, ASIA):
             await key.ask(region, "ScheduleKeyDeletion", PendingWindowInDays=7)
         await key.refused(KMSInvalidState, EUROPE, "Decrypt", CiphertextBlob=blob)
-        for elapsed in (6.9, 7, 7):  # of two replica keys at once one waits for the next look
-            parts.clock.now = NOW + elapsed * DAY
-            assert await key.state(HOME) == ["PendingReplicaDeletion"]
-            await key.work(job)
+        parts.clock.now = NOW + 7 * DAY - 1
+        await key.work(job)
+        assert await key.state(HOME, EUROPE) == ["PendingReplicaDeletion", "PendingDeletion"]
+        parts.clock.now = NOW + 7 * DAY
+        await key.work(job)
         for region in (EUROPE, ASIA):
             await key.refused(NotFound, region, "DescribeKey")
         await key.work(job)
@@ -479,5 +491,165 @@ def test_a_primary_key_goes_after_its_replica_keys(run: Run) -> None:
         await key.refused(NotFound, HOME, "DescribeKey")
         with pytest.raises(AccessDenied):
             await parts.ask_kms("Decrypt", CiphertextBlob=blob)
+
+    run(test)
+
+
+DELETED, UNUSED = "us-west-2", "eu-north-1"
+Changed = Callable[[Multi], Coroutine[Any, Any, Any]]
+CHANGES: dict[str, Changed] = {
+    "rotation": Multi.rotate,
+    "replication": lambda key: key.ask(HOME, "ReplicateKey", ReplicaRegion=ASIA),
+    "another replication": lambda key: key.ask(HOME, "ReplicateKey", ReplicaRegion=UNUSED),
+    "move of the primary key": lambda key: key.ask(HOME, "UpdatePrimaryRegion", PrimaryRegion=EUROPE),
+    "rotation settings": lambda key: key.ask(HOME, "EnableKeyRotation", RotationPeriodInDays=200),
+    "deletion of a replica key": lambda key: key.work(DeletionJob(key.parts.office)),
+    "deletion of the primary key": lambda key: key.ask(HOME, "ScheduleKeyDeletion"),
+}
+"""What is done to a key whose rotation is demanded, and of which the replica key in DELETED is due to be deleted."""
+
+
+@pytest.mark.parametrize("first", CHANGES)
+def test_whatever_comes_between_a_decision_and_its_change_all_regions_agree(
+    run: Run, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    async def test(parts: Composed) -> None:
+        for second in CHANGES.keys() - {first}:
+            key = await ready_for_changes(parts)
+            with monkeypatch.context() as patch:
+                done = interfere(patch, parts, partial(CHANGES[second], key))
+                with suppress(RequestError):  # it may be too late for it now
+                    await CHANGES[first](key)
+            assert done, (first, second)
+            agree(key, f"{first}, then {second}")
+
+    run(test)
+
+
+async def ready_for_changes(parts: Composed) -> Multi:
+    parts.clock.now = NOW
+    key = await Multi.new(parts, EUROPE, DELETED)
+    await key.ask(HOME, "RotateKeyOnDemand")
+    await key.ask(DELETED, "ScheduleKeyDeletion", PendingWindowInDays=7)
+    parts.clock.now = NOW + 7 * DAY
+    return key
+
+
+def interfere(patch: pytest.MonkeyPatch, parts: Composed, change: Callable[[], Coroutine[Any, Any, Any]]) -> list[None]:
+    """Have something done right before the next commit; return whether it was."""
+    storage, loop = parts.opened.storage, asyncio.get_running_loop()
+    commit, done = storage.commit, list[None]()
+
+    def after(*arguments: Any) -> Any:  # on a thread of the pool
+        if not done:
+            done.append(None)
+            asyncio.run_coroutine_threadsafe(change(), loop).result()
+        return commit(*arguments)
+
+    patch.setattr(storage, "commit", after)
+    return done
+
+
+def agree(key: Multi, told: str) -> None:
+    """There is one primary key, every key has the same materials, and a primary key that waits has what to wait for."""
+    keys = {one.region: one for one, _ in key.parts.opened.storage.find_all(KmsKey) if one.key_id == key.key_id}
+    shared = {
+        (one.primary_region, one.current_material_id, one.rotation_period_in_days, one.next_rotation,
+         one.on_demand_rotation_start, one.pending_material_id)
+        for one in keys.values()
+    }  # fmt: skip
+    assert len(shared) == 1, told
+    (primary, current, *_) = next(iter(shared))
+    assert primary in keys, told
+    materials: dict[str, list[tuple[Any, ...]]] = {region: [] for region in keys}
+    for material, _ in key.parts.opened.storage.find_all(KeyMaterial):
+        if material.key_id == key.key_id:
+            materials[material.region].append((material.material_id, material.wrapped, material.rotated))
+    assert len({tuple(sorted(of_region)) for of_region in materials.values()}) == 1, told
+    assert current in [material_id for material_id, *_ in materials[primary]], told
+    state = keys[primary].state
+    assert state != ("PendingDeletion" if len(keys) > 1 else "PendingReplicaDeletion"), told
+
+
+def test_a_replica_key_that_is_made_again_was_never_used(run: Run) -> None:
+    """A process that looks again only when all is done knows it as it is."""
+
+    async def test(parts: Composed) -> None:
+        key = await Multi.new(parts, EUROPE)
+        await key.ask(EUROPE, "Encrypt", Plaintext=b"x")
+        with ThreadPoolExecutor(2) as pool:
+            await UsageJob(parts.state, parts.opened.storage, parts.uses, pool).run(ending=True)
+        other = LiveSnapshot(parts.opened.storage, lambda _: "", lambda *_: None)
+        identity = (EUROPE, ACCOUNT, key.key_id)
+        assert other.fresh().keys[identity].usage is not None
+        await key.ask(EUROPE, "ScheduleKeyDeletion", PendingWindowInDays=7)
+        parts.clock.now += 7 * DAY
+        await key.work(DeletionJob(parts.office))
+        await key.ask(HOME, "ReplicateKey", ReplicaRegion=EUROPE)
+        assert (await key.ask(EUROPE, "GetKeyLastUsage")).key_last_usage.operation is None
+        assert other.fresh().keys[identity].usage is None
+        assert other.fresh().keys[identity] == parts.state.fresh().keys[identity]
+
+    run(test)
+
+
+def test_material_that_waits_can_be_taken_back_wherever_the_primary_key_is(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        key = await Multi.new(parts, Origin="EXTERNAL")
+        first, second = os.urandom(32), os.urandom(32)
+        first_id = await key.take(HOME, first)
+        await key.ask(HOME, "ReplicateKey", ReplicaRegion=EUROPE)
+        await key.settle()
+        await key.take(EUROPE, first)
+        second_id = await key.take(HOME, second, ImportType="NEW_KEY_MATERIAL")
+        await key.ask(HOME, "UpdatePrimaryRegion", PrimaryRegion=EUROPE)
+        await key.settle()
+        await key.ask(EUROPE, "DeleteImportedKeyMaterial", KeyMaterialId=second_id)
+        for region in (HOME, EUROPE):
+            assert [one[0] for one in await key.materials(region)] == [first_id]
+        assert await key.take(EUROPE, second, ImportType="NEW_KEY_MATERIAL") == second_id
+
+    run(test)
+
+
+def test_the_other_region_has_its_own_quota_and_conditions(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(parts: Composed) -> None:
+        named = {"Principal": {"AWS": f"arn:aws:iam::{ACCOUNT}:root"}, "Effect": "Allow", "Resource": "*"}
+        only_there = {"StringEquals": {"aws:RequestedRegion": EUROPE}}
+        statements = [{**named, "Action": "kms:*", "Condition": only_there}]
+        key = await Multi.new(parts)
+        await key.ask(HOME, "ReplicateKey", ReplicaRegion=EUROPE, Policy=json.dumps({"Statement": statements}))
+        await key.settle()
+        await key.refused(MalformedPolicyDocument, HOME, "PutKeyPolicy", Policy=json.dumps({"Statement": statements}))
+        other = await Multi.new(parts, ASIA)
+        monkeypatch.setattr(keys, "MAX_KEYS", 1)
+        limited = await key.refused(LimitExceeded, HOME, "ReplicateKey", ReplicaRegion=ASIA)
+        assert limited == f"The account has 1 KMS keys in {ASIA}, the most that it can have."
+        await other.ask(HOME, "ReplicateKey", ReplicaRegion=UNUSED)
+
+    run(test)
+
+
+def test_uses_are_counted_on_when_the_primary_key_moves(run: Run) -> None:
+    async def test(parts: Composed) -> None:
+        key = await Multi.new(parts, EUROPE)
+        storage = parts.opened.storage
+
+        def uses() -> dict[str, int | None]:
+            found = storage.find_all(KeyMaterial)
+            return {one.region: one.uses for one, _ in found if one.key_id == key.key_id}
+
+        def count(region: str) -> None:
+            (material,) = [m for m, _ in storage.find_all(KeyMaterial) if (m.key_id, m.region) == (key.key_id, region)]
+            CountedUses(storage).count(material)
+
+        count(EUROPE)
+        assert uses() == {HOME: AT_ONCE, EUROPE: None}
+        await key.ask(HOME, "UpdatePrimaryRegion", PrimaryRegion=EUROPE)
+        await key.settle()
+        count(HOME)
+        assert uses() == {HOME: AT_ONCE, EUROPE: 2 * AT_ONCE}
+        await key.ask(EUROPE, "UpdatePrimaryRegion", PrimaryRegion=HOME)
+        assert uses() == {HOME: 2 * AT_ONCE, EUROPE: 2 * AT_ONCE}
 
     run(test)
