@@ -17,7 +17,7 @@ from collections.abc import Callable, Container
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
-from msgspec import Struct, structs
+from msgspec import Struct
 
 from strongroom.audit.record import encode, key_event
 from strongroom.audit.strangers import StrangersLog
@@ -213,10 +213,9 @@ class Pipeline:
             return False
         _end_dry_run(event)
         writes = await _on(self._key_store.generation or self._pool, needed.writes, call)
-        made = key_event(
-            name="CreateKey", event_id=str(uuid.uuid4()), now=event.now, key=needed.key, details=needed.details
-        )
-        record = encode(structs.replace(made, request_id=event.request_id))
+        details = {**needed.details, "requestId": event.request_id}
+        made = key_event(name="CreateKey", event_id=str(uuid.uuid4()), now=event.now, key=needed.key, details=details)
+        record = encode(made)
         outbox = OutboxEntry(self._audit.chain_id, made.event_id, record)
         try:
             position = await _on(self._pool, self._storage.commit, writes, outbox)

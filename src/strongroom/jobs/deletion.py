@@ -121,9 +121,6 @@ def _delete(snapshot: Snapshot, entry: KeyEntry, now: float) -> Done:
         writes.append(Delete(*entry.usage))
     writes += [Delete(grant, number) for grant, number in entry.grants.by_id.values()]
     writes.append(erasure(snapshot, key, now))
-    if key.is_replica:
-        primary, *_ = snapshot.related(key)
-        writes.append(Replace(primary.key, primary.number))
     return Done(writes, event("DeleteKey", key, {"keyId": key.arn}, now))
 
 

@@ -27,8 +27,8 @@ class KmsKey(Struct, frozen=True, dict=True):
     the other.
 
     The keys of a multi-Region key have the same account and key id, and each the `primary_region`; of a single-Region
-    key it is None. Whatever they share (`operations/related_keys.py`) is changed in all of them at once, and whatever
-    changes which Regions there are writes the primary key anew.
+    key it is None. Whatever they share (`operations/related_keys.py`) is changed in all of them at once; a Region more
+    writes the primary key anew, so that whatever was decided without it is decided again.
     """
 
     account: str
