@@ -22,6 +22,7 @@ from pathlib import Path
 from strongroom.authorization.documents import NOT_IN_KEY_POLICIES
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS, Capabilities
 from strongroom.keystores.hsm.templates import class_of
+from strongroom.model.aws_managed_keys import managed_keys
 from strongroom.model.key_specs import KEY_SPECS, KeySpec
 from strongroom.model.key_states import KEY_STATES, refusal
 from strongroom.operations.condition_keys import CONDITION_KEYS, ConditionKey
@@ -41,7 +42,7 @@ LIMITS = {
     "AssumeRole": "no `ProvidedContexts`; there are no MFA devices",
     "AssumeRoleWithWebIdentity": "registered OpenID Connect providers only; no tags or source identity from tokens",
     "CreateGrant": "a federated user, whom nobody can make, is no principal",
-    "CreateKey": "the key specs below; `Origin` is `AWS_KMS` or `EXTERNAL`; no `MultiRegion`, no `CustomKeyStoreId`",
+    "CreateKey": "the key specs below; `Origin` is `AWS_KMS` or `EXTERNAL`; no `CustomKeyStoreId`",
     "Decrypt": "no `Recipient`",
     "DeriveSharedSecret": "no `Recipient`",
     "GenerateDataKeyPair": "no `Recipient`",
@@ -53,7 +54,6 @@ LIMITS = {
     "PutKeyPolicy": "users, roles and accounts must be this installation's; any service may be named",
     "SimulateCustomPolicy": "no policies of organizations; one matched statement is told of each kind of policy",
     "SimulatePrincipalPolicy": "no `PolicyExclusionList`; one matched statement is told of each kind of policy",
-    "ListAliases": "AWS's own aliases (`alias/aws/…`) do not exist yet",
     "ListGrants": "`GranteeServicePrincipal` is refused",
     "ListKeys": "`ResourceOwners` other than `SELF` own nothing",
     "ListRetirableGrants": "`RetiringServicePrincipal` is refused",
@@ -141,7 +141,9 @@ def compatibility(operations: Sequence[Operation], tested: Path) -> str:
         for service in SERVICES
         if any(operation.service == service for operation in operations)
     ]
-    return "\n".join([_HEADER, *tables, _FOR_ALL, _key_specs(), _with_an_hsm(), _key_states(), _clients(tested)])
+    return "\n".join(
+        [_HEADER, *tables, _FOR_ALL, _key_specs(), _with_an_hsm(), _key_states(), _managed_keys(), _clients(tested)]
+    )
 
 
 def _operations(operations: Sequence[Operation]) -> str:
@@ -170,8 +172,8 @@ def _key_specs() -> str:
         for usage, algorithms in spec.algorithms.items()
     )
     intro = (
-        "In brackets the most bytes that an encryption algorithm takes. Origins and multi-Region keys are as on AWS; "
-        "what of them is built says CreateKey above. `SM2` is for the Regions of China, and no value elsewhere.\n\n"
+        "In brackets the most bytes that an encryption algorithm takes. Origins are as on AWS; what of them is built "
+        "says CreateKey above. `SM2` is for the Regions of China, and no value elsewhere.\n\n"
     )
     columns = ("key spec", "key usage", "algorithms", "origins", "multi-Region", "data key pairs")
     return "## Key specs\n\n" + intro + _table(columns, rows)
@@ -225,10 +227,22 @@ def _key_states() -> str:
     states = list(next(iter(KEY_STATES.values())))
     rows = ((f"`{operation}`", *(_outcome(operation, state) for state in states)) for operation in sorted(KEY_STATES))
     intro = (
-        "What an operation on a key in each state gives: `yes`, or the error. No key comes into the last four yet.\n"
+        "What an operation on a key in each state gives: `yes`, or the error. No key comes into Unavailable yet.\n"
         "UpdateAlias is asked of the key that gets the alias: one can be moved away from a key in any state.\n\n"
     )
     return "## Key states\n\n" + intro + _table(("operation", *states), rows)
+
+
+def _managed_keys() -> str:
+    rows = (
+        (f"`{row.alias}`", f"`{row.service}`", row.description, "yes" if row.grants else "no")
+        for row in managed_keys(()).values()
+    )
+    intro = (
+        "Each account has these in each Region; `strongroom service declare --protects` adds others "
+        "([services.md](services.md#aws-managed-keys)). *Service*: the name of the service that uses the key.\n\n"
+    )
+    return "## AWS managed keys\n\n" + intro + _table(("alias", "service", "description", "makes grants"), rows)
 
 
 def _outcome(operation: str, state: str) -> str:

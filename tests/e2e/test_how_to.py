@@ -24,6 +24,15 @@ def test_importing_key_material(server: Server, tmp_path: Path) -> None:
     assert json.loads(told) == ["Enabled", "KEY_MATERIAL_DOES_NOT_EXPIRE"]
 
 
+def test_a_key_in_several_regions(server: Server, tmp_path: Path) -> None:
+    last = "aws kms describe-key --key-id $KEY --region eu-west-1 --query KeyMetadata.KeyState"
+    told = run(server, f"set -eu; cd {tmp_path}; {commands('multi-region-keys')}{last}")
+    assert "YSBzZWNyZXQ=" in told.split()
+    assert '"MultiRegionKeyType": "REPLICA"' in told
+    assert '"KeyState": "PendingReplicaDeletion"' in told
+    assert told.split()[-1] == '"Disabled"'
+
+
 def test_rotating_keys(server: Server, tmp_path: Path) -> None:
     told = run(server, f"set -eu; cd {tmp_path}; {commands('rotate-keys')}")
     assert told.split()[-2:] == ["YSBzZWNyZXQ="] * 2
