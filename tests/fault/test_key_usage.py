@@ -56,6 +56,12 @@ def outcome(client: ShiftedClient, operation: str, key_id: str) -> str:
     return str(answer.get("__type", DONE))
 
 
+def last_usage(client: ShiftedClient, key_id: str) -> object:
+    told = client.call("GetKeyLastUsage", KeyId=key_id)["KeyLastUsage"]
+    assert told["Operation"] == "Encrypt"
+    return told["KmsRequestId"]
+
+
 def stored(data: Path) -> list[tuple[str, str, str, str]]:
     with closing(sqlite3.connect(data / "strongroom.db")) as connection:
         return connection.execute("SELECT key_id, operation, request_id, event_id FROM key_usages").fetchall()
@@ -119,6 +125,10 @@ def test_a_use_is_stored_meanwhile_and_counts_in_other_processes(clock: ShiftedC
         client.call("Encrypt", KeyId=key_id, Plaintext="QUJD")
         wait_until(lambda: bool(stored(data)))
         assert outcome(another, "DisableKey", key_id) == REFUSED
+        assert last_usage(another, key_id) == last_usage(client, key_id)
+        client.call("Encrypt", KeyId=key_id, Plaintext="QUJD")
+        clock.shift(4 * DAY + 3_600, 4 * DAY + 3_600)  # that hour is over
+        wait_until(lambda: last_usage(another, key_id) == last_usage(client, key_id))
         one.kill()
 
     with served(clock, data, days=4) as (one, client):
