@@ -95,7 +95,8 @@ def test_what_is_due_is_deleted_with_every_byte(clock: ShiftedClock, server: Ser
         assert pieces_found(data, wrapped) == 0
         assert client.call("Decrypt", CiphertextBlob=blob)["__type"] == "AccessDeniedException"
         assert client.call("DescribeKey", KeyId="alias/doomed")["__type"] == "NotFoundException"
-        assert client.call("ListAliases")["Aliases"] == []
+        aliases = client.call("ListAliases")["Aliases"]
+        assert [alias for alias in aliases if "TargetKeyId" in alias] == []
         assert client.call("ListRetirableGrants", RetiringPrincipal=root_of(arn))["Grants"] == []
         assert client.call("Encrypt", KeyId=kept, Plaintext="QUJD")["KeyId"].endswith(kept)
         assert server.stop() == 0
