@@ -1,4 +1,4 @@
-"""The calendar: every few seconds each job does what is due (one file each: deletion, expiry, rotation).
+"""The calendar: every few seconds each job does what is due (one file each: deletion, expiry, multi_region, rotation).
 
 Every server process looks. What a job does is one change for each key, decided on the records as they are: of two
 processes that act at once one finds it done. What a killed process did not do, the next look does.
@@ -125,18 +125,22 @@ async def keep_calendar(office: Office, jobs: Sequence[Job], *, on_fatal: Callab
     State that was altered, and a fault of our own, are fatal.
     """
     told: dict[str, str | None] = {}
+
+    def tell(of: str, waits: str | None) -> None:
+        if waits is not None and waits != told.get(of):
+            sys.stderr.write(f"strongroom: {waits}\n")
+        told[of] = waits
+
     while True:
         try:
             for job in jobs:  # each by the time when it begins: the one before may have taken long
-                waits = await _waiting(job, await office.look(read_clocks()))
-                if waits is not None and waits != told.get(job.name):
-                    sys.stderr.write(f"strongroom: {waits}\n")
-                told[job.name] = waits
+                tell(job.name, await _waiting(job, await office.look(read_clocks())))
+            tell("calendar", None)
         except (IntegrityError, RollbackError) as error:
             on_fatal(str(error))
             return
         except (OperatorError, OSError) as error:
-            sys.stderr.write(f"strongroom: the calendar waits: {error}\n")
+            tell("calendar", f"the calendar waits: {error}")
         except Exception as error:  # noqa: BLE001 — whatever it is, nobody else would hear of it
             on_fatal(f"the calendar failed: {type(error).__name__}")
             return
