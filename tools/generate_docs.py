@@ -47,6 +47,7 @@ LIMITS = {
     "DeriveSharedSecret": "no `Recipient`",
     "GenerateDataKeyPair": "no `Recipient`",
     "GetKeyPolicy": "no policy `AWS_RAM`",
+    "GetKeyLastUsage": "other server processes' uses are told up to 61 minutes late",
     "GetSessionToken": "there are no MFA devices",
     "GenerateDataKey": "no `Recipient`",
     "GenerateRandom": "no `Recipient`, no `CustomKeyStoreId`",

@@ -249,7 +249,7 @@ def test_explain_of_what_has_no_key_and_of_what_is_hidden(
     (_, *told) = explained(pair, refusal)
     assert told[0].startswith("  By another account's key, or there is no such key")
     (_, *told) = explained(pair, refused(owners[0].describe_key, KeyId="nothing"))
-    assert told == ["  It ended before anything was decided."]
+    assert told == ["  It ended before anything was decided: Invalid keyId 'nothing'"]
 
 
 def test_explain_of_a_request_that_was_never_made(pair: Server) -> None:

@@ -30,7 +30,7 @@ def test_a_key_in_several_regions(server: Server, tmp_path: Path) -> None:
     assert "YSBzZWNyZXQ=" in told.split()
     assert '"MultiRegionKeyType": "REPLICA"' in told
     assert '"KeyState": "PendingReplicaDeletion"' in told
-    assert told.split()[-1] == '"Disabled"'
+    assert told.split()[-1] == '"Enabled"'
 
 
 def test_rotating_keys(server: Server, tmp_path: Path) -> None:

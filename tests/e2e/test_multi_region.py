@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 
 from strongroom.testing.server import Server
-from tests.e2e.calls import refusal
+from tests.e2e.calls import allow, deny, policy, refusal, refused
+from tests.e2e.commands import strongroom
 from tests.e2e.conftest import first_account
 from tests.e2e.people import both_processes, client, credentials_of, make_user
 from tests.importing import import_material
@@ -201,6 +202,20 @@ def test_permissions_in_the_other_region(pair: Server, clients: Clients) -> None
     wait_until(lambda: state(clients, key_id, EUROPE) == "Enabled")
     code, text = refusal(kms.update_primary_region, KeyId=key_id, PrimaryRegion=EUROPE)
     assert (code, arn(clients, key_id, EUROPE) in text) == ("AccessDeniedException", True)
+
+
+def test_explain_finds_the_policy_of_the_key_in_the_other_region(pair: Server, clients: Clients) -> None:
+    metadata = clients[HOME].create_key(MultiRegion=True)["KeyMetadata"]
+    key_id, account = metadata["KeyId"], metadata["AWSAccountId"]
+    document = policy(allow(account), deny(account, "kms:UpdatePrimaryRegion"))
+    clients[HOME].replicate_key(KeyId=key_id, ReplicaRegion=EUROPE, Policy=document)
+    answer = refused(clients[HOME].update_primary_region, KeyId=key_id, PrimaryRegion=EUROPE)
+    request_id = answer["ResponseMetadata"]["RequestId"]
+    done = strongroom("explain", request_id, "--config", pair.data / "strongroom.yaml")
+    assert (done.returncode, done.stderr) == (0, "")
+    told = done.stdout.splitlines()
+    at = told.index("  kms:UpdatePrimaryRegion: refused by statement 2 of the key policy")
+    assert told[at + 1 : at + 3] == ["    {", '      "Effect": "Deny",']
 
 
 def test_every_process_knows_of_it_at_once(pair: Server, clients: Clients) -> None:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from strongroom.testing.server import Server
-from tests.e2e.calls import allow, policy, refusal
+from tests.e2e.calls import allow, policy, refusal, refused
 from tests.e2e.commands import strongroom
 from tests.e2e.conftest import OTHER, first_account
 from tests.e2e.people import acting, client, credentials_of
@@ -151,8 +151,23 @@ def test_an_operation_that_was_not_declared_is_refused(
 ) -> None:
     kms = acting(pair, service, users.arns[0])
     call = {"EnableKey": kms.enable_key, "GetKeyPolicy": kms.get_key_policy}[operation]
-    refused = ("AccessDeniedException", f"s3.amazonaws.com may not call {operation}.")
-    assert refusal(call, KeyId=users.keys[0]) == refused
+    answer = refused(call, KeyId=users.keys[0])
+    text = f"s3.amazonaws.com may not call {operation}."
+    assert (answer["Error"]["Code"], answer["Error"]["Message"]) == ("AccessDeniedException", text)
+    request_id = answer["ResponseMetadata"]["RequestId"]
+    told = strongroom("explain", request_id, "--config", pair.data / "strongroom.yaml").stdout.splitlines()
+    assert told[0].endswith(f"{operation} by s3.amazonaws.com failed with AccessDenied")
+    assert told[1:] == [f"  {text}"]
+
+
+@pytest.mark.parametrize("name", ["kms", "sts", "iam"])
+def test_what_answers_here_is_no_service_that_asks(pair: Server, name: str) -> None:
+    made = strongroom(
+        "service", "declare", name, "--config", pair.data / "strongroom.yaml",
+        "--accounts", first_account(pair), "--operations", "Decrypt",
+    )  # fmt: skip
+    assert made.returncode == 1
+    assert f"{name} is a service that answers here" in made.stderr
 
 
 def test_a_service_gets_no_sessions_and_manages_nobody(pair: Server, users: Users, service: dict[str, str]) -> None:

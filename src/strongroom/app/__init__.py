@@ -18,8 +18,8 @@ What is named below is all that the command line uses.
 
 from strongroom.app.accounts import create_account, list_accounts
 from strongroom.app.auditing import accept_rollback, verify_audit, verify_audit_offline
-from strongroom.app.diagnosis import WRONG, Finding, diagnose
-from strongroom.app.explaining import ExplainedDecision, explain
+from strongroom.app.diagnosis import NOTE, WRONG, Finding, diagnose
+from strongroom.app.explaining import ExplainedDecision, Explanation, explain
 from strongroom.app.hsm_backup import verify_backup
 from strongroom.app.installing import initialize, is_installed
 from strongroom.app.moving import move_to_token
@@ -31,8 +31,10 @@ from strongroom.app.timekeeping import confirm_time
 from strongroom.authorization.ground import Ground, Unmet
 
 __all__ = [
+    "NOTE",
     "WRONG",
     "ExplainedDecision",
+    "Explanation",
     "Finding",
     "Ground",
     "Probed",

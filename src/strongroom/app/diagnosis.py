@@ -2,11 +2,12 @@
 
 import shutil
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
 from strongroom.app.history import missing_chains, refuse_rollback
-from strongroom.app.installing import Opened, open_installation
+from strongroom.app.installing import Opened, open_installation, served_regions
 from strongroom.authorization.documents import compile_key_policy
 from strongroom.clock import doubt, read_clocks
 from strongroom.config import Config
@@ -16,6 +17,7 @@ from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
 from strongroom.model.clock_reading import ClockReading
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.key import KmsKey
+from strongroom.model.regions import REGIONS
 from strongroom.wire.server import bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
 
@@ -52,6 +54,7 @@ def diagnose(config: Config) -> list[Finding]:
         findings.append(_tried("the database is not behind the audit log", lambda: refuse_rollback(opened)))
         findings.append(_tried("no row of the outbox was altered", opened.storage.outbox))
         findings += _policies(opened)
+        findings += _regions(opened)
         findings.append(_log(opened))
         findings.append(_clock(opened))
     finally:
@@ -129,6 +132,22 @@ def _policies(opened: Opened) -> list[Finding]:
             reason = error.message or "it is not JSON"
             findings.append(Finding(WRONG, f"the policy of {key.arn} cannot be read ({reason}): put another one"))
     return findings
+
+
+def _regions(opened: Opened) -> list[Finding]:
+    """Regions that AWS does not have, and Regions with keys that nobody can ask for."""
+    served = served_regions(opened.config)
+    findings = [
+        Finding(NOTE, f"AWS has no Region {region}: SDKs may refuse it") for region in sorted(served - {*REGIONS})
+    ]
+    try:
+        counts = Counter(key.region for key, _ in opened.storage.find_all(KmsKey) if key.region not in served)
+    except OperatorError:
+        return findings  # it was told of already
+    return findings + [
+        Finding(NOTE, f"Region {region} is not served: nobody can use or manage its {count} KMS keys")
+        for region, count in sorted(counts.items())
+    ]
 
 
 def _log(opened: Opened) -> Finding:

@@ -37,17 +37,22 @@ class ExplainedDecision(NamedTuple):
 
 
 class Explanation(NamedTuple):
-    """A request as recorded. `error` is its error code, None if it succeeded."""
+    """A request as recorded. `error` is its error code, None if it succeeded, and `message` what the caller was told.
+
+    `caller` is an ARN, or the name of a service.
+    """
 
     time: str
     operation: str
     caller: str
     error: str | None
+    message: str | None
     decisions: list[ExplainedDecision]
 
 
-class _Identity(Struct):
-    arn: str = "?"
+class _Identity(Struct, rename="camel"):
+    arn: str | None = None
+    invoked_by: str = "?"
 
 
 class _Resource(Struct, rename="pascal"):
@@ -65,6 +70,7 @@ class _Record(Struct, rename="camel"):
     event_name: str
     user_identity: _Identity
     error_code: str | None = None
+    error_message: str | None = None
     additional_event_data: _Additional | None = None
     resources: tuple[_Resource, ...] = ()
 
@@ -115,8 +121,9 @@ def _explained(opened: Opened, record: _Record) -> Explanation:
     return Explanation(
         record.event_time,
         record.event_name,
-        record.user_identity.arn,
+        record.user_identity.arn or record.user_identity.invoked_by,
         record.error_code,
+        record.error_message,
         [
             ExplainedDecision(
                 decision.action,
@@ -133,14 +140,17 @@ def _explained(opened: Opened, record: _Record) -> Explanation:
 
 def _policies(opened: Opened, record: _Record) -> Iterator[str]:
     """The policies that the record's keys have now, and those of all identities: one of them may have decided."""
+    storage = opened.storage
     for resource in record.resources:
         region, account = resource.arn.split(":")[3:5]
         if ":key/" in resource.arn:
-            reference = parse_key_reference(resource.arn, region=region, account=account)
-            found = opened.storage.find(KmsKey, (reference.account, reference.region, reference.name))
+            _, account, key_id = parse_key_reference(resource.arn, region=region, account=account)
+            found = storage.find(KmsKey, (account, region, key_id))
             if found is not None:
                 yield found[0].policy
-    storage = opened.storage
+            if found is not None and found[0].multi_region:  # the record tells only the key in its own Region
+                related = (key for key, _ in storage.find_all(KmsKey) if (key.account, key.key_id) == (account, key_id))
+                yield from (key.policy for key in related)
     roles = [role for role, _ in storage.find_all(Role)]
     yield from (role.trust_policy for role in roles)
     identities: list[Entity] = [

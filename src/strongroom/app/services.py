@@ -16,6 +16,8 @@ from strongroom.operations.registry import OPERATIONS
 from strongroom.storage.contract import Delete, Insert, Replace, Write
 
 _NAME = re.compile("[a-z][a-z0-9-]{0,62}")
+_OURS = frozenset({"iam", "kms", "sts"})
+"""What the audit log calls this service itself."""
 _WORDS = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")
 """What a key protects: up to 200 characters of ASCII."""
 
@@ -78,6 +80,8 @@ def list_services(config: Config) -> list[Service]:
 
 
 def _check(opened: Opened, service: Service) -> None:
+    if service.name in _OURS:
+        raise ConfigurationError(f"{service.name} is a service that answers here: it cannot be one that asks")
     if not _NAME.fullmatch(service.name):
         raise ConfigurationError(f"service name {service.name!r} is not lower-case letters, digits and hyphens")
     if service.protects is not None and is_reserved(service.name):

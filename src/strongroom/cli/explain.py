@@ -14,6 +14,9 @@ _POLICIES = {
     "TrustPolicy": "the role's trust policy",
 }
 
+_HIDDEN = "because the resource does not exist in this Region, no resource-based policies allow access"
+"""Of the text that does not tell whether a key exists."""
+
 
 def add_to(commands: Commands) -> None:
     """Add the command's parser."""
@@ -33,14 +36,22 @@ def run(arguments: argparse.Namespace) -> int:
     print(f"{explanation.time}  {explanation.operation} by {explanation.caller} {outcome}")
     for decision in explanation.decisions:
         _print(decision)
-    if not explanation.decisions and explanation.error == "AccessDenied":
-        print(
-            "  By another account's key, or there is no such key: which, and why, its record does not tell the caller's"
-        )
-        print("  account. The policy of such a key must allow the caller, and nothing in it deny it.")
-    elif not explanation.decisions:
-        print("  It ended before anything was decided.")
+    if not explanation.decisions:
+        print(_undecided(explanation))
     return 0
+
+
+def _undecided(explanation: app.Explanation) -> str:
+    """What can be said of a request of which no decision was recorded."""
+    message = explanation.message or ""
+    if explanation.error != "AccessDenied":
+        return "  It ended before anything was decided" + (f": {message}" if message else ".")
+    if _HIDDEN not in message:  # the rules for services
+        return f"  {message}"
+    return (
+        "  By another account's key, or there is no such key: which, and why, its record does not tell the caller's\n"
+        "  account. The policy of such a key must allow the caller, and nothing in it deny it."
+    )
 
 
 def _print(decision: app.ExplainedDecision) -> None:

@@ -1,6 +1,8 @@
-"""What `doctor` says of policies that an older version took."""
+"""What `doctor` says of policies that an older version took, and of Regions."""
 
 from pathlib import Path
+
+from msgspec.structs import replace
 
 from strongroom import app
 from strongroom.app.installing import open_installation
@@ -9,6 +11,7 @@ from strongroom.config import read_config
 from strongroom.model.key import KmsKey
 from strongroom.storage.contract import Insert
 from strongroom.testing.server import initialize
+from tests.keys import kms_key
 
 
 def test_a_policy_that_cannot_be_read_is_named(data: Path) -> None:
@@ -32,3 +35,17 @@ def test_a_policy_that_cannot_be_read_is_named(data: Path) -> None:
         f"the policy of {keys[1].arn} cannot be read (Syntax errors in policy.): put another one",
         f"the policy of {keys[2].arn} cannot be read (it is not JSON): put another one",
     ]
+
+
+def test_regions_that_hold_keys_and_are_not_served_are_named(data: Path) -> None:
+    initialize(data)
+    config = replace(read_config(data / "strongroom.yaml"), regions=("us-east-1", "mars-1"))
+    opened = open_installation(config)
+    opened.storage.load()
+    opened.storage.commit([Insert(replace(kms_key(), region=region)) for region in ("us-east-1", "eu-west-1")], None)
+    opened.close()
+
+    notes = [finding.text for finding in app.diagnose(config) if finding.verdict == app.NOTE]
+    assert "AWS has no Region mars-1: SDKs may refuse it" in notes
+    assert "Region eu-west-1 is not served: nobody can use or manage its 1 KMS keys" in notes
+    assert not [note for note in notes if "us-east-1" in note]

@@ -113,7 +113,7 @@ def update_primary_region(call: Call, request: UpdatePrimaryRegionRequest, keys:
             changed = structs.replace(changed, state=UPDATING)
         writes.append(Replace(changed, entry.number))
     writes += _counted_on(call.entry(keys[0]), call.entry(keys[1]))
-    parameters: dict[str, object] = {"keyId": request.key_id, "primaryRegion": request.primary_region}
+    parameters: dict[str, object] = {"keyId": after.arn, "primaryRegion": request.primary_region}
     elsewhere = Elsewhere("UpdatePrimaryRegion", after.region, parameters, {"keyId": after.arn})
     return Change(None, writes, elsewhere=elsewhere)
 

@@ -312,6 +312,7 @@ def test_the_primary_key_moves(run: Run) -> None:
         assert len({record["requestID"] for record in made}) == 1
         assert [record["responseElements"]["keyId"] for record in made] == [key.arn(HOME), key.arn(EUROPE)]
         assert [len(record.get("resources", ())) for record in made] == [1, 0]
+        assert [record["requestParameters"]["keyId"] for record in made] == [key.key_id, key.arn(EUROPE)]
 
     run(test)
 
