@@ -8,6 +8,9 @@ BIN := .venv/bin
 CLIENTS := $(patsubst tests/%/requirements.txt,.venv/%/stamp,$(wildcard tests/compat/*/requirements.txt)) \
 	$(patsubst tests/%/package-lock.json,.venv/%/stamp,$(wildcard tests/compat/*/package-lock.json))
 
+# One more than there are processors: many tests wait.
+TESTERS := $(shell expr $$(nproc) + 1)
+
 # Environments are made side by side.
 MAKEFLAGS += --jobs=3
 
@@ -18,11 +21,11 @@ serve: .venv/serve.stamp
 	@exec $(BIN)/strongroom serve --config "$(DATA)/strongroom.yaml" --port $(PORT) --workers $(WORKERS)
 
 test: check .venv/awscli/bin/aws debian $(CLIENTS)
-	$(BIN)/pytest -q -n auto --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -q -n $(TESTERS) --dist loadfile --no-loadscope-reorder
 
 soak: .venv/dev.stamp .venv/awscli/bin/aws debian .venv/compat/iam_simulate/stamp
 	$(BIN)/pytest -q -s --soak -m soak
-	$(BIN)/pytest -q --hsm -n auto --dist loadfile tests/e2e tests/fuzz
+	$(BIN)/pytest -q --hsm -n $(TESTERS) --dist loadfile tests/e2e tests/fuzz
 
 check: .venv/dev.stamp
 	$(BIN)/ruff format --check src tests tools

@@ -166,7 +166,7 @@ def test_what_answers_here_is_no_service_that_asks(pair: Server, name: str) -> N
         "service", "declare", name, "--config", pair.data / "strongroom.yaml",
         "--accounts", first_account(pair), "--operations", "Decrypt",
     )  # fmt: skip
-    assert made.returncode == 1
+    assert made.returncode == 2
     assert f"{name} is a service that answers here" in made.stderr
 
 
