@@ -3,12 +3,15 @@
 import configparser
 import secrets
 import time
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import boto3
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
+from strongroom import app
+from strongroom.config import read_config
 from strongroom.testing.server import Server
 from tests.e2e.conftest import START_SECONDS, chain_of
 
@@ -130,3 +133,14 @@ def acting(server: Server, credential: dict[str, str], named: str, nonce: str | 
 
     kms.meta.events.register("before-sign.kms", add)
     return kms
+
+
+def declare(server: Server, service: str, accounts: Iterable[str], operations: str) -> Credential:
+    """Declare a service as the command does (tests/e2e/test_services.py has it run), and quicker."""
+    config = read_config(server.data / "strongroom.yaml")
+    profile = app.declare_service(config, service, tuple(accounts), operations.split(","), None, time.time())
+    return credentials_of(server, profile)
+
+
+def remove_service(server: Server, service: str) -> None:
+    app.remove_service(read_config(server.data / "strongroom.yaml"), service, time.time())

@@ -10,7 +10,19 @@ from strongroom.testing.server import Server
 from tests.e2e.calls import REQUESTS, Key, make_key, method, refusal, refused
 from tests.e2e.commands import strongroom
 from tests.e2e.conftest import OTHER, first_account
-from tests.e2e.people import Account, User, account_of, acting, assume, client, credentials_of, make_user, name
+from tests.e2e.people import (
+    Account,
+    User,
+    account_of,
+    acting,
+    assume,
+    client,
+    credentials_of,
+    declare,
+    make_user,
+    name,
+    remove_service,
+)
 from tests.records import record_of_request, recorded, records_of_requests
 
 ALIAS = "alias/aws/dynamodb"
@@ -55,8 +67,8 @@ def parties(pair: Server) -> list[Party]:
 @pytest.fixture(scope="module")
 def service(pair: Server, parties: list[Party]) -> Iterator[dict[str, str]]:
     """The credential of dynamodb, which may act for the users of both accounts."""
-    yield declare(pair, "dynamodb", parties)
-    remove(pair, "dynamodb")
+    yield declare(pair, "dynamodb", (party.account.account for party in parties), OPERATIONS)
+    remove_service(pair, "dynamodb")
 
 
 @pytest.fixture(scope="module")
@@ -67,21 +79,6 @@ def managed(pair: Server, parties: list[Party], service: dict[str, str]) -> Mana
     alias_arn = f"{arn.rpartition(':')[0]}:{ALIAS}"
     key = Key(arn.rpartition("/")[2], arn, ALIAS, alias_arn, made["CiphertextBlob"], "0" * 64)
     return Managed(key, make_key(party.root))
-
-
-def declare(server: Server, service: str, parties: list[Party], *options: str) -> dict[str, str]:
-    """Declare a service for both accounts; return its credential."""
-    made = strongroom(
-        "service", "declare", service, "--config", server.data / "strongroom.yaml",
-        "--accounts", ",".join(party.account.account for party in parties), "--operations", OPERATIONS, *options,
-    )  # fmt: skip
-    assert made.returncode == 0, made.stderr
-    return credentials_of(server, f"service-{service}")
-
-
-def remove(server: Server, service: str) -> None:
-    removed = strongroom("service", "remove", service, "--config", server.data / "strongroom.yaml")
-    assert removed.returncode == 0, removed.stderr
 
 
 def entry_of(kms: Any, alias: str) -> dict[str, Any]:
@@ -129,7 +126,7 @@ def test_each_account_has_a_key_that_only_its_users_use_through_the_service(
         created = [
             (event["eventType"], event["recipientAccountId"])
             for event in recorded(pair.data)
-            if event["eventName"] == "CreateKey" and event.get("resources", [{}])[0].get("ARN") == own["KeyId"]
+            if event["eventName"] == "CreateKey" and (event.get("resources") or [{}])[0].get("ARN") == own["KeyId"]
         ]
         assert created == [("AwsServiceEvent", party.account.account)]
 
@@ -305,7 +302,12 @@ def test_a_grant_that_the_service_makes_is_in_force_until_the_account_revokes_it
 def test_a_service_that_is_declared_to_protect_something_has_a_key_at_once(pair: Server, parties: list[Party]) -> None:
     party, service = parties[0], name("keeper")
     alias = f"alias/aws/{service}"
-    credential = declare(pair, service, parties, "--protects", "kept things")
+    made = strongroom(
+        "service", "declare", service, "--config", pair.data / "strongroom.yaml",
+        "--accounts", party.account.account, "--operations", OPERATIONS, "--protects", "kept things",
+    )  # fmt: skip
+    assert made.returncode == 0, made.stderr
+    credential = credentials_of(pair, f"service-{service}")
     try:
         for kms in party.account.kms:
             assert entry_of(kms, alias) == {
@@ -314,11 +316,11 @@ def test_a_service_that_is_declared_to_protect_something_has_a_key_at_once(pair:
             }
         assert refusal(party.root.encrypt, KeyId=alias, Plaintext=b"x")[0] == "NotFoundException"
         through = acting(pair, credential, party.user.arn)
-        made = through.generate_data_key(KeyId=alias, **AES_256)
-        assert through.decrypt(CiphertextBlob=made["CiphertextBlob"])["Plaintext"] == made["Plaintext"]
+        data_key = through.generate_data_key(KeyId=alias, **AES_256)
+        assert through.decrypt(CiphertextBlob=data_key["CiphertextBlob"])["Plaintext"] == data_key["Plaintext"]
         for kms in party.account.kms:
             metadata = kms.describe_key(KeyId=alias)["KeyMetadata"]
-            assert (metadata["Arn"], metadata["KeyManager"]) == (made["KeyId"], "AWS")
+            assert (metadata["Arn"], metadata["KeyManager"]) == (data_key["KeyId"], "AWS")
             assert metadata["Description"] == (
                 "Default key that protects my kept things when no other key is defined"
             )  # fmt: skip
@@ -326,5 +328,5 @@ def test_a_service_that_is_declared_to_protect_something_has_a_key_at_once(pair:
         details = [event["serviceEventDetails"] for event in declared]
         assert [one["protects"] for one in details if one["name"] == service] == ["kept things"]
     finally:
-        remove(pair, service)
-    assert entry_of(party.root, alias)["TargetKeyId"] == made["KeyId"].rpartition("/")[2]
+        remove_service(pair, service)
+    assert entry_of(party.root, alias)["TargetKeyId"] == data_key["KeyId"].rpartition("/")[2]

@@ -7,11 +7,12 @@ from typing import Any, NamedTuple
 
 import pytest
 
+from strongroom.errors import ConfigurationError
 from strongroom.testing.server import Server
 from tests.e2e.calls import allow, policy, refusal, refused
 from tests.e2e.commands import strongroom
 from tests.e2e.conftest import OTHER, first_account
-from tests.e2e.people import acting, client, credentials_of
+from tests.e2e.people import acting, client, credentials_of, declare
 from tests.records import record_of_request
 
 OPERATIONS = "Decrypt,Encrypt,GenerateDataKey,CreateGrant,DescribeKey,CreateKey,ListKeys"
@@ -56,17 +57,13 @@ def users(pair: Server) -> Users:
 def service(pair: Server, users: Users) -> Iterator[dict[str, str]]:
     """The credential of s3, which may act for the users of both accounts."""
     accounts = ",".join(arn.split(":")[4] for arn in users.arns)
-    yield declare(pair, "s3", accounts)
-    strongroom("service", "remove", "s3", "--config", pair.data / "strongroom.yaml")
-
-
-def declare(server: Server, name: str, accounts: str, operations: str = OPERATIONS) -> dict[str, str]:
     made = strongroom(
-        "service", "declare", name, "--config", server.data / "strongroom.yaml",
-        "--accounts", accounts, "--operations", operations,
+        "service", "declare", "s3", "--config", pair.data / "strongroom.yaml",
+        "--accounts", accounts, "--operations", OPERATIONS,
     )  # fmt: skip
     assert made.returncode == 0, made.stderr
-    return credentials_of(server, f"service-{name}")
+    yield credentials_of(pair, "service-s3")
+    strongroom("service", "remove", "s3", "--config", pair.data / "strongroom.yaml")
 
 
 def test_a_service_uses_a_key_for_a_user_of_each_account(pair: Server, users: Users, service: dict[str, str]) -> None:
@@ -86,7 +83,7 @@ def test_a_service_uses_a_key_for_a_user_of_each_account(pair: Server, users: Us
 def test_the_key_is_for_this_service_alone(pair: Server, users: Users, service: dict[str, str]) -> None:
     account = users.arns[0].split(":")[4]
     assert refusal(users.owners[0].encrypt, KeyId=users.keys[0], Plaintext=b"x")[0] == "AccessDeniedException"
-    other = acting(pair, declare(pair, "ebs", account), users.arns[0])
+    other = acting(pair, declare(pair, "ebs", [account], OPERATIONS), users.arns[0])
     assert refusal(other.encrypt, KeyId=users.keys[0], Plaintext=b"x")[0] == "AccessDeniedException"
     itself = client(pair, "kms", service)
     assert refusal(itself.encrypt, KeyId=users.keys[0], Plaintext=b"x")[0] == "AccessDeniedException"
@@ -162,12 +159,8 @@ def test_an_operation_that_was_not_declared_is_refused(
 
 @pytest.mark.parametrize("name", ["kms", "sts", "iam"])
 def test_what_answers_here_is_no_service_that_asks(pair: Server, name: str) -> None:
-    made = strongroom(
-        "service", "declare", name, "--config", pair.data / "strongroom.yaml",
-        "--accounts", first_account(pair), "--operations", "Decrypt",
-    )  # fmt: skip
-    assert made.returncode == 2
-    assert f"{name} is a service that answers here" in made.stderr
+    with pytest.raises(ConfigurationError, match=f"{name} is a service that answers here"):
+        declare(pair, name, [first_account(pair)], "Decrypt")
 
 
 def test_a_service_gets_no_sessions_and_manages_nobody(pair: Server, users: Users, service: dict[str, str]) -> None:
@@ -184,7 +177,7 @@ def test_a_service_gets_no_sessions_and_manages_nobody(pair: Server, users: User
 
 def test_a_service_that_is_removed_or_confined_is_refused_at_once(pair: Server, users: Users) -> None:
     both = ",".join(arn.split(":")[4] for arn in users.arns)
-    kms = [acting(pair, declare(pair, "sqs", both, "ListKeys"), arn) for arn in users.arns]
+    kms = [acting(pair, declare(pair, "sqs", both.split(","), "ListKeys"), arn) for arn in users.arns]
     root = [
         acting(pair, credentials_of(pair, "service-sqs"), f"arn:aws:iam::{arn.split(':')[4]}:root")
         for arn in users.arns
@@ -192,7 +185,7 @@ def test_a_service_that_is_removed_or_confined_is_refused_at_once(pair: Server, 
     for one in root:
         one.list_keys()
     assert refusal(kms[0].list_keys)[0] == "AccessDeniedException"  # the user has no policy that allows it
-    declare(pair, "sqs", OTHER, "ListKeys")
+    declare(pair, "sqs", [OTHER], "ListKeys")
     for _ in range(4):
         assert refusal(root[0].list_keys) == (
             "AccessDeniedException",
@@ -211,9 +204,9 @@ def test_a_service_is_a_principal_of_its_own(pair: Server, users: Users, service
     made = client(pair, "kms", service).encrypt(KeyId=key, Plaintext=b"x")
     identity = record_of_request(pair.data, made)["userIdentity"]
     assert identity == {"type": "AWSService", "invokedBy": "s3.amazonaws.com"}
-    declare(pair, "s3", OTHER)
+    declare(pair, "s3", [OTHER], OPERATIONS)
     assert refusal(client(pair, "kms", service).encrypt, KeyId=key, Plaintext=b"x")[0] == "AccessDeniedException"
-    declare(pair, "s3", f"{account},{OTHER}")
+    declare(pair, "s3", [account, OTHER], OPERATIONS)
 
 
 def test_a_grant_that_a_service_makes_for_a_user_is_for_an_aws_resource(

@@ -28,7 +28,7 @@ REQUIRED_TOO = ("CiphertextBlob", "GranteePrincipal", "GrantToken", "NumberOfByt
 """Members that a request needs although the model does not say so."""
 REACHED = ("success", "DryRunOperationException")
 """What shows that a request came to an operation's work."""
-KNOWN_FOR = 50
+KNOWN_FOR = 100
 """Requests until known values are made anew: the fuzzing disables, deletes and locks what it knows."""
 ODD_VALUES: list[Any] = [
     None, True, False, 0, -1, 1.5, 2**31, 2**63, 1e308, -1e308, "", " ", "\0", "a" * 300, "é" * 100, "💥", "alias/x",
