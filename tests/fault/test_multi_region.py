@@ -20,7 +20,7 @@ from tests.sizes import Size
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")
 CHANGERS = 6
-CHANGED_FOR = 2.0
+CHANGED_FOR = 3.0
 """Seconds between two kills."""
 PATIENCE = 6 * SECONDS + 20
 EXPECTED = {
