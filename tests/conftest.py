@@ -19,7 +19,8 @@ from tests.hsm import hsm_options
 from tests.sizes import SMALL, SOAK, Size
 
 # A machine under load takes its time: nothing here is timed.
-settings.register_profile("untimed", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# Fifty examples in each run: others in every run, and there are many runs.
+settings.register_profile("untimed", deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("untimed")
 
 

@@ -18,14 +18,28 @@ def record_of_request(data: Path, response: dict[str, Any]) -> dict[str, Any]:
 
 def records_of_requests(data: Path, request_ids: set[str]) -> list[tuple[str, dict[str, Any]]]:
     """The chains and records of these requests. Of the other lines, which are many, nothing is read."""
-    wanted = [request_id.encode() for request_id in request_ids]
     found = [
         (path.parent.name, record_of(line))
         for path in sorted((data / "audit").glob("*/*.log"))
-        for line in path.read_bytes().splitlines()
-        if any(request_id in line for request_id in wanted)
+        for line in _lines_with(path.read_bytes(), [request_id.encode() for request_id in request_ids])
     ]
     return [(chain, record) for chain, record in found if record is not None and record.get("requestID") in request_ids]
+
+
+def _lines_with(log: bytes, words: list[bytes]) -> list[bytes]:
+    """The lines that have any of these words, in order."""
+    begins = set()
+    for word in words:
+        at = log.find(word)
+        while at >= 0:
+            begins.add(log.rfind(b"\n", 0, at) + 1)
+            at = log.find(word, at + len(word))
+    return [log[begin : _end_of_line(log, begin)] for begin in sorted(begins)]
+
+
+def _end_of_line(log: bytes, begin: int) -> int:
+    end = log.find(b"\n", begin)
+    return len(log) if end < 0 else end
 
 
 def recorded_by_chain(data: Path) -> dict[str, list[dict[str, Any]]]:

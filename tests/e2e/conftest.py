@@ -38,13 +38,13 @@ def pair(tmp_path_factory: pytest.TempPathFactory, issuer: Issuer) -> Iterator[S
         yield server
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def owners(pair: Server) -> list[Any]:
     """The first account's client of either process."""
     return clients_of(pair, first_account(pair))
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def others(pair: Server) -> list[Any]:
     """The second account's client of either process."""
     return clients_of(pair, OTHER)
