@@ -19,7 +19,7 @@ from tests.fault.clocks import DAY, ShiftedClient, ShiftedClock
 from tests.sizes import Size
 
 REGIONS = ("us-east-1", "eu-west-1", "ap-south-1")
-CHANGERS = 6
+CHANGERS = 4
 CHANGED_FOR = 3.0
 """Seconds between two kills."""
 PATIENCE = 6 * SECONDS + 20
