@@ -124,6 +124,4 @@ def due(snapshot: Snapshot, key: KmsKey, now: float) -> str | None:
 
 def _can_rotate(snapshot: Snapshot, key: KmsKey) -> bool:
     """Whether there is material to rotate to: it is made, or was imported in every Region."""
-    if key.origin == AWS_KMS:
-        return True
-    return key.pending_material_id is not None and has_everywhere(snapshot, key, key.pending_material_id)
+    return key.origin == AWS_KMS or has_everywhere(snapshot, key, key.pending_material_id)

@@ -17,7 +17,6 @@ from strongroom.authorization.ground import Decision
 from strongroom.crypto.ciphertext_blob import CiphertextBlob, parse
 from strongroom.directory import compiled_trust_policy
 from strongroom.errors import AccessDenied, IncorrectKey, InvalidCiphertext, InvalidKeyUsage, UnrecognizedClient
-from strongroom.messages.kms.keys import CreateKeyRequest
 from strongroom.messages.kms.multi_region import ReplicateKeyRequest
 from strongroom.model.arn import alias_arn
 from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
@@ -27,7 +26,7 @@ from strongroom.model.key_states import refusal
 from strongroom.model.principal import Principal
 from strongroom.operations.call import Call
 from strongroom.operations.condition_keys import Asked
-from strongroom.operations.related_keys import not_primary
+from strongroom.operations.related_keys import as_created, not_primary
 from strongroom.operations.targets import (
     AccountTarget,
     AliasTarget,
@@ -88,16 +87,7 @@ def authorize_replica(call: Call, message: Struct | None, target: ReplicaTarget,
     """
     (primary,) = found
     assert isinstance(message, ReplicateKeyRequest), "nothing else makes replica keys"
-    made = CreateKeyRequest(
-        policy=message.policy,
-        description=message.description,
-        key_usage=primary.key_usage,
-        key_spec=primary.key_spec,
-        origin=primary.origin,
-        bypass_policy_lockout_safety_check=message.bypass_policy_lockout_safety_check,
-        tags=message.tags,
-        multi_region=True,
-    )
+    made = as_created(primary, message)
     there = structs.replace(call, region=target.region)
     asked = Asked(call.identity.principal, target.action, "*", there, made, target)
     return authorize_account(asked, call.identity)

@@ -10,6 +10,8 @@ Everything here takes single-Region keys too: those are related to themselves al
 from msgspec import structs
 
 from strongroom.errors import UnsupportedOperation
+from strongroom.messages.kms.keys import CreateKeyRequest
+from strongroom.messages.kms.multi_region import ReplicateKeyRequest
 from strongroom.messages.kms.shapes import MultiRegionConfiguration, MultiRegionKey
 from strongroom.model.arn import key_arn
 from strongroom.model.key import KeyMaterial, KmsKey
@@ -29,6 +31,20 @@ def kind_of(key: KmsKey) -> str | None:
 def not_primary(key: KmsKey) -> UnsupportedOperation:
     """The refusal of what only a primary key does."""
     return UnsupportedOperation(f"{key.arn} is not a multi-region primary key.")
+
+
+def as_created(primary: KmsKey, request: ReplicateKeyRequest) -> CreateKeyRequest:
+    """The request by which CreateKey would make a replica key: so it is authorized and recorded in its Region."""
+    return CreateKeyRequest(
+        policy=request.policy,
+        description=request.description,
+        key_usage=primary.key_usage,
+        key_spec=primary.key_spec,
+        origin=primary.origin,
+        bypass_policy_lockout_safety_check=request.bypass_policy_lockout_safety_check,
+        tags=request.tags,
+        multi_region=True,
+    )
 
 
 def replicas(snapshot: Snapshot, key: KmsKey) -> list[KeyEntry]:
@@ -52,8 +68,10 @@ def copied(material: KeyMaterial, key: KmsKey) -> KeyMaterial:
     return structs.replace(copy, wrapped=b"", recovery=None, valid_to=None) if key.origin == EXTERNAL else copy
 
 
-def has_everywhere(snapshot: Snapshot, key: KmsKey, material_id: str) -> bool:
-    """Whether a key and all that are related to it have a material."""
+def has_everywhere(snapshot: Snapshot, key: KmsKey, material_id: str | None) -> bool:
+    """Whether a key and all that are related to it have a material; not if it is None."""
+    if material_id is None:
+        return False
     there = [entry.materials.get(material_id) for entry in snapshot.related(key)]
     return all(material is not None and material.record.present for material in there)
 

@@ -121,9 +121,9 @@ def get_key_last_usage(
     """AWS: GetKeyLastUsage, in whole seconds as there. Other processes' uses may be missing: `jobs/key_usage.py`."""
     key = keys[0].key
     usage = call.uses.last(call.entry(keys[0]))
-    told = KeyLastUsageData()
+    last = KeyLastUsageData()
     if usage is not None:
-        told = KeyLastUsageData(
+        last = KeyLastUsageData(
             operation=usage.operation,
             timestamp=float(int(usage.used)),
             cloud_trail_event_id=usage.event_id,
@@ -131,7 +131,7 @@ def get_key_last_usage(
         )
     return GetKeyLastUsageResponse(
         key_id=key.key_id,
-        key_last_usage=told,
+        key_last_usage=last,
         tracking_start_date=max(key.created, call.snapshot.usage_tracked_since),
         key_creation_date=key.created,
     )

@@ -17,10 +17,10 @@ from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_states import CREATING, UPDATING
 from strongroom.operations.call import Call, Change, Elsewhere
 from strongroom.operations.key_material import materials
-from strongroom.operations.kms.keys import check_quota, logged_metadata, metadata
+from strongroom.operations.kms.keys import check_quota, logged_create_key, logged_metadata, metadata
 from strongroom.operations.kms.policies import checked_policy
 from strongroom.operations.kms.tags import logged_tags, requested_tags
-from strongroom.operations.related_keys import copied
+from strongroom.operations.related_keys import as_created, copied
 from strongroom.operations.targets import KeyTarget, ReplicaTarget
 from strongroom.snapshot import KeyEntry
 from strongroom.storage.contract import Insert, Keep, Replace, Write
@@ -145,18 +145,7 @@ def _replica(call: Call, request: ReplicateKeyRequest, primary: KmsKey, region: 
 def _created(response: ReplicateKeyResponse, request: ReplicateKeyRequest, replica: KmsKey) -> Elsewhere:
     """The event that the key was created in its Region."""
     assert response.replica_key_metadata is not None, "replicate_key sets it"
-    parameters: dict[str, object] = {
-        "description": replica.description,
-        "origin": replica.origin,
-        "keySpec": replica.key_spec,
-        "customerMasterKeySpec": replica.key_spec,
-        "keyUsage": replica.key_usage,
-        "multiRegion": True,
-        "bypassPolicyLockoutSafetyCheck": bool(request.bypass_policy_lockout_safety_check),
-        "policy": replica.policy,
-    }
-    if request.tags:
-        parameters["tags"] = logged_tags(request.tags)
+    parameters = logged_create_key(as_created(replica, request), ()) | {"policy": replica.policy}
     made: dict[str, object] = {"keyMetadata": logged_metadata(response.replica_key_metadata)}
     return Elsewhere("CreateKey", replica.region, parameters, made, replica)
 

@@ -109,7 +109,7 @@ def rotate_key_on_demand(call: Call, _request: RotateKeyOnDemandRequest, keys: S
         raise UnsupportedOperation
     if key.is_replica:
         raise not_primary(key)
-    if key.origin == EXTERNAL and not _can_rotate_to(call, key.pending_material_id, key):
+    if key.origin == EXTERNAL and not has_everywhere(call.snapshot, key, key.pending_material_id):
         raise KMSInvalidState(f"No available key material pending rotation for the key: {key.arn}.")
     if key.on_demand_rotation_start is not None:
         raise Conflict(f"A rotation of {key.arn} is in progress.")
@@ -159,10 +159,6 @@ def list_key_rotations(
         truncated=page.truncated,
         next_marker=page.next_marker,
     )
-
-
-def _can_rotate_to(call: Call, material_id: str | None, key: KmsKey) -> bool:
-    return material_id is not None and has_everywhere(call.snapshot, key, material_id)
 
 
 def _told(snapshot: Snapshot, key: KmsKey, material: KeyMaterial) -> RotationsListEntry:
