@@ -188,6 +188,7 @@ def test_every_key_has_one_policy(kms: Any, key: Key) -> None:
         assert (told["PolicyNames"], told["Truncated"]) == (["default"], False)
         assert "NextMarker" not in told
 
+    kms.create_key()  # a second key, so that the list of keys has a second page
     for marker in ("x", "QUJD", kms.list_keys(Limit=1)["NextMarker"]):
         assert refusal(kms.list_key_policies, KeyId=key.key_id, Marker=marker) == ("InvalidMarkerException", "")
     assert refusal(kms.list_key_policies, KeyId=key.key_id, Limit=1001) == violation(
