@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from strongroom.app.custom_key_stores import configured_key_stores
 from strongroom.app.installing import Opened, audit_log, initialize, open_installation, open_secret, served_regions
 from strongroom.app.key_store import serving_key_store
 from strongroom.audit.strangers import StrangersLog
@@ -22,6 +23,7 @@ from strongroom.directory import Credential as Signing
 from strongroom.federation import Federation
 from strongroom.jobs.calendar import Office
 from strongroom.keystores.contract import KeyStore
+from strongroom.keystores.custom import CustomKeyStores
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
@@ -64,6 +66,7 @@ class Composed(NamedTuple):
     clock: MovingClock
     office: Office
     key_store: KeyStore
+    custom_key_stores: CustomKeyStores
     region: str = "us-east-1"
     """The Region that KMS is asked in; `_replace` it."""
     by: Credential | None = None
@@ -131,15 +134,18 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
     fatal: list[str] = []
     with ThreadPoolExecutor(2) as pool:
         key_store = serving_key_store(opened, fatal.append)
+        custom_key_stores = configured_key_stores(opened, key_store)
         state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=fatal.append)
         strangers = StrangersLog(opened.config.strangers_directory)
         uses = Uses()
         clock = MovingClock()
+        office = Office(state, opened.storage, audit, pool)
         pipeline = Pipeline(
             state=state,
             storage=opened.storage,
             key_store=key_store,
+            custom_key_stores=custom_key_stores,
             audit=audit,
             strangers=strangers,
             uses=uses,
@@ -150,10 +156,10 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
             nonces=SqliteNonces(opened.config.nonces),
             regions=served_regions(opened.config),
             clock=clock,
+            hurry=office.hurry,
             on_fatal=fatal.append,
         )
-        office = Office(state, opened.storage, audit, pool)
-        yield Composed(pipeline, opened, state, uses, fatal, clock, office, key_store)
+        yield Composed(pipeline, opened, state, uses, fatal, clock, office, key_store, custom_key_stores)
         await audit.close()
         strangers.close()
     opened.close()
@@ -163,12 +169,16 @@ Test = Callable[[Composed], Coroutine[Any, Any, None]]
 Run = Callable[[Test], None]
 
 
-def run_composed(data: Path, test: Test, hsm: Hsm | None = None) -> None:
-    """Run a test against a fresh installation, whose keys are in an HSM if one is given."""
+def run_composed(data: Path, test: Test, hsm: Hsm | None = None, configure: Callable[[], None] = lambda: None) -> None:
+    """Run a test against a fresh installation, whose keys are in an HSM if one is given.
+
+    `configure` adds to its configuration.
+    """
 
     async def main() -> None:
         async with composed(data) as parts:
             await test(parts)
 
     initialize(data, region="us-east-1", port=0, account="111122223333", now=NOW, hsm=hsm)
+    configure()
     asyncio.run(main())

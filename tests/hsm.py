@@ -5,7 +5,9 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+from strongroom.keystores.cluster.store import ClusterKeyStore
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
 from strongroom.keystores.hsm.functions import Functions
 from strongroom.keystores.hsm.module import Module, open_module
@@ -16,7 +18,8 @@ from strongroom.keystores.hsm.session import Session
 from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.keystores.hsm.token import Token
 from strongroom.keystores.material_ids import MaterialIds
-from strongroom.testing.softhsm import LIBRARY, SoftHsm
+from strongroom.model.key import KeyMaterial
+from strongroom.testing.softhsm import LIBRARY, PIN, SoftHsm
 
 IDS = MaterialIds(b"i" * 32)
 """Names what is imported."""
@@ -72,6 +75,37 @@ def hsm_key_store(
     """A key store over such an HSM."""
     with opened_hsm(softhsm, module, allowed) as hsm:
         yield HsmKeyStore(hsm.token, hsm.can, allowed=allowed, count_use=lambda _: None, material_ids=IDS)
+
+
+@contextmanager
+def cluster_key_store(
+    label: str,
+    marker: Path,
+    module: Module,
+    *,
+    password: str = PIN,
+    count_use: Callable[[KeyMaterial], None] = lambda _: None,
+) -> Iterator[ClusterKeyStore]:
+    """A key store in a cluster, which a token of SoftHSM stands for. It is not opened yet."""
+    store = ClusterKeyStore(
+        library=LIBRARY, label=label, password=password, marker=marker, count_use=count_use, load=lambda _: module
+    )
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def token_away(softhsm: SoftHsm, label: str) -> Iterator[None]:
+    """Take a token out of SoftHSM, by its files, which hold its label, and put it back."""
+    (found,) = (one for one in softhsm.tokens.iterdir() if label.encode() in (one / "token.object").read_bytes())
+    away = softhsm.directory / "away"
+    found.rename(away)
+    try:
+        yield
+    finally:
+        away.rename(found)
 
 
 def hsm_options(softhsm: SoftHsm, label: str, allowed: Collection[str] = WEAKER_WAYS) -> list[str]:

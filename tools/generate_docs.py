@@ -26,7 +26,7 @@ from strongroom.model.aws_managed_keys import managed_keys
 from strongroom.model.key_specs import KEY_SPECS, KeySpec
 from strongroom.model.key_states import KEY_STATES, refusal
 from strongroom.operations.condition_keys import CONDITION_KEYS, ConditionKey
-from strongroom.operations.operation import Operation
+from strongroom.operations.operation import MESSAGES, Operation
 from strongroom.operations.registry import OPERATIONS
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -42,7 +42,10 @@ LIMITS = {
     "AssumeRole": "no `ProvidedContexts`; there are no MFA devices",
     "AssumeRoleWithWebIdentity": "registered OpenID Connect providers only; no tags or source identity from tokens",
     "CreateGrant": "a federated user, whom nobody can make, is no principal",
-    "CreateKey": "the key specs below; `Origin` is `AWS_KMS` or `EXTERNAL`; no `CustomKeyStoreId`",
+    "ConnectCustomKeyStore": "the password of `kmsuser` is not changed in the cluster",
+    "CreateCustomKeyStore": "clusters, endpoints of proxies and VPC endpoint services are those that the operator's "
+    "configuration names; a proxy may have another address, another port and a private certificate authority there",
+    "CreateKey": "the key specs below",
     "Decrypt": "no `Recipient`",
     "DeriveSharedSecret": "no `Recipient`",
     "GenerateDataKeyPair": "no `Recipient`",
@@ -50,7 +53,7 @@ LIMITS = {
     "GetKeyLastUsage": "other server processes' uses are told up to 61 minutes late",
     "GetSessionToken": "there are no MFA devices",
     "GenerateDataKey": "no `Recipient`",
-    "GenerateRandom": "no `Recipient`, no `CustomKeyStoreId`",
+    "GenerateRandom": "no `Recipient`",
     "ListInstanceProfilesForRole": "there are none",
     "PutKeyPolicy": "users, roles and accounts must be this installation's; any service may be named",
     "SimulateCustomPolicy": "no policies of organizations; one matched statement is told of each kind of policy",
@@ -74,8 +77,7 @@ _HEADER = """\
 
 # Compatibility
 
-What answers as AWS does. An operation of KMS that is missing is refused with `UnsupportedOperationException`, after its
-signature was checked, and the refusal is recorded. All services are on one endpoint.
+What answers as AWS does. All services are on one endpoint.
 """
 
 _CONDITION_KEYS = """\
@@ -148,15 +150,13 @@ def compatibility(operations: Sequence[Operation], tested: Path) -> str:
 
 
 def _operations(operations: Sequence[Operation]) -> str:
-    built = [operation for operation in operations if operation.built]
-    rows = (
-        (f"`{operation.name}`", "built" if operation.built else "missing", LIMITS.get(operation.name, ""))
-        for operation in sorted(operations, key=lambda operation: operation.name)
-    )
-    count = f"{len(built)} of {len(operations)} operations are built."
-    if operations[0].service != "kms":
-        count = f"These {len(built)} operations are built. Any other is refused with `InvalidAction`."
-    return f"## {SERVICES[operations[0].service]}\n\n{count}\n\n" + _table(("operation", "state", "limits"), rows)
+    service, names = operations[0].service, {operation.name for operation in operations}
+    of_model = MESSAGES[service]
+    rows = ((f"`{name}`", "built" if name in names else "missing", LIMITS.get(name, "")) for name in sorted(of_model))
+    count = f"{len(names)} of {len(of_model)} operations are built."
+    if service != "kms":
+        count = f"These {len(names)} operations are built. Any other is refused with `InvalidAction`."
+    return f"## {SERVICES[service]}\n\n{count}\n\n" + _table(("operation", "state", "limits"), rows)
 
 
 def _key_specs() -> str:
@@ -173,8 +173,8 @@ def _key_specs() -> str:
         for usage, algorithms in spec.algorithms.items()
     )
     intro = (
-        "In brackets the most bytes that an encryption algorithm takes. Origins are as on AWS; what of them is built "
-        "says CreateKey above. `SM2` is for the Regions of China, and no value elsewhere.\n\n"
+        "In brackets the most bytes that an encryption algorithm takes. `SM2` is for the Regions of China, and no "
+        "value elsewhere.\n\n"
     )
     columns = ("key spec", "key usage", "algorithms", "origins", "multi-Region", "data key pairs")
     return "## Key specs\n\n" + intro + _table(columns, rows)

@@ -10,11 +10,16 @@
     audit: {sync: always}       # or `interval`: a record may be lost for 100 ms after its answer
     hsm: {library: /usr/lib/softhsm/libsofthsm2.so, token: strongroom, pin: {file: hsm.pin}, allow: []}  # no root key
     web_identity: {allow: [gitlab.internal], ca: ca.pem}  # issuers on private addresses, and whom to trust for them
+    hsm_clusters:               # those that custom key stores may use, by cluster id
+      cluster-1234567890a: {certificate: customerCA.crt, library: libpkcs11.so, token: payments, hsms: 2}
+    xks_proxies:                # the endpoints that external key stores may have
+      https://xks.example.com: {connect: "10.0.0.5:8443", ca: proxy-ca.pem}
 
 Everything has a default; a name that is not in this list is refused.
 """
 
 import os
+import re
 from pathlib import Path
 from typing import Literal
 
@@ -89,6 +94,33 @@ class Hsm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return None if self.pin.environment is None else os.environ.get(self.pin.environment)
 
 
+class HsmCluster(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An HSM cluster that a custom key store may use: the token with a label, in a PKCS #11 library.
+
+    `certificate` is the cluster's trust anchor (PEM). `hsms` is how many HSMs it has. `account` is whose it is; without
+    it any account may use it.
+    """
+
+    certificate: Path
+    library: Path
+    token: str
+    hsms: int = 2
+    account: str | None = None
+
+
+class XksProxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """An endpoint that external key stores may have.
+
+    `connect` is the `host:port` that is really connected to; without it the endpoint's own name, port 443, which must
+    not be this machine. `ca` is a PEM file of the only certificate authorities to trust; without it the system's.
+    `vpc_endpoint_service` is the name of the VPC endpoint service that stands for it, for stores that name one.
+    """
+
+    connect: str | None = None
+    ca: Path | None = None
+    vpc_endpoint_service: str | None = None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See the module's example. Paths are absolute after `read_config`."""
 
@@ -102,6 +134,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     audit: Audit = Audit()
     web_identity: WebIdentity = WebIdentity()
     hsm: Hsm | None = None
+    hsm_clusters: dict[str, HsmCluster] = {}
+    xks_proxies: dict[str, XksProxy] = {}
 
     @property
     def database(self) -> Path:
@@ -122,6 +156,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def refused_pin(self) -> Path:
         """Made when the HSM has refused the PIN, so that it is not tried again."""
         return self.data / "hsm-pin-refused"
+
+    @property
+    def refused_passwords(self) -> Path:
+        """Files that say which passwords HSM clusters have refused, in a directory for each custom key store."""
+        return self.data / "refused-passwords"
 
     @property
     def audit_directory(self) -> Path:
@@ -192,6 +231,16 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         tls=tls,
         web_identity=web_identity,
         hsm=hsm,
+        hsm_clusters={
+            name: msgspec.structs.replace(
+                cluster, certificate=folder / cluster.certificate, library=folder / cluster.library
+            )
+            for name, cluster in config.hsm_clusters.items()
+        },
+        xks_proxies={
+            endpoint: proxy if proxy.ca is None else msgspec.structs.replace(proxy, ca=folder / proxy.ca)
+            for endpoint, proxy in config.xks_proxies.items()
+        },
     )
 
 
@@ -204,7 +253,31 @@ def _checked(config: Config) -> Config:
         raise ConfigurationError("hsm.pin must have one of file, credential and environment")
     if config.hsm is not None and not config.hsm.token:
         raise ConfigurationError("hsm.token is empty: it is the label of a token")
+    for cluster_id, cluster in config.hsm_clusters.items():
+        _check_cluster(config, cluster_id, cluster)
+    for endpoint, proxy in config.xks_proxies.items():
+        if re.fullmatch(r"https://[a-zA-Z0-9.-]{2,120}", endpoint) is None:
+            raise ConfigurationError(
+                f"xks_proxies: {endpoint!r} is not an endpoint: https:// and a name, without a port"
+            )
+        if proxy.connect is not None and re.fullmatch(r"(\S+):([0-9]{1,5})", proxy.connect) is None:
+            raise ConfigurationError(f"xks_proxies: connect {proxy.connect!r} is not a host and a port")
     return config
+
+
+def _check_cluster(config: Config, cluster_id: str, cluster: HsmCluster) -> None:
+    if re.fullmatch("cluster-[2-7a-zA-Z]{11,16}", cluster_id) is None:
+        raise ConfigurationError(
+            f"hsm_clusters: {cluster_id!r} is not a cluster id: cluster- and 11 to 16 of a-z, A-Z and 2-7"
+        )
+    place = (cluster.library.resolve(), cluster.token)
+    if config.hsm is not None and place == (config.hsm.library.resolve(), config.hsm.token):
+        raise ConfigurationError(f"hsm_clusters: {cluster_id} is the token that protects the installation")
+    shared = [name for name, other in config.hsm_clusters.items() if (other.library.resolve(), other.token) == place]
+    if len(shared) > 1:
+        raise ConfigurationError(f"hsm_clusters: {shared[0]} and {shared[1]} are the same token")
+    if not 0 <= cluster.hsms <= 32:  # noqa: PLR2004 — AWS has no larger clusters
+        raise ConfigurationError(f"hsm_clusters: {cluster_id} has {cluster.hsms} HSMs: 0 to 32")
 
 
 def _one_line(error: Exception) -> str:

@@ -3,6 +3,7 @@
 StrongroomError
 ├── OperatorError            something is wrong with the installation; for the person who runs it
 │   ├── ConfigurationError   the configuration file or a command-line value
+│   ├── ConnectionFailedError  a custom key store cannot be connected
 │   ├── DataDirectoryError   files missing, unreadable, or with permissions that are too wide
 │   ├── HsmError             the token, its keys or its PIN are not there or not what they must be
 │   ├── RootKeyError         the root key is missing, malformed, or belongs to another installation
@@ -39,6 +40,14 @@ class DataDirectoryError(OperatorError):
 
 class HsmError(OperatorError):
     """The hardware security module cannot be used: its token, keys or PIN are missing or not as they must be."""
+
+
+class ConnectionFailedError(OperatorError):
+    """A custom key store cannot be connected. `code` is AWS's ConnectionErrorCode."""
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
 
 
 class RootKeyError(OperatorError):
@@ -154,10 +163,58 @@ class AlreadyExists(RequestError):
     code = "AlreadyExistsException"
 
 
+class CloudHsmClusterInUse(RequestError):
+    """The cluster, or one with the same certificate, is another custom key store's."""
+
+    code = "CloudHsmClusterInUseException"
+
+
+class CloudHsmClusterInvalidConfiguration(RequestError):
+    """The cluster has fewer HSMs than the operation needs."""
+
+    code = "CloudHsmClusterInvalidConfigurationException"
+
+
+class CloudHsmClusterNotActive(RequestError):
+    """The cluster does not answer."""
+
+    code = "CloudHsmClusterNotActiveException"
+
+
+class CloudHsmClusterNotFound(RequestError):
+    """No such cluster."""
+
+    code = "CloudHsmClusterNotFoundException"
+
+
+class CloudHsmClusterNotRelated(RequestError):
+    """The cluster has another certificate than the one that the custom key store had."""
+
+    code = "CloudHsmClusterNotRelatedException"
+
+
 class Conflict(RequestError):
     """A rotation of the KMS key is in progress, or about to begin."""
 
     code = "ConflictException"
+
+
+class CustomKeyStoreHasCMKs(RequestError):
+    """The custom key store has KMS keys."""
+
+    code = "CustomKeyStoreHasCMKsException"
+
+
+class CustomKeyStoreInvalidState(RequestError):
+    """The connection state of the custom key store does not allow the operation."""
+
+    code = "CustomKeyStoreInvalidStateException"
+
+
+class CustomKeyStoreNameInUse(RequestError):
+    """The name is another custom key store's."""
+
+    code = "CustomKeyStoreNameInUseException"
 
 
 class CustomKeyStoreNotFound(RequestError):
@@ -194,6 +251,12 @@ class IncorrectKeyMaterial(RequestError):
     """Key material to import is not what the KMS key takes, or not the same as was imported before."""
 
     code = "IncorrectKeyMaterialException"
+
+
+class IncorrectTrustAnchor(RequestError):
+    """The certificate is not the cluster's."""
+
+    code = "IncorrectTrustAnchorException"
 
 
 class InvalidAliasName(RequestError):
@@ -296,6 +359,78 @@ class UnsupportedOperation(RequestError):
     """The operation, or this use of it, is not supported."""
 
     code = "UnsupportedOperationException"
+
+
+class XksKeyAlreadyInUse(RequestError):
+    """The external key is another KMS key's in the external key store."""
+
+    code = "XksKeyAlreadyInUseException"
+
+
+class XksKeyInvalidConfiguration(RequestError):
+    """The external key is not AES-256, not enabled, or does not encrypt and decrypt."""
+
+    code = "XksKeyInvalidConfigurationException"
+
+
+class XksKeyNotFound(RequestError):
+    """The external key store proxy knows no such external key."""
+
+    code = "XksKeyNotFoundException"
+
+
+class XksProxyIncorrectAuthenticationCredential(RequestError):
+    """The external key store proxy refused the credential."""
+
+    code = "XksProxyIncorrectAuthenticationCredentialException"
+
+
+class XksProxyInvalidConfiguration(RequestError):
+    """The external key store proxy is not configured correctly."""
+
+    code = "XksProxyInvalidConfigurationException"
+
+
+class XksProxyInvalidResponse(RequestError):
+    """What the external key store proxy answered cannot be understood."""
+
+    code = "XksProxyInvalidResponseException"
+
+
+class XksProxyUriEndpointInUse(RequestError):
+    """The endpoint is another external key store's."""
+
+    code = "XksProxyUriEndpointInUseException"
+
+
+class XksProxyUriInUse(RequestError):
+    """The endpoint and the path together are another external key store's."""
+
+    code = "XksProxyUriInUseException"
+
+
+class XksProxyUriUnreachable(RequestError):
+    """The external key store proxy, or every key manager behind it, cannot be reached."""
+
+    code = "XksProxyUriUnreachableException"
+
+
+class XksProxyVpcEndpointServiceInUse(RequestError):
+    """The VPC endpoint service is another external key store's."""
+
+    code = "XksProxyVpcEndpointServiceInUseException"
+
+
+class XksProxyVpcEndpointServiceInvalidConfiguration(RequestError):
+    """The VPC endpoint service is not that of the endpoint."""
+
+    code = "XksProxyVpcEndpointServiceInvalidConfigurationException"
+
+
+class XksProxyVpcEndpointServiceNotFound(RequestError):
+    """No such VPC endpoint service."""
+
+    code = "XksProxyVpcEndpointServiceNotFoundException"
 
 
 # Our own failures.

@@ -15,7 +15,6 @@ import traceback
 import uuid
 from collections.abc import Callable, Container
 from concurrent.futures import Executor
-from typing import Any, TypeVar
 
 from msgspec import Struct
 
@@ -23,6 +22,7 @@ from strongroom.audit.record import encode, key_event
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator, Caller
+from strongroom.authorization.ground import Decision
 from strongroom.errors import (
     AccessDenied,
     ConflictError,
@@ -33,10 +33,10 @@ from strongroom.errors import (
     OperatorError,
     RequestError,
     RollbackError,
-    UnsupportedOperation,
 )
 from strongroom.federation import Federation
-from strongroom.keystores.contract import KeyStore, Threads
+from strongroom.keystores.contract import KeyStore, Threads, run_on
+from strongroom.keystores.custom import CustomKeyStores
 from strongroom.keystores.domain_keys import Seals
 from strongroom.messages import codec, query
 from strongroom.messages.declaration import Structure
@@ -60,8 +60,6 @@ from strongroom.operations.uses import Uses
 from strongroom.snapshot import LiveSnapshot
 from strongroom.storage.contract import Nonces, OutboxEntry, Storage
 
-_Result = TypeVar("_Result")
-
 _ATTEMPTS = 10
 """How often a change is decided again when others keep changing what it was decided on."""
 _PAUSE = 0.005
@@ -77,6 +75,7 @@ class Pipeline:
         state: LiveSnapshot,
         storage: Storage,
         key_store: KeyStore,
+        custom_key_stores: CustomKeyStores,
         audit: AuditWriter,
         strangers: StrangersLog,
         uses: Uses,
@@ -87,15 +86,17 @@ class Pipeline:
         nonces: Nonces,
         regions: Container[str],
         clock: Callable[[], float],
+        hurry: Callable[[], None],
         on_fatal: Callable[[str], None],
     ) -> None:
-        """`regions` are those that are served. `clock` gives seconds since the epoch.
+        """`regions` are those that are served. `clock` gives seconds since the epoch. `hurry` wakes the calendar.
 
         `on_fatal` is told why this process must not go on serving.
         """
         self._state = state
         self._storage = storage
         self._key_store = key_store
+        self._custom_key_stores = custom_key_stores
         self._audit = audit
         self._strangers = strangers
         self._uses = uses
@@ -106,6 +107,7 @@ class Pipeline:
         self._nonces = nonces
         self._regions = regions
         self._clock = clock
+        self._hurry = hurry
         self._on_fatal = on_fatal
 
     async def answer(self, incoming: Incoming, service: str, name: str | None) -> Answer:
@@ -138,22 +140,20 @@ class Pipeline:
         if named is None:
             return caller
         service = caller.credential.identity.principal.arn
-        if not await _on(self._pool, self._nonces.first_use, service, named.nonce, event.now):
+        if not await run_on(self._pool, self._nonces.first_use, service, named.nonce, event.now):
             raise AccessDenied("This request was sent before: its nonce is used up.")
         event.on_behalf_by = caller.credential.identity.principal
         return named.caller
 
     async def _serve(self, event: Event, operation: Operation, caller: Caller) -> Answer:
         """Steps 4 to 15, the record, and the answer of a request that succeeds."""
-        if operation.targets is None:
-            raise UnsupportedOperation(f"{operation.name} is not supported.")
         request = _decode(operation, event.incoming)  # 4, 5, 6
         event.request = request
         event.declared = operation.targets(request)  # 7
         for token in getattr(request, "grant_tokens", None) or ():
             self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
         for attempt in range(_ATTEMPTS):
-            call = self._call(event, caller)
+            call = self._call(event, operation, caller)
             try:
                 self._authorize(event, operation, call)  # 8, 9, 10, 11
             except NotFound:
@@ -173,25 +173,18 @@ class Pipeline:
     def _authorize(self, event: Event, operation: Operation, call: Call) -> None:
         """Steps 8 to 11. Leaves in the event what was found and decided."""
         event.found, event.keys, event.roles, event.aliases, event.decisions = (), (), (), (), ()
+        event.custom_key_stores = ()
         for target in event.declared:
             match target:
-                case targets.KeyTarget():  # first: it is what most requests have
-                    found = targets.find(target, call.snapshot, call.principal, call.region)
-                    event.found += (found.entry.key,)
-                    authorized = authorize_target(call, event.request, target, found, operation.name)
-                    event.keys += (authorized,)
-                    decision = authorized.decision
-                case targets.GrantTarget():
-                    found_grant = targets.find_grant(
-                        target, call.snapshot, call.principal, call.region, call.seals.grant_tokens
-                    )
-                    event.found += (found_grant.entry.key,)
-                    authorized = authorize_grant(call, event.request, target, found_grant, operation.name)
-                    event.keys += (authorized,)
-                    decision = authorized.decision
+                case targets.KeyTarget() | targets.GrantTarget():  # first: they are what most requests have
+                    decision = self._authorize_key(event, operation, call, target)
                 case targets.AliasTarget():
                     arn, decision = authorize_named_alias(call, event.request, target)
                     event.aliases += (arn,)
+                case targets.CustomKeyStoreTarget():
+                    decision = authorize_without_key(call, event.request, target)
+                    store = targets.find_custom_key_store(target, call.snapshot, call.principal, call.region)
+                    event.custom_key_stores += (store.record,)
                 case targets.ReplicaTarget():
                     decision = authorize_replica(call, event.request, target, event.found)
                 case targets.IdentityTarget():
@@ -206,19 +199,39 @@ class Pipeline:
                     decision = authorize_without_key(call, event.request, target)
             event.decisions += (decision,)
 
+    def _authorize_key(
+        self, event: Event, operation: Operation, call: Call, target: targets.KeyTarget | targets.GrantTarget
+    ) -> Decision:
+        """Steps 8 to 11 for a key, or a grant on one."""
+        if isinstance(target, targets.KeyTarget):
+            found = targets.find(target, call.snapshot, call.principal, call.region)
+            event.found += (found.entry.key,)
+            key_store = call.snapshot.custom_key_store(found.entry.key)
+            if key_store is not None:
+                event.custom_key_stores += (key_store,)
+            authorized = authorize_target(call, event.request, target, found, operation.name)
+        else:
+            found_grant = targets.find_grant(
+                target, call.snapshot, call.principal, call.region, call.seals.grant_tokens
+            )
+            event.found += (found_grant.entry.key,)
+            authorized = authorize_grant(call, event.request, target, found_grant, operation.name)
+        event.keys += (authorized,)
+        return authorized.decision
+
     async def _make_managed_key(self, event: Event, operation: Operation, call: Call) -> bool:
         """Make the AWS managed key that was not found, if it is one: whether it may be there now."""
         needed = managed_keys.needed(call, event.request, event.declared, operation.name)
         if needed is None:
             return False
         _end_dry_run(event)
-        writes = await _on(self._key_store.generation or self._pool, needed.writes, call)
+        writes = await run_on(self._key_store.generation or self._pool, needed.writes, call)
         details = {**needed.details, "requestId": event.request_id}
         made = key_event(name="CreateKey", event_id=str(uuid.uuid4()), now=event.now, key=needed.key, details=details)
         record = encode(made)
         outbox = OutboxEntry(self._audit.chain_id, made.event_id, record)
         try:
-            position = await _on(self._pool, self._storage.commit, writes, outbox)
+            position = await run_on(self._pool, self._storage.commit, writes, outbox)
         except ConflictError:  # another made it
             return True
         await self._audit.write(record, change=position.number)
@@ -226,12 +239,12 @@ class Pipeline:
 
     async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""
-        assert operation.run is not None, "a built operation runs or changes"
-        threads = self._threads(operation)
+        assert operation.run is not None, "an operation runs or changes"
+        threads = self._threads(event, operation)
         if threads is None:
             response = operation.run(call, event.request, event.authorized)
         else:
-            response = await _on(threads, operation.run, call, event.request, event.authorized)
+            response = await run_on(threads, operation.run, call, event.request, event.authorized)
             if operation.asks_key_store or operation.generates:
                 caller = self._still_allowed(event, operation, caller)
         _end_dry_run(event)
@@ -249,12 +262,19 @@ class Pipeline:
     async def _change(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes state; its record is committed with the change, then chained."""
         assert operation.change is not None, "asked for changes only"
-        threads = self._threads(operation) or self._pool
-        change = await _on(threads, operation.change, call, event.request, event.authorized)
+        threads = self._threads(event, operation) or self._pool
+        change = await run_on(threads, operation.change, call, event.request, event.authorized)
         assert isinstance(change, Change), "a change says what to write"
-        if operation.generates:
-            caller = self._still_allowed(event, operation, caller)
-        response, record, number = await _on(self._pool, self._commit, event, operation, caller, change)
+        try:
+            if operation.generates:
+                caller = self._still_allowed(event, operation, caller)
+            response, record, number = await run_on(self._pool, self._commit, event, operation, caller, change)
+        except (ConflictError, RequestError):
+            if change.undo is not None:
+                await run_on(threads, change.undo)
+            raise
+        if operation.hurries:
+            self._hurry()
         try:
             await self._audit.write(record, change=number)
             if change.elsewhere is not None:
@@ -264,8 +284,10 @@ class Pipeline:
             return Answer(event.request_id, error=error)
         return Answer(event.request_id, response)
 
-    def _threads(self, operation: Operation) -> Threads | Executor | None:
-        """Where an operation must run: on the key store's threads, on the pool, or (None) right here."""
+    def _threads(self, event: Event, operation: Operation) -> Threads | Executor | None:
+        """Where an operation must run: on a key store's threads, on the pool, or (None) right here."""
+        if event.custom_key_stores and (operation.generates or operation.asks_key_store):
+            return self._custom_key_stores.threads(event.custom_key_stores)
         if operation.generates:
             return self._key_store.generation or self._pool
         if operation.asks_key_store and self._key_store.calls is not None:
@@ -282,7 +304,7 @@ class Pipeline:
             return caller
         used = [(key.key.arn, key.material_id) for key in event.keys]
         caller = self._again(event, operation)
-        self._authorize(event, operation, self._call(event, caller))
+        self._authorize(event, operation, self._call(event, operation, caller))
         if [(key.key.arn, key.material_id) for key in event.keys] != used:
             raise ConflictError("the names of the request mean other keys now")
         return caller
@@ -306,7 +328,7 @@ class Pipeline:
         named = self._authenticator.on_behalf(event.incoming, caller, operation, event.now)
         return caller if named is None else named.caller
 
-    def _call(self, event: Event, caller: Caller) -> Call:
+    def _call(self, event: Event, operation: Operation, caller: Caller) -> Call:
         return Call(
             event.now,
             event.request_id,
@@ -319,6 +341,8 @@ class Pipeline:
             self._uses,
             self._seals,
             self._regions,
+            self._custom_key_stores,
+            operation.name,
         )
 
     def _record(
@@ -359,13 +383,6 @@ class Pipeline:
         else:
             _report(error)
         return KMSInternal("An internal error occurred. Try the request again.")
-
-
-async def _on(threads: Threads | Executor, function: Callable[..., _Result], *arguments: Any) -> _Result:  # noqa: ANN401
-    """Call a function on threads that may wait."""
-    if isinstance(threads, Executor):
-        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
-    return await threads.run(function, *arguments)
 
 
 def _decode(operation: Operation, incoming: Incoming) -> Structure:

@@ -21,13 +21,22 @@ from strongroom.errors import IntegrityError, MalformedPolicyDocument
 from strongroom.model.alias import Alias
 from strongroom.model.arn import root_arn, session_arn
 from strongroom.model.clock_reading import ClockReading
+from strongroom.model.custom_key_store import CONNECTED, CustomKeyStore
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant
 from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
 from strongroom.model.installation import Installation
 from strongroom.model.key import CUSTOMER, KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
-from strongroom.model.key_states import CREATING, PENDING_DELETION, PENDING_REPLICA_DELETION, UPDATING
+from strongroom.model.key_states import (
+    CREATING,
+    DISABLED,
+    ENABLED,
+    PENDING_DELETION,
+    PENDING_REPLICA_DELETION,
+    UNAVAILABLE,
+    UPDATING,
+)
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.numbered import Numbered
 from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
@@ -88,9 +97,10 @@ class Snapshot(Struct, frozen=True):
     """The state at one position.
 
     Key entries by (region, account, key id), the Regions of multi-Region keys by (account, key id), aliases by
-    (region, account, name), the keys of materials by (region, material id), the identities of accounts by account, the
-    accounts of access keys by access key id, services by name and their access keys by id, the last uses of access keys
-    by id, clock readings by boot id, pending erasures as keys are. `dated` are the keys that are `KeyEntry.dated`.
+    (region, account, name), the keys of materials by (region, material id), custom key stores by (region, account, id),
+    the identities of accounts by account, the accounts of access keys by access key id, services by name and their
+    access keys by id, the last uses of access keys by id, clock readings by boot id, pending erasures as keys are.
+    `dated` are the keys that are `KeyEntry.dated`.
     `usage_tracked_since` is when the uses of keys began to be noted (seconds since the epoch); infinite if not yet.
     """
 
@@ -99,6 +109,7 @@ class Snapshot(Struct, frozen=True):
     regions: dict[tuple[str, str], frozenset[str]] = {}
     aliases: dict[tuple[str, str, str], Numbered[Alias]] = {}
     materials: dict[tuple[str, str], tuple[str, str, str]] = {}
+    custom_key_stores: dict[tuple[str, str, str], Numbered[CustomKeyStore]] = {}
     directories: dict[str, Directory] = {}
     access_key_accounts: dict[str, str] = {}
     services: dict[str, Numbered[Service]] = {}
@@ -122,6 +133,18 @@ class Snapshot(Struct, frozen=True):
         others = self.regions.get((key.account, key.key_id), frozenset({key.region}))
         regions = sorted(others, key=lambda region: (region != key.primary_region, region))
         return [self.keys[region, key.account, key.key_id] for region in regions]
+
+    def custom_key_store(self, key: KmsKey) -> CustomKeyStore | None:
+        """The custom key store that a key is in, or None."""
+        if key.custom_key_store_id is None:
+            return None
+        return self.custom_key_stores[key.region, key.account, key.custom_key_store_id].record
+
+    def key_state(self, key: KmsKey) -> str:
+        """The state of a key as it is told: Unavailable, if it could be used but for its custom key store."""
+        store = self.custom_key_store(key)
+        usable = store is None or store.state == CONNECTED or key.state not in (ENABLED, DISABLED)
+        return key.state if usable else UNAVAILABLE
 
     def find_key_of_material(self, region: str, material_id: str) -> KeyEntry | None:
         """The key in this Region that a ciphertext's key material belongs to, or None."""
@@ -234,6 +257,7 @@ class LiveSnapshot:
             regions=dict(self._snapshot.regions),
             aliases=dict(self._snapshot.aliases),
             materials=dict(self._snapshot.materials),
+            custom_key_stores=dict(self._snapshot.custom_key_stores),
             directories=dict(self._snapshot.directories),
             access_key_accounts=dict(self._snapshot.access_key_accounts),
             services=dict(self._snapshot.services),
@@ -274,6 +298,7 @@ class LiveSnapshot:
         self._put_access_keys(snapshot, written, changed)
         _change_identities(snapshot, written, removed, changed)
         _put_services(snapshot, written)
+        _change_custom_key_stores(snapshot, written, removed)
         _put_usages(snapshot, written)
         _change_grants(snapshot, written, removed)
         _put_dated(snapshot, written, removed)
@@ -364,6 +389,17 @@ def _put_services(snapshot: Snapshot, written: list[Stored]) -> None:
             snapshot.services[record.name] = Numbered(record, number)
         elif isinstance(record, AccessKeyUsage):
             snapshot.access_key_usages[record.access_key_id] = Numbered(record, number)
+
+
+def _change_custom_key_stores(snapshot: Snapshot, written: list[Stored], removed: list[Removed]) -> None:
+    for record, number in written:
+        if isinstance(record, CustomKeyStore):
+            identity = (record.region, record.account, record.custom_key_store_id)
+            snapshot.custom_key_stores[identity] = Numbered(record, number)
+    for gone in removed:
+        if gone.kind is CustomKeyStore:
+            account, region, custom_key_store_id = map(str, gone.key)
+            snapshot.custom_key_stores.pop((region, account, custom_key_store_id), None)
 
 
 def _change_identities(

@@ -87,7 +87,9 @@ def deciding(policy_text: str, key_grants: KeyGrants = NO_GRANTS) -> Callable[[]
     nothing: Any = None
     incoming = Incoming("POST", b"/", b"", (), b"", "127.0.0.1")
     identity = Identity(root_user(ACCOUNT, "AKIA"))
-    call = Call(1.7e9, "", incoming, identity, REGION, nothing, nothing, nothing, Uses(), nothing, ())
+    call = Call(
+        1.7e9, "", incoming, identity, REGION, nothing, nothing, nothing, Uses(), nothing, (), nothing, "Encrypt"
+    )
     target = use_of_encryption_key("kms:Encrypt", KEY_ID, CONTEXT)
     return lambda: authorize_target(call, None, target, found, "Encrypt")
 

@@ -1,4 +1,4 @@
-"""The benchmark: signed calls per second, latency and CPU beside the static answer and moto; decision; primitives; HSM.
+"""The benchmark: signed calls per second, latency and CPU beside the static answer and moto; what they are made of.
 
     make bench                  # or: .venv/bin/python tests/bench/run.py [--seconds N] [--without-moto]
 
@@ -28,6 +28,7 @@ ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT))
 
 from strongroom.testing.server import Server, initialize, start_server  # noqa: E402
+from tests.bench.custom_key_stores import measure_custom_key_stores, report_custom_key_stores  # noqa: E402
 from tests.bench.decision import measure_decisions, report_decisions  # noqa: E402
 from tests.bench.hsm import measure_hsm, report_hsm  # noqa: E402
 from tests.bench.load import Load, Result, client, signed  # noqa: E402
@@ -224,6 +225,7 @@ def main() -> None:
     print("\n".join(report_primitives(measure_primitives())))
     print("\n".join(report_hsm(measure_hsm())))
     print("\n".join(report_rotated(measure_rotated())))
+    print("\n".join(report_custom_key_stores(measure_custom_key_stores(arguments.seconds))))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from msgspec import structs
 from strongroom.errors import ConflictError, IntegrityError, RollbackError
 from strongroom.model.alias import Alias
 from strongroom.model.clock_reading import ClockReading
+from strongroom.model.custom_key_store import CustomKeyStore
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant, GrantConstraints
@@ -190,6 +191,14 @@ EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
         (ACCOUNT, REGION, kms_key().key_id, f"{1:064x}"),
     ),
     (PendingErasure(ACCOUNT, REGION, kms_key().key_id, 3.5), (ACCOUNT, REGION, kms_key().key_id)),
+    (
+        PendingErasure(ACCOUNT, REGION, kms_key().key_id, 3.5, "cks-1", ("ab" * 32, "cd" * 32)),
+        (ACCOUNT, REGION, kms_key().key_id),
+    ),
+    (
+        CustomKeyStore(ACCOUNT, REGION, "cks-1", "ö", "AWS_CLOUDHSM", 1.5, "DISCONNECTED", b"sealed"),
+        (ACCOUNT, REGION, "cks-1"),
+    ),
     (ClockReading("boot-1", 1_760_000_000.5, 12.25, 1_760_000_100.0), ("boot-1",)),
 ]
 

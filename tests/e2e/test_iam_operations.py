@@ -264,4 +264,4 @@ def test_every_operation_is_called_by_these_tests(pair: Server) -> None:
     called = Called(account.iam)
     for family in FAMILIES:
         family(account)
-    assert called.names == {key for key, row in OPERATIONS.items() if key[0] == "iam" and row.built}
+    assert called.names == {key for key in OPERATIONS if key[0] == "iam"}

@@ -81,7 +81,7 @@ def elsewhere(kms_elsewhere: Any) -> Key:
 
 
 def test_every_operation_on_a_key_is_tried() -> None:
-    built = {name for (service, name), row in OPERATIONS.items() if service == "kms" and row.built}
+    built = {name for service, name in OPERATIONS if service == "kms" and "CustomKeyStore" not in name}
 
     assert {request.split()[0] for request in REQUESTS} == built - WITHOUT_KEY_ID - ELSEWHERE
 

@@ -145,7 +145,7 @@ def test_what_a_key_in_each_state_answers(kms: Any, other: Key, request_name: st
 
 
 def test_the_table_has_every_operation_on_a_key() -> None:
-    built = {name for (service, name), row in OPERATIONS.items() if service == "kms" and row.built}
+    built = {name for service, name in OPERATIONS if service == "kms" and "CustomKeyStore" not in name}
 
     assert {request.split()[0] for request in TABLE} == built - WITHOUT_KEY - ELSEWHERE
     assert REQUESTS.keys() <= TABLE.keys()

@@ -97,7 +97,29 @@ def test_origins_that_a_key_spec_has_not(kms: Any, spec: str, usage: str, origin
     assert (refused, said) == ("ValidationException", f"KeySpec {spec} is not supported for Origin {origin}")
 
 
-def test_custom_key_stores_are_not_built(kms: Any) -> None:
-    refused, said = refusal(kms.create_key, Origin="AWS_CLOUDHSM")
-
-    assert (refused, said) == ("UnsupportedOperationException", "Origin AWS_CLOUDHSM is not supported.")
+def test_what_belongs_to_custom_key_stores_comes_together(kms: Any) -> None:
+    store = "cks-0123456789abcdef0"
+    for parameters, text in (
+        ({"Origin": "AWS_CLOUDHSM"}, "CustomKeyStoreId is required for Origin AWS_CLOUDHSM."),
+        ({"Origin": "EXTERNAL_KEY_STORE"}, "CustomKeyStoreId is required for Origin EXTERNAL_KEY_STORE."),
+        ({"CustomKeyStoreId": store}, "CustomKeyStoreId is not valid for Origin AWS_KMS."),
+        ({"CustomKeyStoreId": store, "Origin": "EXTERNAL"}, "CustomKeyStoreId is not valid for Origin EXTERNAL."),
+        ({"XksKeyId": "key"}, "XksKeyId is not valid for Origin AWS_KMS."),
+        (
+            {"CustomKeyStoreId": store, "Origin": "EXTERNAL_KEY_STORE"},
+            "XksKeyId is required for Origin EXTERNAL_KEY_STORE.",
+        ),
+        (
+            {"CustomKeyStoreId": store, "Origin": "AWS_CLOUDHSM", "XksKeyId": "key"},
+            "XksKeyId is not valid for Origin AWS_CLOUDHSM.",
+        ),
+    ):
+        assert refusal(kms.create_key, **parameters) == ("ValidationException", text)
+    assert refusal(kms.create_key, CustomKeyStoreId=store, Origin="AWS_CLOUDHSM", MultiRegion=True) == (
+        "UnsupportedOperationException",
+        "Multi-Region keys are not supported in custom key stores.",
+    )
+    assert refusal(kms.create_key, CustomKeyStoreId=store, Origin="AWS_CLOUDHSM") == (
+        "CustomKeyStoreNotFoundException",
+        f"Custom key store {store} was not found.",
+    )

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
+from strongroom.app.custom_key_stores import check_certificates
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, open_installation, served_regions
 from strongroom.authorization.documents import compile_key_policy
@@ -15,6 +16,7 @@ from strongroom.errors import ConfigurationError, MalformedPolicyDocument, Opera
 from strongroom.keystores.domain_keys import recovery_fingerprint
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
 from strongroom.model.clock_reading import ClockReading
+from strongroom.model.custom_key_store import CustomKeyStore
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.key import KmsKey
 from strongroom.model.regions import REGIONS
@@ -55,6 +57,7 @@ def diagnose(config: Config) -> list[Finding]:
         findings.append(_tried("no row of the outbox was altered", opened.storage.outbox))
         findings += _policies(opened)
         findings += _regions(opened)
+        findings += _custom_key_stores(opened)
         findings.append(_log(opened))
         findings.append(_clock(opened))
     finally:
@@ -148,6 +151,25 @@ def _regions(opened: Opened) -> list[Finding]:
         Finding(NOTE, f"Region {region} is not served: nobody can use or manage its {count} KMS keys")
         for region, count in sorted(counts.items())
     ]
+
+
+def _custom_key_stores(opened: Opened) -> list[Finding]:
+    """Certificates that cannot be read, and custom key stores of what is not in the configuration."""
+    config = opened.config
+    findings = []
+    if config.hsm_clusters or config.xks_proxies:
+        text = "the certificates of hsm_clusters and xks_proxies can be read"
+        findings.append(_tried(text, lambda: check_certificates(config)))
+    try:
+        stores = [store for store, _ in opened.storage.find_all(CustomKeyStore)]
+    except OperatorError:
+        return findings  # it was told of already
+    for store in stores:
+        backing = store.cluster_id or store.uri_endpoint
+        if backing not in config.hsm_clusters and backing not in config.xks_proxies:
+            text = f"{backing} is not in the configuration: nobody can use the keys of {store.custom_key_store_id}"
+            findings.append(Finding(NOTE, text))
+    return findings
 
 
 def _log(opened: Opened) -> Finding:

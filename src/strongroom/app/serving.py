@@ -17,6 +17,7 @@ import uvloop
 from msgspec.structs import replace
 
 from strongroom.app.client_files import write_client_environment
+from strongroom.app.custom_key_stores import configured_key_stores
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
 from strongroom.app.key_store import serving_key_store
@@ -31,6 +32,7 @@ from strongroom.errors import HsmError, OperatorError
 from strongroom.federation import Federation
 from strongroom.jobs.audit_tick import tick_forever
 from strongroom.jobs.calendar import Job, Office, keep_calendar
+from strongroom.jobs.custom_key_stores import CustomKeyStoreJob
 from strongroom.jobs.deletion import DeletionJob
 from strongroom.jobs.expiry import ExpiryJob
 from strongroom.jobs.key_usage import UsageJob, store_forever, store_last
@@ -107,7 +109,14 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
                 server.stop()
 
         key_store = serving_key_store(opened, stop)
-        state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
+        custom_key_stores = configured_key_stores(opened, key_store)
+        closing.callback(custom_key_stores.close)
+
+        def forget(region: str, material_id: str) -> None:
+            key_store.forget(region, material_id)
+            custom_key_stores.forget(region, material_id)
+
+        state = LiveSnapshot(opened.storage, partial(open_secret, opened), forget)
         refuse_rollback(opened)
         begin_tracking(opened, time.time())
         for chain_id in missing_chains(opened):
@@ -123,7 +132,8 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         closing.callback(ticking.cancel)
         office = Office(state, opened.storage, audit, pool)
         jobs: list[Job] = [
-            DeletionJob(office),
+            CustomKeyStoreJob(office, custom_key_stores),
+            DeletionJob(office, custom_key_stores),
             ExpiryJob(office),
             MultiRegionJob(office),
             RotationJob(office, key_store),
@@ -141,6 +151,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
             state=state,
             storage=opened.storage,
             key_store=key_store,
+            custom_key_stores=custom_key_stores,
             audit=audit,
             strangers=strangers,
             uses=uses,
@@ -151,6 +162,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
             nonces=SqliteNonces(config.nonces),
             regions=served_regions(config),
             clock=time.time,
+            hurry=office.hurry,
             on_fatal=stop,
         )
         server = Server(application(pipeline), certificate=certificate, ready=ready)

@@ -12,6 +12,7 @@ from typing import TypeVar
 import msgspec
 from msgspec import UNSET, Raw, Struct, UnsetType, field
 
+from strongroom.model.erasure import PendingErasure
 from strongroom.model.exchange import TlsDetails
 from strongroom.model.key import KmsKey
 from strongroom.model.principal import Principal
@@ -118,8 +119,10 @@ def service_event(*, name: str, event_id: str, now: float, details: Loggable) ->
     )
 
 
-def key_event(*, name: str, event_id: str, now: float, key: KmsKey, details: Loggable) -> CloudTrailRecord:
-    """Return the record of something that the service did to a KMS key by itself."""
+def key_event(
+    *, name: str, event_id: str, now: float, key: KmsKey | PendingErasure, details: Loggable
+) -> CloudTrailRecord:
+    """Return the record of something that the service did by itself to a KMS key, which may be gone."""
     return msgspec.structs.replace(
         service_event(name=name, event_id=event_id, now=now, details=details),
         user_identity=Raw(_encoder.encode({"accountId": key.account, "invokedBy": AWS_INTERNAL})),

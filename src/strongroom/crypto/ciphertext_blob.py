@@ -2,10 +2,10 @@
 
     offset  size  field
     0       1     format version, 1
-    1       1     algorithm: 1 = XAES-256-GCM, 2 = AES-256-GCM (HSMs that cannot derive)
+    1       1     algorithm: 1 = XAES-256-GCM, 2 = AES-256-GCM (HSMs that cannot derive), 3 = external key
     2       1     length of the material id, 32
     3       32    material id
-    35      1     length of the nonce: 24 for XAES-256-GCM, 12 for AES-256-GCM
+    35      1     length of the nonce: 24 for XAES-256-GCM, 12 for AES-256-GCM, 12 or 16 for an external key
     36      n     nonce
     36+n    4     length of the ciphertext, big-endian
     40+n    m     ciphertext and its tag; nothing follows
@@ -26,12 +26,14 @@ ALGORITHM_XAES_256_GCM = 1
 """XAES-256-GCM with a 24-byte random nonce (crypto/xaes.py)."""
 ALGORITHM_AES_256_GCM = 2
 """AES-256-GCM with a 12-byte random nonce, for 2^32 messages: in HSMs that cannot derive the keys of messages."""
+ALGORITHM_EXTERNAL = 3
+"""Double encryption under an external key (keystores/external/layers.py): the nonce is the external key manager's."""
 NO_ALGORITHM = 0
 """Of key material that makes no blobs."""
 MATERIAL_ID_LENGTH = 32
 """Bytes of a material id; as text it is twice as many lower-case hex digits."""
 
-_NONCE_LENGTHS = {ALGORITHM_XAES_256_GCM: 24, ALGORITHM_AES_256_GCM: 12}
+_NONCE_LENGTHS = {ALGORITHM_XAES_256_GCM: (24,), ALGORITHM_AES_256_GCM: (12,), ALGORITHM_EXTERNAL: (12, 16)}
 _LABEL = b"strongroom ciphertext blob\x00"
 _FIXED = Struct(f">BBB{MATERIAL_ID_LENGTH}sB")
 _LENGTH = Struct(">I")
@@ -78,7 +80,7 @@ def parse(blob: bytes) -> CiphertextBlob:
     header_end = nonce_end + _LENGTH.size
     if (
         version != VERSION
-        or _NONCE_LENGTHS.get(algorithm) != nonce_length
+        or nonce_length not in _NONCE_LENGTHS.get(algorithm, ())
         or id_length != MATERIAL_ID_LENGTH
         or len(blob) != header_end + ciphertext_length
     ):

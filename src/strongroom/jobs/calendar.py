@@ -1,4 +1,4 @@
-"""The calendar: every few seconds each job does what is due (one file each: deletion, expiry, multi_region, rotation).
+"""The calendar: every few seconds each job does what is due (one file each).
 
 Every server process looks. What a job does is one change for each key, decided on the records as they are: of two
 processes that act at once one finds it done. What a killed process did not do, the next look does.
@@ -17,12 +17,13 @@ from strongroom.audit.writer import AuditWriter
 from strongroom.clock import Clocks, doubt, note, read_clocks
 from strongroom.errors import ConflictError, IntegrityError, OperatorError, RequestError, RollbackError
 from strongroom.jobs.agenda import Agenda, agenda_of
+from strongroom.model.erasure import PendingErasure
 from strongroom.model.key import KmsKey
 from strongroom.snapshot import KeyEntry, LiveSnapshot, Snapshot
 from strongroom.storage.contract import OutboxEntry, Storage, Write
 
 SECONDS = 2.0
-"""From one look to the next."""
+"""From one look to the next, at most."""
 _ATTEMPTS = 10
 """How often a change is decided again in one look."""
 _PAUSE = 0.005
@@ -45,7 +46,7 @@ class Done(NamedTuple):
     record: CloudTrailRecord | None
 
 
-def event(name: str, key: KmsKey, details: Loggable, now: float) -> CloudTrailRecord:
+def event(name: str, key: KmsKey | PendingErasure, details: Loggable, now: float) -> CloudTrailRecord:
     """The record of what a job does to a key, with a fresh id."""
     return key_event(name=name, event_id=str(uuid.uuid4()), now=now, key=key, details=details)
 
@@ -72,6 +73,20 @@ class Office:
         self._audit = audit
         self._pool = pool
         self._agenda: Agenda | None = None
+        self._hurried = asyncio.Event()
+
+    def hurry(self) -> None:
+        """Have the calendar look at once: something was asked for."""
+        self._hurried.set()
+
+    async def rest(self) -> None:
+        """Wait until it is time for the next look."""
+        try:
+            await asyncio.wait_for(self._hurried.wait(), SECONDS)
+        except TimeoutError:
+            return
+        finally:
+            self._hurried.clear()
 
     async def look(self, clocks: Clocks) -> Look:
         """Look at the clock, and note a time that can be trusted."""
@@ -144,7 +159,7 @@ async def keep_calendar(office: Office, jobs: Sequence[Job], *, on_fatal: Callab
         except Exception as error:  # noqa: BLE001 — whatever it is, nobody else would hear of it
             on_fatal(f"the calendar failed: {type(error).__name__}")
             return
-        await asyncio.sleep(SECONDS)
+        await office.rest()
 
 
 async def _waiting(job: Job, look: Look) -> str | None:

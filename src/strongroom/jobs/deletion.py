@@ -8,24 +8,34 @@ Steps, each of which a killed process leaves to the next:
    be erased. Its record is the event DeleteKey. A key that was saved meanwhile (CancelKeyDeletion) stays: the change
    conflicts.
 3. The deleted bytes, of imported key material too, are erased from the database's files. Only then the note is dropped.
+
+Of a key whose material is in an HSM cluster, the objects there are destroyed in the third step, once and if that can
+be; the event DeleteKey, which says how it went, is recorded with it.
 """
 
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
+import msgspec
 from msgspec.structs import replace
 
-from strongroom.audit.record import shown_time
-from strongroom.errors import IntegrityError, OperatorError, RollbackError
+from strongroom.audit.record import CloudTrailRecord, shown_time
+from strongroom.errors import IntegrityError, OperatorError, RequestError, RollbackError
 from strongroom.jobs.calendar import SECONDS, Done, Look, Office, event
+from strongroom.keystores.contract import run_on
+from strongroom.keystores.custom import CustomKeyStores
+from strongroom.model.custom_key_store import CONNECTED
+from strongroom.model.erasure import PendingErasure
+from strongroom.model.key import KmsKey
+from strongroom.model.key_specs import AWS_CLOUDHSM
 from strongroom.model.key_states import PENDING_DELETION, PENDING_REPLICA_DELETION
 from strongroom.operations.key_material import erasure
 from strongroom.operations.kms.deletion import end_of_waiting
 from strongroom.operations.related_keys import replicas
 from strongroom.snapshot import KeyEntry, Snapshot
-from strongroom.storage.contract import Delete, Replace, Write
+from strongroom.storage.contract import Delete, Insert, Replace, Write
 
 _LONGEST_PAUSE = 600.0
 """Seconds between two attempts to erase, at most: each that fails doubles the pause, since it holds up others."""
@@ -42,9 +52,12 @@ class DeletionJob:
 
     name = "deletion"
 
-    def __init__(self, office: Office, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, office: Office, custom_key_stores: CustomKeyStores, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
         """`monotonic` is a clock that nobody sets."""
         self._office = office
+        self._custom_key_stores = custom_key_stores
         self._monotonic = monotonic
         self._pause = SECONDS
         self._erase_from = 0.0  # on the monotonic clock
@@ -61,15 +74,42 @@ class DeletionJob:
                 await self._office.change(entry.key, partial(_begin_or_delete, now=look.now))
         elif any(_is_due(entry, look.now) for entry in agenda.deletions):
             waits = f"KMS keys wait to be deleted until `strongroom confirm-time`: {look.doubtful}"
+        for note, number in list(self._office.state.current().erasures.values()):
+            if note.backing_keys is not None:
+                await self._destroy(note, note.backing_keys, number, look.now)
         await self._erase()
         return waits or self._unerased
+
+    async def _destroy(self, note: PendingErasure, backing_keys: tuple[str, ...], number: int, now: float) -> None:
+        """Step 3 in an HSM cluster, and the event."""
+        stores = self._office.state.current().custom_key_stores
+        store, _ = stores.get((note.region, note.account, note.custom_key_store_id or ""), (None, 0))
+        destroyed: Collection[str] = ()
+        if store is not None and store.state == CONNECTED:
+            try:
+                connection = self._custom_key_stores.connection(store)
+                destroyed = await run_on(connection.calls, connection.destroy, note.arn, backing_keys)
+            except RequestError:
+                pass  # nobody can tell: it is told to have failed
+        told = [{"backingKeyId": one} for one in backing_keys]
+        status = [
+            {"backingKeyId": one, "deletionStatus": "SUCCESS" if one in destroyed else "FAILURE"}
+            for one in backing_keys
+        ]
+        data: dict[str, object] = {"customKeyStoreId": note.custom_key_store_id}
+        if store is not None and store.cluster_id is not None:
+            data["clusterId"] = store.cluster_id
+        data |= {"backingKeys": _json(told), "backingKeysDeletionStatus": _json(status)}
+        deleted = replace(_deleted(note, now), additional_event_data=data)
+        await self._office.commit([Delete(note, number)], deleted)
 
     async def _erase(self) -> None:
         """Step 3. What cannot be erased now is tried again after a pause."""
         snapshot = self._office.state.current()
-        erasures = list(snapshot.erasures.values())
-        urgent = any(identity not in snapshot.keys for identity in snapshot.erasures)
-        noted = {identity: erased.deleted for identity, (erased, _) in snapshot.erasures.items()}
+        in_files = {identity: noted for identity, noted in snapshot.erasures.items() if noted[0].backing_keys is None}
+        erasures = list(in_files.values())
+        urgent = any(identity not in snapshot.keys for identity in in_files)
+        noted = {identity: erased.deleted for identity, (erased, _) in in_files.items()}
         seen_before, self._seen = self._seen, noted
         if seen_before.items() - noted.items():  # another process has erased
             self._rest(0.0)
@@ -120,8 +160,26 @@ def _delete(snapshot: Snapshot, entry: KeyEntry, now: float) -> Done:
     if entry.usage is not None:
         writes.append(Delete(*entry.usage))
     writes += [Delete(grant, number) for grant, number in entry.grants.by_id.values()]
+    if key.origin == AWS_CLOUDHSM:
+        note = PendingErasure(
+            key.account, key.region, key.key_id, now, key.custom_key_store_id, tuple(sorted(entry.materials))
+        )
+        return Done([*writes, Insert(note)], None)
     writes.append(erasure(snapshot, key, now))
-    return Done(writes, event("DeleteKey", key, {"keyId": key.arn}, now))
+    record = _deleted(key, now)
+    if key.xks_key_id is not None:
+        data = {"customKeyStoreId": key.custom_key_store_id, "xksKeyId": key.xks_key_id}
+        record = replace(record, additional_event_data=data)
+    return Done(writes, record)
+
+
+def _deleted(key: KmsKey | PendingErasure, now: float) -> CloudTrailRecord:
+    return replace(event("DeleteKey", key, {"keyId": key.arn}, now), response_elements={"keyId": key.arn})
+
+
+def _json(value: object) -> str:
+    """CloudTrail shows what a cluster has as text."""
+    return msgspec.json.encode(value).decode()
 
 
 def _is_due(entry: KeyEntry, now: float) -> bool:

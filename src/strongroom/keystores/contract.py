@@ -3,11 +3,14 @@
 One test suite (`tests/contracts/test_key_store.py`) runs on every implementation.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Executor
 from typing import Any, Protocol, TypeVar
 
 from strongroom.crypto.ciphertext_blob import CiphertextBlob
 from strongroom.crypto.key_pairs import KeyPair
+from strongroom.model.custom_key_store import KeyStoreUse
 from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
 
@@ -76,6 +79,17 @@ class Threads(Protocol):
     async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401 — passed on
         """Call a function on one of them. Raises what it raises; DependencyTimeout if it takes too long."""
         ...
+
+
+async def run_on(
+    threads: Threads | Executor,
+    function: Callable[..., Result],
+    *arguments: Any,  # noqa: ANN401 — passed on
+) -> Result:
+    """Call a function where it may wait. Raises what it raises, and DependencyTimeout."""
+    if isinstance(threads, Executor):
+        return await asyncio.get_running_loop().run_in_executor(threads, function, *arguments)
+    return await threads.run(function, *arguments)
 
 
 class KeyStore(Protocol):
@@ -164,4 +178,56 @@ class KeyStore(Protocol):
 
     def random_bytes(self, length: int) -> bytes:
         """Return `length` bytes fit for keys, from the store's own generator."""
+        ...
+
+
+class CustomKeyStoreConnection(Protocol):
+    """A custom key store that is connected, in this process. Symmetric encryption keys only.
+
+    Its methods wait for something outside the process: they are called on `calls`. They fail as the operations of KMS
+    do on such a store: KMSInvalidState if it does not do what it must (CreateKey has errors of its own).
+    """
+
+    @property
+    def calls(self) -> Threads | Executor:
+        """Where its methods must run: what hangs there holds up nothing else."""
+        ...
+
+    def new_material(self, use: KeyStoreUse, key: KmsKey, *, material_id: str, created: float) -> KeyMaterial:
+        """Make the material of a new key, or, of an external key, see that it can be used.
+
+        Raises UnsupportedOperation, CustomKeyStoreInvalidState, XksKeyNotFound, XksKeyInvalidConfiguration.
+        """
+        ...
+
+    def connect(self, request_id: str) -> None:
+        """See that the store can be used, and log in where that needs a login. Raises ConnectionFailedError."""
+        ...
+
+    def check(self, request_id: str) -> str | None:
+        """Look how the store is, from time to time: what is wrong with it, in plain words, or None."""
+        ...
+
+    def discard(self, key: KmsKey, material_id: str) -> None:
+        """Take back what `new_material` made for a key that did not come into being. Fails for nobody."""
+        ...
+
+    def destroy(self, key_arn: str, material_ids: Sequence[str]) -> Collection[str]:
+        """Destroy the material of a key that was deleted, where the store has it: return what is gone for certain."""
+        ...
+
+    def open_symmetric(self, use: KeyStoreUse, key: KmsKey, material: KeyMaterial) -> SymmetricKey:
+        """Open the material of a key for one use."""
+        ...
+
+    def random_bytes(self, length: int) -> bytes:
+        """Return `length` bytes fit for keys, from the store's own generator if it has one."""
+        ...
+
+    def forget(self, region: str, material_id: str) -> None:
+        """Drop opened material of a key in a Region. Idempotent."""
+        ...
+
+    def close(self) -> None:
+        """Disconnect. Idempotent, and fails for nobody."""
         ...

@@ -38,6 +38,7 @@ KEY_MATERIAL = "key-material"
 ROW_AUTHENTICATION = "row-authentication"
 """HMAC-SHA-256, 32 bytes: authenticates database rows and the change feed; names imported key material."""
 SEALED_SECRETS = "sealed-secrets"
+_STORE_SECRET = (SEALED_SECRETS, "custom-key-store")
 """XAES-256-GCM: wraps secrets that must be read again, such as SigV4 secret access keys, and grant tokens."""
 AUDIT_DIGEST = "audit-digest"
 """RSA-2048, PKCS #8: signs audit digests, SHA256withRSA as CloudTrail's."""
@@ -121,13 +122,25 @@ class SealSecret(Protocol):
         ...
 
 
+class SealStoreSecret(Protocol):
+    """`DomainKeys.seal_store_secret`."""
+
+    def __call__(self, secret: bytes, *, account: str, region: str, custom_key_store_id: str) -> bytes:
+        """Wrap the secret of a custom key store for storage."""
+        ...
+
+
 class Seals(NamedTuple):
-    """What seals things for callers, and nothing that opens key material: tokens, and secrets of access keys."""
+    """What seals things for callers, and nothing that opens key material: tokens, and secrets of access keys.
+
+    And secrets of custom key stores.
+    """
 
     grant_tokens: GrantTokens
     session_tokens: SessionTokens
     import_tokens: ImportTokens
     seal_secret: SealSecret
+    seal_store_secret: SealStoreSecret
 
     def __repr__(self) -> str:
         return "Seals()"
@@ -146,7 +159,11 @@ class DomainKeys:
         sealed_secrets = {version: XaesKey(key) for version, key in opened[SEALED_SECRETS].items()}
         self._sealing_keys = SealingKeys(sealed_secrets)
         self.seals = Seals(
-            GrantTokens(sealed_secrets), SessionTokens(sealed_secrets), ImportTokens(sealed_secrets), self.seal_secret
+            GrantTokens(sealed_secrets),
+            SessionTokens(sealed_secrets),
+            ImportTokens(sealed_secrets),
+            self.seal_secret,
+            self.seal_store_secret,
         )
         """What seals things for callers."""
         self.material_ids = MaterialIds(_derived(_oldest(opened[ROW_AUTHENTICATION]), b"strongroom material ids"))
@@ -201,6 +218,17 @@ class DomainKeys:
             return self._sealing_keys.open(sealed, SEALED_SECRETS, account, access_key_id)
         except InvalidTag:
             raise IntegrityError(f"the stored secret of access key {access_key_id} was altered") from None
+
+    def seal_store_secret(self, secret: bytes, *, account: str, region: str, custom_key_store_id: str) -> bytes:
+        """Wrap the secret of a custom key store for storage, as `seal_secret`."""
+        return self._sealing_keys.seal(secret, *_STORE_SECRET, account, region, custom_key_store_id)
+
+    def open_store_secret(self, sealed: bytes, *, account: str, region: str, custom_key_store_id: str) -> bytes:
+        """Return the secret of a custom key store. Raises IntegrityError if it was altered or is another store's."""
+        try:
+            return self._sealing_keys.open(sealed, *_STORE_SECRET, account, region, custom_key_store_id)
+        except InvalidTag:
+            raise IntegrityError(f"the stored secret of {custom_key_store_id} was altered") from None
 
 
 def _newest(versions: Mapping[int, bytes]) -> bytes:

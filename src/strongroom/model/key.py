@@ -29,6 +29,9 @@ class KmsKey(Struct, frozen=True, dict=True):
     The keys of a multi-Region key have the same account and key id, and each the `primary_region`; of a single-Region
     key it is None. Whatever they share (`operations/related_keys.py`) is changed in all of them at once; a Region more
     writes the primary key anew, so that whatever was decided without it is decided again.
+
+    A key in a custom key store has its id, and in an external one also that of its external key. `state` says nothing
+    of the store: such a key is Unavailable while that is not connected (`Snapshot.key_state`).
     """
 
     account: str
@@ -53,6 +56,8 @@ class KmsKey(Struct, frozen=True, dict=True):
     on_demand_rotation_start: float | None = None
     pending_material_id: str | None = None
     primary_region: str | None = None
+    custom_key_store_id: str | None = None
+    xks_key_id: str | None = None
 
     @cached_property
     def arn(self) -> str:

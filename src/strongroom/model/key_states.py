@@ -57,7 +57,7 @@ _ENABLING = _UNLESS_PENDING_DELETION | {
 }
 _IMPORTING = _UNLESS_PENDING_DELETION | {CREATING: _invalid("creating")}
 _DELETING_MATERIAL = _ALWAYS | {CREATING: _invalid("creating"), UPDATING: _invalid("updating")}
-_ROTATING = _USE | {UNAVAILABLE: None}  # a key of a custom key store is refused for that
+_NOT_IN_STORES = _USE | {UNAVAILABLE: None}  # a key in a custom key store is refused for its origin
 _SCHEDULING = _UNLESS_PENDING_DELETION | {UPDATING: _invalid("updating")}
 _CANCELING = dict.fromkeys(_USE, _invalid("not pending deletion")) | {
     PENDING_DELETION: None,
@@ -75,14 +75,14 @@ KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "DeriveSharedSecret": _USE,
     "DescribeKey": _ALWAYS,
     "DisableKey": _ENABLING,
-    "DisableKeyRotation": _ROTATING | {PENDING_IMPORT: _imported},
+    "DisableKeyRotation": _NOT_IN_STORES | {PENDING_IMPORT: _imported},
     "EnableKey": _ENABLING,
-    "EnableKeyRotation": _ROTATING | {PENDING_IMPORT: _imported},
+    "EnableKeyRotation": _NOT_IN_STORES | {PENDING_IMPORT: _imported},
     "Encapsulate": _USE,
     "Encrypt": _USE,
     "GenerateDataKey": _USE,
-    "GenerateDataKeyPair": _USE,
-    "GenerateDataKeyPairWithoutPlaintext": _USE,
+    "GenerateDataKeyPair": _NOT_IN_STORES,
+    "GenerateDataKeyPairWithoutPlaintext": _NOT_IN_STORES,
     "GenerateDataKeyWithoutPlaintext": _USE,
     "GenerateMac": _USE,
     "GetKeyLastUsage": _ALWAYS,
@@ -100,7 +100,7 @@ KEY_STATES: dict[str, dict[str, _Refusal | None]] = {
     "ReplicateKey": _USE | {UPDATING: _invalid("updating")},
     "RetireGrant": _ALWAYS,
     "RevokeGrant": _ALWAYS,
-    "RotateKeyOnDemand": _ROTATING,
+    "RotateKeyOnDemand": _NOT_IN_STORES,
     "ScheduleKeyDeletion": _SCHEDULING,
     "Sign": _USE,
     "TagResource": _UNLESS_PENDING_DELETION,

@@ -30,6 +30,7 @@ from strongroom.operations.related_keys import as_created, not_primary
 from strongroom.operations.targets import (
     AccountTarget,
     AliasTarget,
+    CustomKeyStoreTarget,
     FoundGrant,
     FoundKey,
     GrantTarget,
@@ -68,7 +69,7 @@ def authorize_target(
         if found.unless_allowed is not None:
             raise found.unless_allowed from None
         raise
-    state_refusal = refusal(target.states or operation, key.state, key.arn)
+    state_refusal = refusal(target.states or operation, call.snapshot.key_state(key), key.arn)
     if state_refusal is not None:
         raise state_refusal
     if target.ciphertext is not None and found.blob is None:
@@ -118,7 +119,7 @@ def authorize_grant(
     principal = call.identity.principal
     asked = Asked(principal, target.action, key.arn, call, message, entry=entry, constraints=grant.constraints)
     authorized = authorize_retirement(asked, call.identity, key, entry.policy, grant)
-    state_refusal = refusal(operation, key.state, key.arn)
+    state_refusal = refusal(operation, call.snapshot.key_state(key), key.arn)
     if state_refusal is not None:
         raise state_refusal
     return authorized
@@ -208,7 +209,7 @@ def authorize_role_target(call: Call, message: Struct | None, target: RoleTarget
     return authorize_role(asked, call.identity, role, compiled_trust_policy(role.trust_policy, role.trusted))
 
 
-def authorize_without_key(call: Call, message: Struct | None, target: AccountTarget) -> Decision:
+def authorize_without_key(call: Call, message: Struct | None, target: AccountTarget | CustomKeyStoreTarget) -> Decision:
     """Step 9 for what concerns no key. Raises AccessDenied."""
     asked = Asked(call.identity.principal, target.action, "*", call, message)
     return authorize_account(asked, call.identity)

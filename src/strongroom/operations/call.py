@@ -1,6 +1,6 @@
 """What an operation is given besides its request: the call, and what it may reach."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import NamedTuple
 
 from msgspec import Struct, structs
@@ -19,9 +19,12 @@ from strongroom.keystores.contract import (
     SigningKey,
     SymmetricKey,
 )
+from strongroom.keystores.custom import CustomKeyStores
 from strongroom.keystores.domain_keys import Seals
+from strongroom.model.custom_key_store import CustomKeyStore, KeyStoreUse
 from strongroom.model.exchange import Incoming
 from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.numbered import Numbered
 from strongroom.model.principal import Principal
 from strongroom.operations.uses import Uses
 from strongroom.snapshot import KeyEntry, Snapshot
@@ -29,7 +32,7 @@ from strongroom.storage.contract import Keep, Replace, Storage, Write
 
 
 class Call(Struct, frozen=True):
-    """One call of an operation. `now` is seconds since the epoch, the same for all that the call does.
+    """One call of an operation, by its name. `now` is seconds since the epoch, the same for all that the call does.
 
     `regions` are all that are served.
     """
@@ -45,6 +48,8 @@ class Call(Struct, frozen=True):
     uses: Uses
     seals: Seals
     regions: Container[str]
+    custom_key_stores: CustomKeyStores
+    operation: str
 
     @property
     def principal(self) -> Principal:
@@ -77,9 +82,36 @@ class Call(Struct, frozen=True):
     def open_symmetric(self, authorized: AuthorizedKey) -> SymmetricKey:
         """The material of a symmetric encryption key that this caller may use.
 
-        These raise KeyUnavailable if the material is missing or does not unwrap.
+        These raise KeyUnavailable if the material is missing or does not unwrap. Of a key in a custom key store:
+        KMSInvalidState if that does not do what it must.
         """
-        return self.key_store.open_symmetric(authorized.key, self._material(authorized))
+        key, material = authorized.key, self._material(authorized)
+        store = self.snapshot.custom_key_store(key)
+        if store is None:
+            return self.key_store.open_symmetric(key, material)
+        return self.custom_key_stores.connection(store).open_symmetric(self.use(key.arn), key, material)
+
+    def random_bytes(self, authorized: AuthorizedKey, length: int) -> bytes:
+        """Bytes fit for a data key, from where the key that encrypts it is."""
+        store = self.snapshot.custom_key_store(authorized.key)
+        if store is None:
+            return self.key_store.random_bytes(length)
+        return self.custom_key_stores.connection(store).random_bytes(length)
+
+    def use(self, key_arn: str | None = None) -> KeyStoreUse:
+        """What a custom key store is told of the call."""
+        service = self.principal.service
+        return KeyStoreUse(
+            self.request_id,
+            self.operation,
+            self.principal.arn,
+            key_arn,
+            None if service is None else f"{service}.{self.region}.amazonaws.com",
+        )
+
+    def custom_key_store(self, custom_key_store_id: str) -> Numbered[CustomKeyStore]:
+        """A custom key store of the caller's account, as it was found."""
+        return self.snapshot.custom_key_stores[self.region, self.account, custom_key_store_id]
 
     def open_mac(self, authorized: AuthorizedKey) -> MacKey:
         """The material of an HMAC key that this caller may use."""
@@ -167,10 +199,11 @@ class Change(NamedTuple):
     """What an operation that changes state wants: its response, and the writes to commit with the audit record.
 
     `made` is the key that comes into being, which the record names among its resources. `elsewhere` is told by a second
-    record, which refers to the request too.
+    record, which refers to the request too. `undo` takes back, if the change is not made, what was made for it outside.
     """
 
     response: Struct | None
     writes: Sequence[Write]
     made: KmsKey | None = None
     elsewhere: Elsewhere | None = None
+    undo: Callable[[], None] | None = None

@@ -19,6 +19,7 @@ from strongroom.audit.record import (
 from strongroom.authorization.decide import AuthorizedKey, AuthorizedRole
 from strongroom.authorization.ground import Decision
 from strongroom.errors import AccessDenied, RequestError, code_of
+from strongroom.model.custom_key_store import CustomKeyStore
 from strongroom.model.exchange import Incoming
 from strongroom.model.key import KmsKey
 from strongroom.model.key_specs import SYMMETRIC_DEFAULT
@@ -44,8 +45,8 @@ class Event(Struct):
     """One request while it runs, and what its record will say. `now` is when it arrived, in seconds since the epoch.
 
     `request` is set once the body was read, and with it `declared`, what it acts on; `found`, `keys`, `roles`,
-    `aliases` (ARNs) and `decisions` as they are found and authorized. `on_behalf_by` is the service that calls for the
-    caller.
+    `aliases` (ARNs), `custom_key_stores` (those of the keys too) and `decisions` as they are found and authorized.
+    `on_behalf_by` is the service that calls for the caller.
     """
 
     incoming: Incoming
@@ -58,6 +59,7 @@ class Event(Struct):
     keys: tuple[AuthorizedKey, ...] = ()
     roles: tuple[AuthorizedRole, ...] = ()
     aliases: tuple[str, ...] = ()
+    custom_key_stores: tuple[CustomKeyStore, ...] = ()
     decisions: tuple[Decision, ...] = ()
     on_behalf_by: Principal | None = None
 
@@ -98,11 +100,11 @@ def record_of_call(
             error_message=UNSET if error is None or error.message is None else error.message,
             request_parameters=None if request is None else operation.logged(request, event.keys),
             response_elements=_response_elements(operation, event.keys, outcome),
-            additional_event_data=_additional(event, operation, error),
+            additional_event_data=_additional(event, operation, error, account),
             request_id=event.request_id,
             event_id=event.event_id,
             read_only=operation.read_only,
-            resources=_resources(event, account, region) if operation.service != "iam" else UNSET,
+            resources=_resources(event, account, region) if operation.names_resources else UNSET,
             recipient_account_id=account or (event.found[0].account if event.found else UNSET),
             tls_details=recorded_tls(incoming.tls, incoming.header(b"host")) if incoming.tls else UNSET,
         )
@@ -166,16 +168,20 @@ def _response_elements(
     return operation.logged_response(outcome, keys)
 
 
-def _additional(event: Event, operation: Operation, error: RequestError | None) -> dict[str, object] | UnsetType:
+def _additional(
+    event: Event, operation: Operation, error: RequestError | None, account: str
+) -> dict[str, object] | UnsetType:
     """The key material used, and what was decided: that is Strongroom's own, as `strongroom explain` reads it."""
     data: dict[str, object] = {}
     keys, decisions = event.keys, event.decisions
     if operation.uses_material and error is None and keys:
         names = _RE_ENCRYPTED if len(keys) == len(_RE_ENCRYPTED) else ("keyMaterialId",)
-        symmetric = [
-            (name, key) for name, key in zip(names, keys, strict=True) if key.key.key_spec == SYMMETRIC_DEFAULT
-        ]
-        data = {name: key.material_id for name, key in symmetric}
+        data = {
+            name: key.material_id
+            for name, key in zip(names, keys, strict=True)
+            if key.key.key_spec == SYMMETRIC_DEFAULT and key.key.custom_key_store_id is None
+        }
+    data |= _custom_key_store(event, account)
     if operation.names_grant and keys and keys[0].grant is not None:
         data["grantId"] = keys[0].grant.grant_id
     if isinstance(error, AccessDenied) and isinstance(error.decision, Decision):
@@ -186,6 +192,25 @@ def _additional(event: Event, operation: Operation, error: RequestError | None) 
         access_key_id = event.on_behalf_by.access_key_id
         data["service"] = {"accessKeyId": access_key_id, "sourceIPAddress": event.incoming.source_ip}
     return data or UNSET
+
+
+def _custom_key_store(event: Event, account: str) -> dict[str, object]:
+    """The custom key store that the request is about, or that one of its keys is in, and where in it.
+
+    Nothing is told of another account's key that may not be used.
+    """
+    if not event.custom_key_stores:
+        return {}
+    store = event.custom_key_stores[0]
+    told: dict[str, object] = {"customKeyStoreId": store.custom_key_store_id}
+    if store.account == account:
+        told["customKeyStoreName"] = store.name
+    elif not event.keys:
+        return {}
+    if store.cluster_id is not None:
+        told["clusterId"] = store.cluster_id
+    external = [key.xks_key_id for key in event.found if key.xks_key_id is not None]
+    return told | {"xksKeyId": external[0]} if external else told
 
 
 def _resources(event: Event, account: str, region: str) -> tuple[Resource, ...]:

@@ -17,12 +17,13 @@ class Operation(Struct, frozen=True, kw_only=True):
     """One row.
 
     `targets` is a pure function of the request (and checks its parameters: step 7). Exactly one of `run` (returns the
-    response) and `change` (returns a Change to commit) is there, or neither if the operation is not built.
+    response) and `change` (returns a Change to commit) is there.
     `blocks`: it reads storage or computes for long; that and `change` keep it off the event loop.
     `asks_key_store`: it uses key material, or random bytes of the key store. `generates`: it makes keys or
     takes them over, which may take seconds.
     `uses_material`: a success counts as a use of the key (AWS: GetKeyLastUsage), and the record names the material of a
     symmetric key. `names_grant`: the record names the grant of a GrantTarget.
+    `hurries`: it asks for what the calendar does, which looks at once then.
     `by_web_identity`: nobody signs it, and a token of an identity provider says who calls.
     `logged` says which members of the request the audit record shows, `logged_response` which of the response (it is
     given the keys too).
@@ -31,7 +32,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     name: str
     service: str = "kms"
     read_only: bool = True
-    targets: Callable[..., Sequence[Target]] | None = None
+    targets: Callable[..., Sequence[Target]]
     run: Callable[..., Struct | None] | None = None
     change: Callable[..., object] | None = None
     blocks: bool = False
@@ -40,6 +41,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     uses_material: bool = False
     by_web_identity: bool = False
     names_grant: bool = False
+    hurries: bool = False
     logged: Logged = members()
     logged_response: Callable[..., dict[str, object] | None] | None = None
 
@@ -49,6 +51,6 @@ class Operation(Struct, frozen=True, kw_only=True):
         return MESSAGES[self.service][self.name]
 
     @property
-    def built(self) -> bool:
-        """Whether the operation does anything yet."""
-        return self.targets is not None
+    def names_resources(self) -> bool:
+        """Whether its records say which keys it is about: none of IAM does, and none about custom key stores."""
+        return self.service != "iam" and not self.name.endswith(("CustomKeyStore", "CustomKeyStores"))

@@ -1,23 +1,19 @@
 """Every operation, one row each: the table of contents.
 
 A row says what it takes and gives, what it acts on, and what runs. `docs/compatibility.md` is generated from it, and a
-test compares it with botocore's service model. An operation that is not built yet has a row all the same: it answers
-UnsupportedOperationException (in the Query protocol NotImplemented).
+test compares it with botocore's service model.
 """
 
 from strongroom.errors import UnknownOperation
 from strongroom.messages.query import VERSIONS, unknown_operation
 from strongroom.operations.iam.table import BUILT as IAM
 from strongroom.operations.kms.table import BUILT as KMS
-from strongroom.operations.kms.table import READ_ONLY_NOT_BUILT
-from strongroom.operations.operation import MESSAGES, Operation
+from strongroom.operations.operation import Operation
 from strongroom.operations.sts.table import BUILT as STS
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
-    (service, name): Operation(name=name, service=service, read_only=name in READ_ONLY_NOT_BUILT)
-    for service, messages in MESSAGES.items()
-    for name in messages
-} | {(operation.service, operation.name): operation for operation in (*KMS, *IAM, *STS)}
+    (operation.service, operation.name): operation for operation in (*KMS, *IAM, *STS)
+}
 """(service, operation name) -> row."""
 
 

@@ -8,12 +8,21 @@ from typing import NamedTuple
 
 from strongroom.authorization.decide import hidden
 from strongroom.crypto.ciphertext_blob import CiphertextBlob, parse
-from strongroom.errors import AccessDenied, InvalidArn, InvalidGrantToken, NotFound
+from strongroom.errors import (
+    AccessDenied,
+    CustomKeyStoreInvalidState,
+    CustomKeyStoreNotFound,
+    InvalidArn,
+    InvalidGrantToken,
+    NotFound,
+)
 from strongroom.keystores.grant_tokens import GrantTokens
 from strongroom.model.arn import alias_arn, key_arn
+from strongroom.model.custom_key_store import CONNECTED, CustomKeyStore
 from strongroom.model.grant import Grant, GrantConstraints
 from strongroom.model.key_reference import KeyReference, parse_key_reference
 from strongroom.model.key_specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
+from strongroom.model.numbered import Numbered
 from strongroom.model.principal import Principal
 from strongroom.snapshot import KeyEntry, Snapshot
 
@@ -22,6 +31,17 @@ class AccountTarget(NamedTuple):
     """An action that concerns no key, only the caller's account."""
 
     action: str
+
+
+class CustomKeyStoreTarget(NamedTuple):
+    """An action on a custom key store of the caller's account and Region, which has no policy and no ARN.
+
+    `connected` says that it is used, and must be connected.
+    """
+
+    action: str
+    custom_key_store_id: str
+    connected: bool = False
 
 
 class AliasTarget(NamedTuple):
@@ -128,7 +148,16 @@ class RoleTarget(NamedTuple):
     inherited: bool = False
 
 
-Target = AccountTarget | AliasTarget | GrantTarget | IdentityTarget | KeyTarget | ReplicaTarget | RoleTarget
+Target = (
+    AccountTarget
+    | AliasTarget
+    | CustomKeyStoreTarget
+    | GrantTarget
+    | IdentityTarget
+    | KeyTarget
+    | ReplicaTarget
+    | RoleTarget
+)
 
 
 class FoundKey(NamedTuple):
@@ -197,6 +226,18 @@ def find_grant(
     if entry is None or grant is None:
         raise grant_not_found(grant_id) if owner == principal.account else hidden(principal, target.action)
     return FoundGrant(entry, grant)
+
+
+def find_custom_key_store(
+    target: CustomKeyStoreTarget, snapshot: Snapshot, principal: Principal, region: str
+) -> Numbered[CustomKeyStore]:
+    """Steps 8 and 10 for a custom key store. Raises CustomKeyStoreNotFound, CustomKeyStoreInvalidState."""
+    found = snapshot.custom_key_stores.get((region, principal.account, target.custom_key_store_id))
+    if found is None:
+        raise CustomKeyStoreNotFound(f"Custom key store {target.custom_key_store_id} was not found.")
+    if target.connected and found.record.state != CONNECTED:
+        raise CustomKeyStoreInvalidState(f"Custom key store {target.custom_key_store_id} is not connected.")
+    return found
 
 
 def grant_not_found(grant_id: str) -> NotFound:

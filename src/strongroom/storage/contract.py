@@ -17,6 +17,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from strongroom.model.alias import Alias
 from strongroom.model.clock_reading import ClockReading
+from strongroom.model.custom_key_store import CustomKeyStore
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant
@@ -38,6 +39,7 @@ Record = (
     | ManagedPolicy
     | IdentityProvider
     | Service
+    | CustomKeyStore
     | KmsKey
     | KeyMaterial
     | Alias

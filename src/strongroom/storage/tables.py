@@ -12,6 +12,7 @@ from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, Larg
 
 from strongroom.model.alias import Alias
 from strongroom.model.clock_reading import ClockReading
+from strongroom.model.custom_key_store import CustomKeyStore
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant, GrantConstraints
@@ -27,7 +28,7 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0009"
+REVISION: Final = "0010"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
@@ -232,6 +233,32 @@ KMS_KEYS: Final = Table(
     _time("on_demand_rotation_start", nullable=True),
     _text("pending_material_id", nullable=True),
     _text("primary_region", nullable=True),
+    _text("custom_key_store_id", nullable=True),
+    _text("xks_key_id", nullable=True),
+    _number("number"),
+    _blob("mac"),
+)
+
+CUSTOM_KEY_STORES: Final = Table(
+    "custom_key_stores",
+    METADATA,
+    _text("account", key=True),
+    _text("region", key=True),
+    _text("custom_key_store_id", key=True),
+    _text("name"),
+    _text("type"),
+    _time("created"),
+    _text("state"),
+    _blob("sealed_secret"),
+    _text("error_code", nullable=True),
+    _text("cluster_id", nullable=True),
+    _text("trust_anchor_certificate", nullable=True),
+    _text("connectivity", nullable=True),
+    _text("uri_endpoint", nullable=True),
+    _text("uri_path", nullable=True),
+    _text("access_key_id", nullable=True),
+    _text("vpc_endpoint_service_name", nullable=True),
+    _text("vpc_endpoint_service_owner", nullable=True),
     _number("number"),
     _blob("mac"),
 )
@@ -317,6 +344,8 @@ PENDING_ERASURES: Final = Table(
     _text("region", key=True),
     _text("key_id", key=True),
     _time("deleted"),
+    _text("custom_key_store_id", nullable=True),
+    _text("backing_keys", nullable=True),  # JSON: [material id, …]
     _number("number"),
     _blob("mac"),
 )
@@ -428,6 +457,7 @@ RECORD_TABLES: Final[dict[type, RecordTable]] = {
     ManagedPolicy: _record_table(ManagedPolicy, MANAGED_POLICIES),
     IdentityProvider: _record_table(IdentityProvider, IDENTITY_PROVIDERS),
     Service: _record_table(Service, SERVICES),
+    CustomKeyStore: _record_table(CustomKeyStore, CUSTOM_KEY_STORES),
     KmsKey: _record_table(KmsKey, KMS_KEYS),
     KeyMaterial: _record_table(KeyMaterial, KEY_MATERIALS),
     Alias: _record_table(Alias, ALIASES),
@@ -450,6 +480,7 @@ _JSON: Final[dict[type, dict[str, msgspec.json.Decoder[object]]]] = {
     ManagedPolicy: {"versions": msgspec.json.Decoder(tuple[PolicyVersion, ...]), "tags": _PAIRS},
     IdentityProvider: {"client_ids": _TEXTS, "thumbprints": _TEXTS, "tags": _PAIRS},
     Service: {"accounts": _TEXTS, "operations": _TEXTS},
+    PendingErasure: {"backing_keys": _TEXTS},
     Grant: {
         "operations": _TEXTS,
         "constraints": msgspec.json.Decoder(GrantConstraints),

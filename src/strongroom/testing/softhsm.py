@@ -31,9 +31,9 @@ class SoftHsm(Struct):
         """The variables that say where they are."""
         return {"SOFTHSM2_CONF": str(self.directory / "softhsm2.conf")}
 
-    def add_token(self, label: str) -> None:
+    def add_token(self, label: str, pin: str = PIN) -> None:
         """Make an empty token."""
-        command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", _SO_PIN, "--pin", PIN]
+        command = ["softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", _SO_PIN, "--pin", pin]
         subprocess.run(command, check=True, capture_output=True, env=os.environ | self.environment)  # noqa: S603
 
 

@@ -75,7 +75,9 @@ def call(principal: Principal, region: str = REGION) -> Call:
     """A call that reaches no storage and no key material."""
     incoming = Incoming("POST", b"/", b"", (), b"", "192.0.2.1")
     nothing: Any = None
-    return Call(0.0, "", incoming, Identity(principal), region, SNAPSHOT, nothing, nothing, Uses(), nothing, ())
+    return Call(
+        0.0, "", incoming, Identity(principal), region, SNAPSHOT, nothing, nothing, Uses(), nothing, (), nothing, ""
+    )
 
 
 def blob_of(material_id: str) -> bytes:

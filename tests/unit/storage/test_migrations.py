@@ -20,6 +20,7 @@ RECORDS = {
     "schema-0006": 18,
     "schema-0007": 18,
     "schema-0008": 18,
+    "schema-0009": 18,
 }
 """How many records each has: one of every kind that there was."""
 

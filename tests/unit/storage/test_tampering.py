@@ -13,6 +13,7 @@ import pytest
 from strongroom.errors import IntegrityError, RollbackError
 from strongroom.model.alias import Alias
 from strongroom.model.clock_reading import ClockReading
+from strongroom.model.custom_key_store import CustomKeyStore
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.grant import Grant, GrantConstraints
@@ -66,6 +67,13 @@ def records(version: int) -> list[Record]:
                 pending_window_in_days=version, policy_principals=(("arn:1", "AIDA1"),),
                 rotation_period_in_days=version, next_rotation=time, on_demand_rotation_start=time,
                 pending_material_id="cd" * 32, primary_region="us-east-1",
+                custom_key_store_id="cks-1", xks_key_id="key",
+            ),
+            CustomKeyStore(
+                ACCOUNT, REGION, f"cks-{number}", f"store {number}", "AWS_CLOUDHSM", time, "FAILED",
+                b"sealed %d" % number,
+                "INTERNAL_ERROR", "cluster-1", "PEM", "PUBLIC_ENDPOINT", "https://xks.example.com", "/kms/xks/v1",
+                "AKID", "com.amazonaws.vpce", ACCOUNT,
             ),
             KeyMaterial(
                 ACCOUNT, REGION, key_id, "ab" * 32, number, "software", 1, b"wrapped %d" % number, time, b"public",
@@ -78,7 +86,7 @@ def records(version: int) -> list[Record]:
                 "AIDA1", "AIDA2",
             ),
             KeyUsage(ACCOUNT, REGION, key_id, time, "Encrypt", "request", f"event {version}"),
-            PendingErasure(ACCOUNT, REGION, key_id, time),
+            PendingErasure(ACCOUNT, REGION, key_id, time, "cks-1", ("ab" * 32,)),
             ClockReading(f"boot-{number}", 1.0, 2.0, time),
         ]  # fmt: skip
     return both
@@ -97,6 +105,7 @@ FIRST = {
     "identity_providers": f"{ACCOUNT}/issuer-1.example",
     "services": "service-1",
     "kms_keys": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab",
+    "custom_key_stores": f"{ACCOUNT}/{REGION}/cks-1",
     "key_materials": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab/{'ab' * 32}",
     "aliases": f"{ACCOUNT}/{REGION}/alias/1",
     "grants": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab/{'cd' * 32}",

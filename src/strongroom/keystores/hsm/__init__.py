@@ -8,6 +8,7 @@ From the ground up:
     blame              whether what was given is to blame for a call that failed, or the token
     arguments          what its calls are given
     session            its calls
+    gate               its calls counted: who initializes it anew has it alone
     module             the library in this process
     pin                the PIN of a token
     token              one token: login, sessions, and what happens when it goes away

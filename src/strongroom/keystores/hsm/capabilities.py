@@ -76,8 +76,7 @@ class Capabilities(NamedTuple):
 
     def frozen(self) -> dict[int, Value]:
         """What keeps an object as it was made, as far as this token takes it."""
-        uncopyable: dict[int, Value] = {p11.CKA_COPYABLE: False} if self.uncopyable else {}
-        return uncopyable | {p11.CKA_MODIFIABLE: False} if self.unmodifiable else uncopyable
+        return _frozen(unmodifiable=self.unmodifiable, uncopyable=self.uncopyable)
 
     def made_attributes(self, kind: MaterialClass) -> dict[int, Value]:
         """What material of a class is allowed between its making and its wrapping."""
@@ -159,6 +158,26 @@ class Capabilities(NamedTuple):
     def opens_padding(self, oaep: str) -> bool:
         """Whether the server must, and can, take the padding of an algorithm off (`mechanisms.OaepOpener`)."""
         return oaep == OAEP_SHA_256 and not self.decrypts(oaep) and "RAW_RSA" in self.done
+
+
+class LastingKeys(NamedTuple):
+    """What was proven of AES keys that are made in the token and stay there."""
+
+    xaes: bool
+    gcm: bool
+    allowed_mechanisms: bool
+    unmodifiable: bool
+    uncopyable: bool
+
+    def attributes(self, kind: MaterialClass) -> dict[int, Value]:
+        """What material of a class is allowed, as strictly as this token can be told."""
+        frozen = _frozen(unmodifiable=self.unmodifiable, uncopyable=self.uncopyable)
+        return kind.attributes(mechanisms=self.allowed_mechanisms) | {p11.CKA_TOKEN: True} | frozen
+
+
+def _frozen(*, unmodifiable: bool, uncopyable: bool) -> dict[int, Value]:
+    frozen: dict[int, Value] = {p11.CKA_COPYABLE: False} if uncopyable else {}
+    return frozen | {p11.CKA_MODIFIABLE: False} if unmodifiable else frozen
 
 
 def unwraps(oaep: str) -> str:

@@ -1,4 +1,6 @@
-"""The return codes of PKCS #11 calls, as a few kinds of errors."""
+"""The return codes of PKCS #11 calls, as a few kinds of errors; and why a token was not opened."""
+
+from strongroom.errors import HsmError
 
 
 class Pkcs11Error(Exception):
@@ -38,6 +40,10 @@ class PinRefusedError(Pkcs11Error):
     """The PIN is wrong, locked or expired. It must not be tried again."""
 
 
+class UserRefusedError(Pkcs11Error):
+    """The token lets its user in with no PIN at present: there is none, or another is logged in."""
+
+
 class UnclearError(Pkcs11Error):
     """Anything else: a general error, a failed function, no memory, a maker's own code."""
 
@@ -59,6 +65,8 @@ _KINDS: dict[type[Pkcs11Error], tuple[int, ...]] = {
         0xF2, 0x113, 0x114, 0x115, 0x140,
     ),
     PinRefusedError: (0xA0, 0xA1, 0xA2, 0xA3, 0xA4),
+    # USER_PIN_NOT_INITIALIZED, USER_TYPE_INVALID, USER_ANOTHER_ALREADY_LOGGED_IN, USER_TOO_MANY_TYPES
+    UserRefusedError: (0x102, 0x103, 0x104, 0x105),
 }  # fmt: skip
 _KIND_OF = {code: kind for kind, codes in _KINDS.items() for code in codes}
 
@@ -72,3 +80,23 @@ def check(function: str, code: int) -> None:
     """Raise the error of a return code, unless it is none."""
     if code:
         raise failed(function, code)
+
+
+class NoTokenError(HsmError):
+    """There is no token with the label."""
+
+
+class LoginRefusedError(HsmError):
+    """The token does not let its user in, now or before. `code` is the standard's CKR number."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class OpeningFailedError(HsmError):
+    """A call failed while a token was opened. `error` is the call's."""
+
+    def __init__(self, message: str, error: Pkcs11Error) -> None:
+        super().__init__(message)
+        self.error = error

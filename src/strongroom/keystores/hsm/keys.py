@@ -3,6 +3,7 @@
 import hmac
 import os
 from collections.abc import Callable
+from typing import Any
 
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -45,7 +46,7 @@ class HsmSymmetricKey:
 
     __slots__ = ("_materials", "_opened")
 
-    def __init__(self, materials: OpenedMaterials[int], opened: Opened[int]) -> None:
+    def __init__(self, materials: OpenedMaterials[Any, int], opened: Opened[int]) -> None:
         self._materials = materials
         self._opened = opened
 
@@ -89,7 +90,7 @@ class HsmDirectKey:
     __slots__ = ("_count", "_materials", "_opened")
 
     def __init__(
-        self, materials: OpenedMaterials[None], opened: Opened[None], count: Callable[[KeyMaterial], None]
+        self, materials: OpenedMaterials[Any, None], opened: Opened[None], count: Callable[[KeyMaterial], None]
     ) -> None:
         """`count` counts an encryption before it is done; it raises if there were too many."""
         self._materials = materials
@@ -123,7 +124,7 @@ class HsmMacKey:
 
     __slots__ = ("_materials", "_opened")
 
-    def __init__(self, materials: OpenedMaterials[None], opened: Opened[None]) -> None:
+    def __init__(self, materials: OpenedMaterials[Any, None], opened: Opened[None]) -> None:
         self._materials = materials
         self._opened = opened
 
@@ -144,7 +145,7 @@ class HsmPrivateKey:
     __slots__ = ("_materials", "_opened", "_opener")
 
     def __init__(
-        self, materials: OpenedMaterials[None], opened: Opened[None], opener: OaepOpener | None = None
+        self, materials: OpenedMaterials[Any, None], opened: Opened[None], opener: OaepOpener | None = None
     ) -> None:
         """`opener` takes off the padding of OAEP with SHA-256, if the token does not."""
         self._materials = materials

@@ -1,7 +1,10 @@
 """A PKCS #11 library in this process: initialized and finalized for all who use it, and its slots and tokens."""
 
 import os
+import threading
+import time
 import weakref
+from collections.abc import Callable
 from ctypes import byref, c_ulong
 from functools import lru_cache
 from typing import NamedTuple
@@ -9,7 +12,11 @@ from typing import NamedTuple
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.failures import NotPossibleError, Pkcs11Error, check, failed
 from strongroom.keystores.hsm.functions import Functions, load
+from strongroom.keystores.hsm.gate import DRAIN_SECONDS, Gate
 from strongroom.keystores.hsm.session import Session
+
+QUIET_SECONDS = 20.0
+"""How long tokens that are well are left alone before the library is initialized anew again for one that is not."""
 
 
 @lru_cache
@@ -31,30 +38,56 @@ class TokenInfo(NamedTuple):
 class Module:
     """A library in this process, for the tokens that are open in it.
 
-    `epoch` is a number of its own for each initialization, 0 while it is not initialized.
+    `epoch` is a number of its own for each initialization, 0 while it is not initialized. `gate` is what all calls go
+    through that are made while others may use the library.
     """
 
     def __init__(self, functions: Functions) -> None:
         self.functions = functions
+        self.gate = Gate()
         self.epoch = 0
         self._last_epoch = 0
-        self._users = 0
+        self._initialized = 0.0
+        self._life = threading.Lock()
+        """Held by whoever initializes or finalizes the library."""
+        self.users = 0
+        self.away = 0
+        """How many of the users are tokens that are not used at present. The gate's lock guards it."""
+        self.before_finalizing: list[Callable[[], None]] = []
+        """What tokens do before the library is finalized. None of their calls is under way then."""
         _forbid_after_fork(self)
+
+    @property
+    def well_users(self) -> int:
+        """How many of the users are well, or no tokens."""
+        return self.users - self.away
 
     def enter(self) -> None:
         """Begin to use the library. Raises Pkcs11Error."""
-        self._users += 1
-        if self._users == 1:
-            self.initialize()
+        with self._life:
+            self.users += 1
+            if self.users == 1:
+                self.initialize()
 
     def leave(self) -> None:
-        """End to use it; with the last user everything that was opened is given up. No call may be under way."""
-        self._users -= 1
-        if self._users == 0:
-            self.finalize()
+        """End to use it; with the last user everything that was opened is given up.
+
+        It stays as it is while a call does not come back, or another thread is held up in initializing it.
+        """
+        if not self._life.acquire(timeout=DRAIN_SECONDS):
+            return
+        try:
+            self.users -= 1
+            if self.users == 0:
+                with self.gate.alone() as alone:
+                    if alone:
+                        self.finalize()
+        finally:
+            self._life.release()
 
     def initialize(self) -> None:
         """Initialize the library for calls from many threads. Raises Pkcs11Error."""
+        self._initialized = time.monotonic()
         arguments = p11.CK_C_INITIALIZE_ARGS(None, None, None, None, p11.CKF_OS_LOCKING_OK, None)
         code = self.functions.C_Initialize(byref(arguments))
         if code not in (p11.CKR_OK, p11.CKR_CRYPTOKI_ALREADY_INITIALIZED):
@@ -64,8 +97,44 @@ class Module:
 
     def finalize(self) -> None:
         """Give up everything that was opened. No call may be under way. A failure is of no interest."""
+        for prepare in tuple(self.before_finalizing):
+            prepare()
         self.epoch = 0
         self.functions.C_Finalize(None)
+
+    def reinitialize(self) -> bool:
+        """Initialize the library anew, unless calls do not come to an end; say whether that was done.
+
+        Calls wait meanwhile. Raises Pkcs11Error.
+        """
+        with self._life, self.gate.alone() as alone:
+            if alone:
+                self.finalize()
+                self.initialize()
+        return alone
+
+    def reinitialize_for_one(self, *, others: bool) -> bool:
+        """The same for a token that is not found, or not well: seldom, if others are that are well."""
+        if others and self.epoch and time.monotonic() - self._initialized < QUIET_SECONDS:
+            return False
+        return self.reinitialize()
+
+    def has_token(self, label: str) -> bool:
+        """Whether the token with a label is there now; nobody logs in."""
+        try:
+            self.enter()
+            found = self._sees(label)
+            if not found and self.users > 1 and self.reinitialize_for_one(others=self.well_users > 1):
+                found = self._sees(label)
+        except Pkcs11Error:
+            return False
+        finally:
+            self.leave()
+        return found
+
+    def _sees(self, label: str) -> bool:
+        with self.gate.inside():
+            return self.find_slot(label) is not None
 
     def description(self) -> str:
         """The library's name and version, as it tells them."""
@@ -115,7 +184,7 @@ class Module:
         number = c_ulong()
         flags = p11.CKF_SERIAL_SESSION | p11.CKF_RW_SESSION
         check("C_OpenSession", self.functions.C_OpenSession(slot, flags, None, None, byref(number)))
-        return Session(self.functions, number.value, self.epoch)
+        return Session(self.functions, number.value, slot)
 
 
 def _text(padded: bytes) -> str:

@@ -1,6 +1,7 @@
-"""Key material that is open in the token: a bounded number of session objects, which are made again when they are lost.
+"""Key material that is open in the token: a bounded number of objects, which are opened again when they are lost.
 
-An object is destroyed only when no thread uses it: a token that destroys one in use answers with random errors.
+They are session objects, made for it, or objects that stay in the token. A session object is destroyed only when no
+thread uses it: a token that destroys one in use answers with random errors.
 """
 
 import threading
@@ -9,21 +10,21 @@ from collections.abc import Callable
 from functools import partial
 from typing import Generic, TypeVar
 
-from strongroom.keystores.hsm.domain_keys import TokenKeys
 from strongroom.keystores.hsm.failures import NoRoomError, Pkcs11Error
 from strongroom.keystores.hsm.session import Session
-from strongroom.keystores.hsm.token import Lease, Token, unavailable
+from strongroom.keystores.hsm.token import Lease, Token
 from strongroom.model.key import KeyMaterial, KmsKey
 
 OPEN_LIMIT = 5_000
 """Materials that are open at once in one process: SoftHSM takes about 10 KB for each."""
 
 Result = TypeVar("Result")
+Prepared = TypeVar("Prepared")
 Extra = TypeVar("Extra")
 
 
 class _Object(Generic[Extra]):
-    """A session object of the token. `users` are the threads that use it now."""
+    """An object of the token. `users` are the threads that use it now."""
 
     __slots__ = ("dropped", "epoch", "extra", "handle", "users")
 
@@ -51,28 +52,31 @@ class Opened(Generic[Extra]):
         return f"Opened({self.material.material_id})"
 
 
-class OpenedMaterials(Generic[Extra]):
+class OpenedMaterials(Generic[Prepared, Extra]):
     """The materials that were opened last. Safe to share between threads."""
 
     def __init__(
         self,
-        token: Token[TokenKeys],
-        unwrap: Callable[[Lease[TokenKeys], KmsKey, KeyMaterial], tuple[int, Extra]],
+        token: Token[Prepared],
+        unwrap: Callable[[Lease[Prepared], KmsKey, KeyMaterial], tuple[int, Extra]],
         limit: int = OPEN_LIMIT,
+        *,
+        lasting: bool = False,
     ) -> None:
         """`unwrap` opens material as an object of the token's owner session, and says what is kept beside it.
 
-        It raises KeyUnavailable if the material is not whole.
+        It raises KeyUnavailable if the material is not whole. With `lasting` it finds objects that stay in the token.
         """
         self._token = token
         self._unwrap = unwrap
         self._limit = limit
+        self._lasting = lasting
         self._kept: dict[tuple[str, str], Opened[Extra]] = {}
         self._lock = threading.Lock()
         self._doomed: deque[_Object[Extra]] = deque()
 
     def get(self, key: KmsKey, material: KeyMaterial) -> Opened[Extra]:
-        """Open material, or return it as opened before. Raises KeyUnavailable, KMSInternal."""
+        """Open material, or return it as opened before. Raises KeyUnavailable, and as `use`."""
         identity = (material.region, material.material_id)
         kept = self._kept.get(identity)
         if (
@@ -101,7 +105,7 @@ class OpenedMaterials(Generic[Extra]):
     def use(self, opened: Opened[Extra], work: Callable[[Session, int, Extra], Result]) -> Result:
         """Do some work with a session, the object's handle, and what is kept beside it.
 
-        It may be done twice. Raises KMSInternal if it fails twice.
+        It may be done twice. Raises what the token raises when it is away, if it fails twice.
         """
         attempt = partial(self._attempt, opened, work)
         try:
@@ -114,7 +118,7 @@ class OpenedMaterials(Generic[Extra]):
             return self._token.run(attempt)
         except Pkcs11Error as error:
             self._token.suspect(error)
-            raise unavailable() from None
+            raise self._token.unavailable() from None
 
     def forget(self, region: str, material_id: str) -> None:
         """Close material of a key in a Region. Its object goes with the next use of another, or `sweep`."""
@@ -129,7 +133,7 @@ class OpenedMaterials(Generic[Extra]):
             self._token.run(lambda lease: self._destroy_doomed(lease.session))
 
     def _attempt(
-        self, opened: Opened[Extra], work: Callable[[Session, int, Extra], Result], lease: Lease[TokenKeys]
+        self, opened: Opened[Extra], work: Callable[[Session, int, Extra], Result], lease: Lease[Prepared]
     ) -> Result:
         session = lease.session
         used = self._hold(opened, session.epoch) or self._open(opened, lease)
@@ -138,8 +142,7 @@ class OpenedMaterials(Generic[Extra]):
         finally:
             with self._lock:
                 used.users -= 1
-                if used.dropped and used.users == 0:
-                    self._doomed.append(used)
+                self._doom(used)
             if self._doomed:
                 self._destroy_doomed(session)
 
@@ -152,7 +155,7 @@ class OpenedMaterials(Generic[Extra]):
             there.users += 1
             return there
 
-    def _open(self, opened: Opened[Extra], lease: Lease[TokenKeys]) -> _Object[Extra]:
+    def _open(self, opened: Opened[Extra], lease: Lease[Prepared]) -> _Object[Extra]:
         with self._token.owner_lock:
             there = self._hold(opened, lease.session.epoch)  # another thread may have opened it meanwhile
             if there is not None:
@@ -188,8 +191,12 @@ class OpenedMaterials(Generic[Extra]):
         there, opened.object = opened.object, None
         if there is not None:
             there.dropped = True
-            if there.users == 0:
-                self._doomed.append(there)
+            self._doom(there)
+
+    def _doom(self, there: _Object[Extra]) -> None:
+        """Note that an object is to be destroyed, if it is now. The lock is held."""
+        if there.dropped and there.users == 0 and not self._lasting:
+            self._doomed.append(there)
 
     def _destroy_doomed(self, session: Session) -> None:
         """Destroy what nobody uses any more; of another epoch it is gone already."""

@@ -15,7 +15,8 @@ from hashlib import sha256
 from pathlib import Path
 
 from strongroom.errors import HsmError
-from strongroom.keystores.hsm.failures import PinRefusedError
+from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.failures import LoginRefusedError, PinRefusedError
 from strongroom.keystores.private_file import read_private_file
 
 _MAX_LENGTH = 1024
@@ -47,7 +48,7 @@ class Pin:
     def tried(self) -> Iterator[bytes]:
         """Have the PIN to try it, alone among all processes; a PinRefusedError of the block is remembered.
 
-        Raises HsmError if it cannot be read, or was refused before.
+        Raises HsmError if it cannot be read, LoginRefusedError if it was refused before.
         """
         with self._alone():
             pin = self._read()
@@ -86,12 +87,13 @@ class Pin:
 
     def _check(self, pin: bytes) -> None:
         if self._refused is not None and hmac.compare_digest(self._refused, self._digest(pin)):
-            raise HsmError("the token has refused this PIN: it is not tried again until it is another one")
+            text = "the token has refused this PIN: it is not tried again until it is another one"
+            raise LoginRefusedError(text, p11.CKR_PIN_INCORRECT)
         if self._marker is not None and self._marker.exists():
             written = self._file.stat().st_mtime_ns if self._file is not None and self._rewritten else 0
             if written <= self._marker.stat().st_mtime_ns:
                 text = "a PIN was refused before, and is not tried again: write the right one into its file"
-                raise HsmError(f"{text}, or else delete {self._marker}")
+                raise LoginRefusedError(f"{text}, or else delete {self._marker}", p11.CKR_PIN_INCORRECT)
 
     def _digest(self, pin: bytes) -> bytes:
         return hmac.digest(self._salt, pin, sha256)

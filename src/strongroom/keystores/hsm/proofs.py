@@ -17,7 +17,7 @@ from strongroom.crypto.xaes import message_key_blocks
 from strongroom.errors import RequestError
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.arguments import Mechanism, Template, Value
-from strongroom.keystores.hsm.capabilities import Capabilities, unwraps
+from strongroom.keystores.hsm.capabilities import Capabilities, LastingKeys, unwraps
 from strongroom.keystores.hsm.failures import DataRefusedError, HandleLostError, NotPossibleError, UnclearError
 from strongroom.keystores.hsm.mechanisms import (
     OAEP_MECHANISMS,
@@ -81,6 +81,25 @@ def probe(module: Module, session: Session) -> Capabilities:
         gcm=gcm,
         done=frozenset(done),
     )
+
+
+def probe_lasting_keys(session: Session) -> LastingKeys:
+    """Prove what the token can do with AES keys that it makes and keeps. As `probe` in objects and errors."""
+    proofs = _Proofs(session)
+    gcm = proofs.holds(proofs.encrypts_with_gcm)
+    return LastingKeys(
+        xaes=gcm and proofs.holds(proofs.derives_xaes),
+        gcm=gcm,
+        allowed_mechanisms=proofs.holds(proofs.mechanisms_are_kept_to),
+        unmodifiable=proofs.holds(proofs.makes_with, p11.CKA_MODIFIABLE),
+        uncopyable=proofs.holds(proofs.makes_with, p11.CKA_COPYABLE),
+    )
+
+
+def encrypts_with_gcm(session: Session) -> bool:
+    """Whether the token does AES-GCM now. As `probe` in objects and errors."""
+    proofs = _Proofs(session)
+    return proofs.holds(proofs.encrypts_with_gcm)
 
 
 class _Proofs:
@@ -196,6 +215,12 @@ class _Proofs:
         wrapped = wrapped_in_software(wrap, _KNOWN_KEY, _IV, _KNOWN_KEY[::-1])
         opened = {**secret_key(p11.CKK_AES, p11.CKA_ENCRYPT), attribute: False}
         key = self._note(self._session.unwrap(wrapping_mechanism(wrap, _IV), kek, wrapped, Template(opened)))
+        _right(self._session.attributes(key, [attribute]) == [b"\x00"])
+
+    def makes_with(self, attribute: int) -> None:
+        """Whether a key can be made with an attribute that is false."""
+        attributes = {**secret_key(p11.CKK_AES, p11.CKA_ENCRYPT), p11.CKA_VALUE_LEN: 32, attribute: False}
+        key = self._note(self._session.generate_key(Mechanism(p11.CKM_AES_KEY_GEN), Template(attributes)))
         _right(self._session.attributes(key, [attribute]) == [b"\x00"])
 
     def takes_extractable(self, wrap: int | None) -> None:

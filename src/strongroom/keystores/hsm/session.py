@@ -2,7 +2,8 @@
 
 They are one-shot (no multi-part operations) and release the interpreter's lock. Whoever calls from two threads gives
 each a session of its own. All numbers that the library gives out (sessions, objects) are worth something until it is
-finalized, and may then mean something else: `Session.epoch` tells them apart, and `token.py` sees to it.
+finalized or they are closed, and may then mean something else: `Session.epoch` tells them apart, and `token.py` sees to
+it.
 """
 
 import ctypes
@@ -18,6 +19,7 @@ from strongroom.keystores.hsm.failures import (
     Pkcs11Error,
     SessionLostError,
     TokenLostError,
+    UserRefusedError,
     check,
     failed,
 )
@@ -28,12 +30,14 @@ _ROOM = 16 * 1024
 
 
 class Session:
-    """A session, for one thread at a time. Buffers are its own and are used again."""
+    """A session with the token in a slot, for one thread at a time. Buffers are its own and are used again."""
 
-    def __init__(self, functions: Functions, number: int, epoch: int) -> None:
+    def __init__(self, functions: Functions, number: int, slot: int) -> None:
         self._functions = functions
         self._number = number
-        self.epoch = epoch
+        self.slot = slot
+        self.epoch = 0
+        """When it was opened, as its token counts (`token.py`)."""
         self.destroyed = 0
         self.worn = False
         """Whether it is to be closed after use, and not used again."""
@@ -55,11 +59,11 @@ class Session:
         self._functions.C_CloseSession(self._number)
 
     def login(self, pin: bytes) -> None:
-        """Log this process in as the token's user. Raises PinRefusedError, and other Pkcs11Error."""
+        """Log this process in as the token's user. Raises PinRefusedError, UserRefusedError, other Pkcs11Error."""
         code = self._functions.C_Login(self._number, p11.CKU_USER, pin, len(pin))
         if code not in (p11.CKR_OK, p11.CKR_USER_ALREADY_LOGGED_IN):
             refused = failed("C_Login", code)
-            if isinstance(refused, TokenLostError | SessionLostError):
+            if isinstance(refused, TokenLostError | SessionLostError | UserRefusedError):
                 raise refused
             raise PinRefusedError("C_Login", code)  # whatever it says: the token may have counted it
 

@@ -41,7 +41,8 @@ class _Job:
 class CallThreads:
     """A few threads, and a limit in seconds for each call. For one event loop.
 
-    `on_overdue` is told of a call that has not come back in time, `on_all_hanging` when no thread is left to do any.
+    `on_overdue` is told of a call that has not come back in time, `on_all_hanging` when no thread is left to do any,
+    again and again until one comes back; new calls fail at once until then.
     """
 
     def __init__(
@@ -65,6 +66,7 @@ class CallThreads:
         self._waiting: dict[_Job, None] = {}
         """Jobs whose callers wait, oldest first."""
         self._hanging = 0
+        self._stopped = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._woken = False
 
@@ -73,6 +75,8 @@ class CallThreads:
         if self._loop is None:
             self._begin()
         assert self._loop is not None
+        if self._stopped or self._hanging >= self._count:
+            raise _timed_out()
         job = _Job(self._loop.create_future(), function, arguments, time.monotonic())
         self._waiting[job] = None
         self._queue.put(job)
@@ -84,7 +88,7 @@ class CallThreads:
 
     def soon(self, function: Callable[[], None]) -> None:
         """Call a function on one of the threads some time, if they do anything at all. It fails for nobody."""
-        if self._loop is not None:
+        if self._loop is not None and not self._stopped:
             job = _Job(self._loop.create_future(), function, (), time.monotonic())
             self._waiting[job] = None
             job.future.add_done_callback(partial(self._forget, job))
@@ -95,7 +99,11 @@ class CallThreads:
         done.exception()  # nobody else asks
 
     def stop(self) -> None:
-        """Let threads end that wait for work. One that hangs ends with the process."""
+        """Let threads end that wait for work; later calls fail. One that hangs ends with the process.
+
+        Any thread may call it.
+        """
+        self._stopped = True
         for _ in range(self._count):
             self._queue.put(None)
 
@@ -150,11 +158,16 @@ class CallThreads:
                 continue
             job.expired = True
             if not job.future.done():
-                job.future.set_exception(DependencyTimeout("The system timed out while trying to fulfill the request."))
+                job.future.set_exception(_timed_out())
             if began is not None:
                 job.hanging = True
                 self._hanging += 1
                 self._on_overdue(f"a call has not come back within {self._limit:g} s")
         if self._hanging >= self._count:
             self._on_all_hanging(f"all {self._count} threads wait for calls that do not come back")
-        self._loop.call_later(_LOOK_SECONDS, self._look)
+        if self._waiting or not self._stopped:
+            self._loop.call_later(_LOOK_SECONDS, self._look)
+
+
+def _timed_out() -> DependencyTimeout:
+    return DependencyTimeout("The system timed out while trying to fulfill the request.")

@@ -16,6 +16,7 @@ from strongroom.messages.kms.data_keys import (
     GenerateDataKeyWithoutPlaintextResponse,
 )
 from strongroom.model.key_specs import DATA_KEY_BYTES, SYMMETRIC_DEFAULT
+from strongroom.model.key_states import wrong_origin
 from strongroom.operations.call import Call
 from strongroom.operations.kms.algorithms import check_algorithm
 from strongroom.operations.targets import KeyTarget, use_of_encryption_key
@@ -115,6 +116,8 @@ def _generate_pair(
     """Return a fresh key pair and the ciphertext blob of its private key."""
     assert request.key_pair_spec is not None, "the model requires it"
     check_algorithm(key.key, SYMMETRIC_DEFAULT)
+    if key.key.custom_key_store_id is not None:
+        raise wrong_origin(key.key.arn, key.key.origin)
     wrapping_key = call.open_symmetric(key)  # first: a pair that cannot be encrypted need not be made
     pair = call.key_store.generate_key_pair(request.key_pair_spec)
     return pair, wrapping_key.encrypt(pair.private, request.encryption_context or {})
@@ -123,7 +126,7 @@ def _generate_pair(
 def _generate(call: Call, request: _Request, key: AuthorizedKey) -> tuple[bytes, bytes]:
     """Return a fresh data key and its ciphertext blob."""
     check_algorithm(key.key, SYMMETRIC_DEFAULT)
-    data_key = call.key_store.random_bytes(_length(request))
+    data_key = call.random_bytes(key, _length(request))
     return data_key, call.open_symmetric(key).encrypt(data_key, request.encryption_context or {})
 
 

@@ -3,14 +3,15 @@
 import os
 import uuid
 from collections.abc import Sequence
+from functools import partial
 
-from msgspec import Struct
+from msgspec import Struct, structs
 
 from strongroom.audit.record import shown_time
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.authorization.documents import default_key_policy
 from strongroom.crypto.ciphertext_blob import MATERIAL_ID_LENGTH
-from strongroom.errors import CustomKeyStoreNotFound, LimitExceeded, UnsupportedOperation, Validation
+from strongroom.errors import LimitExceeded, UnsupportedOperation, Validation, XksKeyAlreadyInUse
 from strongroom.messages.kms.keys import (
     CreateKeyRequest,
     CreateKeyResponse,
@@ -26,13 +27,16 @@ from strongroom.messages.kms.keys import (
     ListKeysResponse,
     UpdateKeyDescriptionRequest,
 )
-from strongroom.messages.kms.shapes import KeyMetadata
+from strongroom.messages.kms.shapes import KeyMetadata, XksKeyConfigurationType
+from strongroom.model.custom_key_store import CustomKeyStore
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import (
+    AWS_CLOUDHSM,
     AWS_KMS,
     ENCAPSULATE_DECAPSULATE,
     ENCRYPT_DECRYPT,
     EXTERNAL,
+    EXTERNAL_KEY_STORE,
     GENERATE_VERIFY_MAC,
     KEY_AGREEMENT,
     KEY_SPECS,
@@ -40,16 +44,18 @@ from strongroom.model.key_specs import (
     SYMMETRIC_DEFAULT,
 )
 from strongroom.model.key_states import CREATING, DISABLED, ENABLED, PENDING_IMPORT
+from strongroom.model.numbered import Numbered
 from strongroom.operations.call import Call, Change
 from strongroom.operations.key_material import associated, expiry
 from strongroom.operations.kms.algorithms import offered
+from strongroom.operations.kms.custom_key_stores import check_hsms
 from strongroom.operations.kms.policies import checked_policy
 from strongroom.operations.kms.tags import logged_tags, requested_tags
 from strongroom.operations.logged import lower_camel, told
 from strongroom.operations.pages import Listing
 from strongroom.operations.related_keys import configuration
-from strongroom.operations.targets import AccountTarget, KeyTarget, use_of_key
-from strongroom.storage.contract import Insert
+from strongroom.operations.targets import AccountTarget, CustomKeyStoreTarget, KeyTarget, use_of_key
+from strongroom.storage.contract import Insert, Replace
 
 MAX_KEYS = 100_000
 """KMS keys, in any state, that an account can have in a Region."""
@@ -57,12 +63,14 @@ MAX_KEYS = 100_000
 _KEYS = Listing("ListKeys", default=100, maximum=1000)
 
 
-def create_key_targets(request: CreateKeyRequest) -> list[AccountTarget]:
-    """No key yet: the caller's IAM permissions alone; tags need their own."""
+def create_key_targets(request: CreateKeyRequest) -> list[AccountTarget | CustomKeyStoreTarget]:
+    """No key yet: the caller's IAM permissions alone; tags need their own. And the custom key store that it is for."""
     _check_kind(request)
     requested_tags(request.tags)
-    actions = ["kms:CreateKey"] + (["kms:TagResource"] if request.tags else [])
-    return [AccountTarget(action) for action in actions]
+    tagging = [AccountTarget("kms:TagResource")] if request.tags else []
+    if request.custom_key_store_id is None:
+        return [AccountTarget("kms:CreateKey"), *tagging]
+    return [CustomKeyStoreTarget("kms:CreateKey", request.custom_key_store_id, connected=True), *tagging]
 
 
 def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[AuthorizedKey]) -> Change:
@@ -86,16 +94,47 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
         current_material_id="" if origin == EXTERNAL else os.urandom(MATERIAL_ID_LENGTH).hex(),
         multi_region=multi_region,
         primary_region=call.region if multi_region else None,
+        custom_key_store_id=request.custom_key_store_id,
+        xks_key_id=request.xks_key_id,
     )
     if request.policy is not None:  # the default policy leaves all to the account
         key = checked_policy(call, key, bypass_lockout_check=request.bypass_policy_lockout_safety_check)
     materials = []
+    if request.custom_key_store_id is not None:
+        return _created_in(call, call.custom_key_store(request.custom_key_store_id), key)
     if origin == EXTERNAL:
         call.key_store.check_kind(key.key_spec, key.key_usage)
     else:
         materials.append(call.key_store.generate(key, material_id=key.current_material_id, created=created))
     response = CreateKeyResponse(key_metadata=metadata(key, materials, frozenset({key.region})))
     return Change(response, [Insert(key), *map(Insert, materials)], made=key)
+
+
+def _created_in(call: Call, store: Numbered[CustomKeyStore], key: KmsKey) -> Change:
+    """Make a key in a custom key store that is connected.
+
+    The store is written anew: an external key becomes one KMS key and no other, and a store that is deleted has none.
+    """
+    if store.record.type != key.origin:
+        raise Validation(f"Origin {key.origin} is not valid for custom key store {store.record.custom_key_store_id}.")
+    if store.record.cluster_id is not None:
+        cluster = call.custom_key_stores.backing.cluster(store.record.cluster_id, call.account)
+        check_hsms(cluster, store.record.cluster_id)
+    if key.xks_key_id is not None and any(_same_external_key(entry.key, key) for entry in call.snapshot.keys.values()):
+        raise XksKeyAlreadyInUse(f"The external key {key.xks_key_id} is already associated with a KMS key.")
+    connection = call.custom_key_stores.connection(store.record)
+    material = connection.new_material(call.use(), key, material_id=key.current_material_id, created=key.created)
+    response = CreateKeyResponse(key_metadata=metadata(key, [material], frozenset(), store.record.cluster_id))
+    return Change(
+        response,
+        [Insert(key), Insert(material), Replace(*store)],
+        made=key,
+        undo=partial(connection.discard, key, material.material_id),
+    )
+
+
+def _same_external_key(key: KmsKey, other: KmsKey) -> bool:
+    return (key.xks_key_id, key.custom_key_store_id) == (other.xks_key_id, other.custom_key_store_id)
 
 
 def describe_key_targets(request: DescribeKeyRequest) -> list[KeyTarget]:
@@ -107,7 +146,10 @@ def describe_key(call: Call, _request: DescribeKeyRequest, keys: Sequence[Author
     """AWS: DescribeKey. Reads storage, so that it tells what anyone wrote."""
     key = call.read(keys[0])
     regions = call.snapshot.regions.get((key.account, key.key_id), frozenset())
-    return DescribeKeyResponse(key_metadata=metadata(key, associated(call.entry(keys[0])), regions))
+    store = call.snapshot.custom_key_store(key)
+    told = structs.replace(key, state=call.snapshot.key_state(key))
+    cluster_id = None if store is None else store.cluster_id
+    return DescribeKeyResponse(key_metadata=metadata(told, associated(call.entry(keys[0])), regions, cluster_id))
 
 
 def get_key_last_usage_targets(request: GetKeyLastUsageRequest) -> list[KeyTarget]:
@@ -201,10 +243,12 @@ def _multi_region_id() -> str:
     return f"mrk-{os.urandom(16).hex()}"
 
 
-def metadata(key: KmsKey, materials: Sequence[KeyMaterial], regions: frozenset[str]) -> KeyMetadata:
+def metadata(
+    key: KmsKey, materials: Sequence[KeyMaterial], regions: frozenset[str], cluster_id: str | None = None
+) -> KeyMetadata:
     """A key and the materials that it needs, as CreateKey and DescribeKey tell of it (AWS: KeyMetadata).
 
-    `regions` are those of a multi-Region key.
+    `regions` are those of a multi-Region key; `cluster_id` is the cluster that has the material.
     """
     usable = any(material.present and material.material_id == key.current_material_id for material in materials)
     expiration_model, valid_to = expiry(materials if usable else (), key.origin)
@@ -231,14 +275,17 @@ def metadata(key: KmsKey, materials: Sequence[KeyMaterial], regions: frozenset[s
         current_key_material_id=_told_material(key),
         expiration_model=expiration_model,
         valid_to=valid_to,
+        custom_key_store_id=key.custom_key_store_id,
+        cloud_hsm_cluster_id=cluster_id,
+        xks_key_configuration=None if key.xks_key_id is None else XksKeyConfigurationType(id=key.xks_key_id),
         deletion_date=key.deletion_date,
         pending_deletion_window_in_days=key.pending_window_in_days,
     )
 
 
 def _told_material(key: KmsKey) -> str | None:
-    """The id of the current material; AWS tells none of what is not symmetric, or not made yet."""
-    told = key.key_spec == SYMMETRIC_DEFAULT and key.state != CREATING
+    """The id of the current material; AWS tells none if not symmetric, in a custom key store, or not made yet."""
+    told = key.key_spec == SYMMETRIC_DEFAULT and key.custom_key_store_id is None and key.state != CREATING
     return (key.current_material_id or None) if told else None
 
 
@@ -255,6 +302,10 @@ def logged_create_key(request: Struct, _keys: Sequence[AuthorizedKey]) -> dict[s
         "multiRegion": bool(request.multi_region),
         "bypassPolicyLockoutSafetyCheck": bool(request.bypass_policy_lockout_safety_check),
     }
+    if request.custom_key_store_id is not None:
+        logged["customKeyStoreId"] = request.custom_key_store_id
+    if request.xks_key_id is not None:
+        logged["xksKeyId"] = request.xks_key_id
     if request.policy is not None:
         logged["policy"] = request.policy
     if request.tags:
@@ -293,10 +344,15 @@ def _check_kind(request: CreateKeyRequest) -> None:
     origin = request.origin or AWS_KMS
     if origin not in KEY_SPECS[spec].origins:
         raise Validation(f"KeySpec {spec} is not supported for Origin {origin}")
-    if request.custom_key_store_id is not None:
-        raise CustomKeyStoreNotFound(f"Custom key store {request.custom_key_store_id} was not found.")
-    if origin not in (AWS_KMS, EXTERNAL) or request.xks_key_id is not None:
-        raise UnsupportedOperation(f"Origin {origin} is not supported.")
+    in_store = origin in (AWS_CLOUDHSM, EXTERNAL_KEY_STORE)
+    if in_store != (request.custom_key_store_id is not None):
+        word = "required" if in_store else "not valid"
+        raise Validation(f"CustomKeyStoreId is {word} for Origin {origin}.")
+    if (origin == EXTERNAL_KEY_STORE) != (request.xks_key_id is not None):
+        word = "required" if origin == EXTERNAL_KEY_STORE else "not valid"
+        raise Validation(f"XksKeyId is {word} for Origin {origin}.")
+    if in_store and request.multi_region:
+        raise UnsupportedOperation("Multi-Region keys are not supported in custom key stores.")
 
 
 def _spec(request: CreateKeyRequest) -> str:

@@ -19,7 +19,7 @@ from strongroom.messages.kms.rotation import (
     RotationsListEntry,
 )
 from strongroom.model.key import KeyMaterial, KmsKey
-from strongroom.model.key_specs import EXTERNAL, SYMMETRIC_DEFAULT
+from strongroom.model.key_specs import AWS_KMS, EXTERNAL, SYMMETRIC_DEFAULT
 from strongroom.model.key_states import PENDING_DELETION, PENDING_REPLICA_DELETION, wrong_origin
 from strongroom.operations.call import Call, Change
 from strongroom.operations.key_material import expiry, materials, rotations_on_demand
@@ -85,6 +85,7 @@ def get_key_rotation_status(
 ) -> GetKeyRotationStatusResponse:
     """AWS: GetKeyRotationStatus. False while the key is pending deletion; canceling that restores what was."""
     key = call.read(keys[0])
+    _check_can_rotate(key)
     if key.state in (PENDING_DELETION, PENDING_REPLICA_DELETION):
         return GetKeyRotationStatusResponse(key_id=key.key_id, key_rotation_enabled=False)
     return GetKeyRotationStatusResponse(
@@ -107,6 +108,7 @@ def rotate_key_on_demand(call: Call, _request: RotateKeyOnDemandRequest, keys: S
     key = authorized.key
     if key.key_spec != SYMMETRIC_DEFAULT:
         raise UnsupportedOperation
+    _check_can_rotate(key)
     if key.is_replica:
         raise not_primary(key)
     if key.origin == EXTERNAL and not has_everywhere(call.snapshot, key, key.pending_material_id):
@@ -135,6 +137,7 @@ def list_key_rotations(
 ) -> ListKeyRotationsResponse:
     """AWS: ListKeyRotations, in order of rotation. A rotation writes the key too: its materials are what it says."""
     key = call.read(keys[0])
+    _check_can_rotate(key)
     all_material = request.include_key_material == _ALL
     if all_material and key.key_spec != SYMMETRIC_DEFAULT:
         raise UnsupportedOperation
@@ -186,9 +189,15 @@ def _material_state(snapshot: Snapshot, key: KmsKey, material: KeyMaterial) -> s
     return "PENDING_ROTATION" if ready else "PENDING_MULTI_REGION_IMPORT_AND_ROTATION"
 
 
+def _check_can_rotate(key: KmsKey) -> None:
+    """Refuse a key in a custom key store, which has one material for ever."""
+    if key.custom_key_store_id is not None:
+        raise wrong_origin(key.arn, key.origin)
+
+
 def _check_rotates_itself(key: KmsKey) -> None:
     """Refuse automatic rotation of what the service cannot make anew."""
-    if key.origin == EXTERNAL:
+    if key.origin != AWS_KMS:
         raise wrong_origin(key.arn, key.origin)
     if key.key_spec != SYMMETRIC_DEFAULT:
         raise UnsupportedOperation

@@ -2,6 +2,7 @@
 
 from strongroom.operations.kms import (
     aliases,
+    custom_key_stores,
     data_keys,
     deletion,
     encapsulation,
@@ -19,7 +20,7 @@ from strongroom.operations.kms import (
     signatures,
     tags,
 )
-from strongroom.operations.logged import key_arn, members
+from strongroom.operations.logged import every_member_of_response, key_arn, members
 from strongroom.operations.operation import Operation
 
 BUILT = (
@@ -32,12 +33,28 @@ BUILT = (
         logged_response=key_arn,
     ),
     Operation(
+        name="ConnectCustomKeyStore",
+        read_only=False,
+        targets=custom_key_stores.connect_custom_key_store_targets,
+        change=custom_key_stores.connect_custom_key_store,
+        hurries=True,
+        logged=members("custom_key_store_id"),
+    ),
+    Operation(
         name="CreateAlias",
         read_only=False,
         targets=aliases.create_alias_targets,
         change=aliases.create_alias,
         logged=members("alias_name", "target_key_id"),
         logged_response=key_arn,
+    ),
+    Operation(
+        name="CreateCustomKeyStore",
+        read_only=False,
+        targets=custom_key_stores.create_custom_key_store_targets,
+        change=custom_key_stores.create_custom_key_store,
+        logged=custom_key_stores.logged_settings("custom_key_store_name", "custom_key_store_type"),
+        logged_response=every_member_of_response,
     ),
     Operation(
         name="CreateGrant",
@@ -81,6 +98,13 @@ BUILT = (
         logged_response=key_arn,
     ),
     Operation(
+        name="DeleteCustomKeyStore",
+        read_only=False,
+        targets=custom_key_stores.delete_custom_key_store_targets,
+        change=custom_key_stores.delete_custom_key_store,
+        logged=members("custom_key_store_id"),
+    ),
+    Operation(
         name="DeleteImportedKeyMaterial",
         read_only=False,
         targets=imported_material.delete_imported_key_material_targets,
@@ -95,6 +119,13 @@ BUILT = (
         asks_key_store=True,
         uses_material=True,
         logged=members("key_id", "key_agreement_algorithm", "dry_run"),
+    ),
+    Operation(
+        name="DescribeCustomKeyStores",
+        targets=custom_key_stores.describe_custom_key_stores_targets,
+        run=custom_key_stores.describe_custom_key_stores,
+        blocks=True,
+        logged=members("custom_key_store_id", "custom_key_store_name", "limit", "marker"),
     ),
     Operation(
         name="DescribeKey",
@@ -118,6 +149,14 @@ BUILT = (
         change=rotation.disable_key_rotation,
         logged=members("key_id"),
         logged_response=key_arn,
+    ),
+    Operation(
+        name="DisconnectCustomKeyStore",
+        read_only=False,
+        targets=custom_key_stores.disconnect_custom_key_store_targets,
+        change=custom_key_stores.disconnect_custom_key_store,
+        hurries=True,
+        logged=members("custom_key_store_id"),
     ),
     Operation(
         name="EnableKey",
@@ -377,6 +416,13 @@ BUILT = (
         logged_response=key_arn,
     ),
     Operation(
+        name="UpdateCustomKeyStore",
+        read_only=False,
+        targets=custom_key_stores.update_custom_key_store_targets,
+        change=custom_key_stores.update_custom_key_store,
+        logged=custom_key_stores.logged_settings("custom_key_store_id", "new_custom_key_store_name"),
+    ),
+    Operation(
         name="UpdateKeyDescription",
         read_only=False,
         targets=keys.update_key_description_targets,
@@ -408,6 +454,3 @@ BUILT = (
         logged=members("key_id", "mac_algorithm", "dry_run"),
     ),
 )
-
-READ_ONLY_NOT_BUILT = frozenset({"DescribeCustomKeyStores"})
-"""Of those that are not built yet, the ones that change nothing."""

@@ -156,7 +156,7 @@ def test_of_processes_that_begin_at_once_one_tries_a_wrong_one(file: Path, marke
     with ThreadPoolExecutor(8) as threads:
         ended = sorted(done.result() for done in [threads.submit(process) for _ in range(8)])
     assert attempts == [b"1234"]
-    assert ended == ["HsmError"] * 7 + ["PinRefusedError"]
+    assert ended == ["LoginRefusedError"] * 7 + ["PinRefusedError"]
 
 
 def test_it_is_never_shown(file: Path, marker: Path) -> None:

@@ -191,6 +191,46 @@ def test_it_is_told_when_no_thread_is_left_and_not_before(told: Told) -> None:
     run(threads, work)
 
 
+def test_when_no_thread_is_left_calls_fail_at_once_until_one_comes_back(told: Told) -> None:
+    threads = told.threads(2)
+    returns = [threading.Event(), threading.Event()]
+    called: list[str] = []
+
+    async def work() -> None:
+        await asyncio.gather(*(timed_out(threads.run(one.wait, WAIT)) for one in returns))
+        began = time.monotonic()
+        for _ in range(10):
+            await timed_out(threads.run(called.append, "in vain"))
+        assert time.monotonic() - began < LIMIT
+        returns[0].set()
+        await until(lambda: threads._hanging < 2)
+        await threads.run(called.append, "by the one")
+        returns[1].set()
+
+    run(threads, work)
+    assert called == ["by the one"]
+
+
+def test_after_the_end_what_is_asked_for_is_done_and_nothing_more(told: Told) -> None:
+    threads = told.threads(1, WAIT)
+    goes_on = threading.Event()
+    called: list[str] = []
+
+    async def work() -> None:
+        under_way = asyncio.ensure_future(threads.run(goes_on.wait, WAIT))
+        asked = asyncio.ensure_future(threads.run(called.append, "asked for"))
+        await asyncio.sleep(0.02)
+        await asyncio.to_thread(threads.stop)
+        await timed_out(threads.run(called.append, "too late"))
+        threads.soon(lambda: called.append("too late"))
+        goes_on.set()
+        await under_way
+        await asked
+
+    run(threads, work)
+    assert called == ["asked for"]
+
+
 def test_a_caller_that_goes_away_harms_nobody(told: Told) -> None:
     threads = told.threads(1, WAIT)
     returns = threading.Event()

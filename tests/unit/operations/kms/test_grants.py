@@ -66,8 +66,10 @@ def call(principal: Principal, key: KmsKey = KEY) -> Call:
         key_store,
         nothing,
         Uses(),
-        Seals(tokens, nothing, nothing, nothing),
+        Seals(tokens, nothing, nothing, nothing, nothing),
         (),
+        nothing,
+        "CreateGrant",
     )
 
 

@@ -108,7 +108,7 @@ def test_what_is_deleted_is_erased(run: Run) -> None:
         files = [path for path in parts.opened.config.data.rglob("*") if path.is_file()]
         assert any(in_use in path.read_bytes() for path in files)
         await key.ask("DeleteImportedKeyMaterial")
-        job = DeletionJob(parts.office)
+        job = DeletionJob(parts.office, parts.custom_key_stores)
         for _ in range(2):
             await job.run(Look(NOW, None))
         assert not any(in_use in path.read_bytes() for path in files if path.exists())
@@ -487,7 +487,7 @@ def test_erasing_for_imported_material_rests(run: Run, monkeypatch: pytest.Monke
 
         monkeypatch.setattr(parts.opened.storage, "erase", noticed)
         key, doomed = await Importing.new(parts), await Importing.new(parts)
-        jobs = [DeletionJob(parts.office, lambda: moment[0]) for _ in range(3)]
+        jobs = [DeletionJob(parts.office, parts.custom_key_stores, lambda: moment[0]) for _ in range(3)]
 
         async def look(at: float, now: float = NOW) -> None:
             moment[0] = at

@@ -451,7 +451,7 @@ def test_a_primary_key_goes_after_its_replica_keys(run: Run) -> None:
     async def test(parts: Composed) -> None:
         key = await Multi.new(parts, EUROPE, ASIA)
         blob = (await key.ask(HOME, "Encrypt", Plaintext=b"x")).ciphertext_blob
-        job = DeletionJob(parts.office)
+        job = DeletionJob(parts.office, parts.custom_key_stores)
         told = await key.ask(HOME, "ScheduleKeyDeletion", PendingWindowInDays=8)
         assert (told.key_state, told.deletion_date, told.pending_window_in_days) == ("PendingReplicaDeletion", None, 8)
         described = await key.described(HOME)
@@ -504,7 +504,7 @@ CHANGES: dict[str, Changed] = {
     "another replication": lambda key: key.ask(HOME, "ReplicateKey", ReplicaRegion=UNUSED),
     "move of the primary key": lambda key: key.ask(HOME, "UpdatePrimaryRegion", PrimaryRegion=EUROPE),
     "rotation settings": lambda key: key.ask(HOME, "EnableKeyRotation", RotationPeriodInDays=200),
-    "deletion of a replica key": lambda key: key.work(DeletionJob(key.parts.office)),
+    "deletion of a replica key": lambda key: key.work(DeletionJob(key.parts.office, key.parts.custom_key_stores)),
     "deletion of the primary key": lambda key: key.ask(HOME, "ScheduleKeyDeletion"),
 }
 """What is done to a key whose rotation is demanded, and of which the replica key in DELETED is due to be deleted."""
@@ -585,7 +585,7 @@ def test_a_replica_key_that_is_made_again_was_never_used(run: Run) -> None:
         assert other.fresh().keys[identity].usage is not None
         await key.ask(EUROPE, "ScheduleKeyDeletion", PendingWindowInDays=7)
         parts.clock.now += 7 * DAY
-        await key.work(DeletionJob(parts.office))
+        await key.work(DeletionJob(parts.office, parts.custom_key_stores))
         await key.ask(HOME, "ReplicateKey", ReplicaRegion=EUROPE)
         assert (await key.ask(EUROPE, "GetKeyLastUsage")).key_last_usage.operation is None
         assert other.fresh().keys[identity].usage is None

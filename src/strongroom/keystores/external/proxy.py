@@ -1,0 +1,155 @@
+"""One external key store proxy: its four calls."""
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple, TypeVar
+
+import msgspec
+from msgspec import Struct
+
+from strongroom.keystores.external.addresses import Addresses
+from strongroom.keystores.external.breaker import Breaker
+from strongroom.keystores.external.connections import Connections
+from strongroom.keystores.external.deadline import new_deadline
+from strongroom.keystores.external.failures import NAMED, Kind, ProxyError
+from strongroom.keystores.external.messages import (
+    AES_GCM,
+    Answer,
+    DecryptRequest,
+    DecryptResponse,
+    Encrypted,
+    EncryptRequest,
+    EncryptResponse,
+    ErrorResponse,
+    Health,
+    KeyMetadata,
+    MetadataRequest,
+    RequestMetadata,
+    metadata_of_key_request,
+    metadata_of_use,
+    read_answer,
+)
+from strongroom.keystores.external.signing import Signer
+from strongroom.model.custom_key_store import KeyStoreUse
+
+_OK = 200
+_FIRST_ERROR_STATUS = 400
+
+Result = TypeVar("Result")
+
+_log = logging.getLogger("strongroom.xks")
+
+
+class Endpoint(NamedTuple):
+    """Where a proxy is, and the credential by which it knows us.
+
+    `uri_endpoint` and `uri_path` are as the custom key store has them. `connect` and `ca` are the operator's
+    (`config.XksProxy`). `region` is that of the key store.
+    """
+
+    uri_endpoint: str
+    uri_path: str
+    region: str
+    access_key_id: str
+    secret_access_key: str
+    connect: str | None = None
+    ca: Path | None = None
+
+    def __repr__(self) -> str:
+        return f"Endpoint({self.uri_endpoint}{self.uri_path})"
+
+
+class Proxy:
+    """A proxy. Its calls take at most 250 ms, and raise ProxyError. Safe to share between threads."""
+
+    def __init__(self, endpoint: Endpoint) -> None:
+        """Connects to nothing yet. Raises ConfigurationError if the file of certificates cannot be used."""
+        self._host = endpoint.uri_endpoint.removeprefix("https://")
+        self._path = endpoint.uri_path
+        self._signer = Signer(endpoint.access_key_id, endpoint.secret_access_key, endpoint.region)
+        self._connections = Connections(self._host, Addresses(self._host, endpoint.connect), endpoint.ca)
+        self._breaker = Breaker()
+        self._failed: Kind | None = None
+        """How the last call failed, if it did."""
+
+    def health(self, request_id: str, operation: str) -> Health:
+        """How the proxy says that it is. It is asked even if it could not be reached before."""
+        request = MetadataRequest(RequestMetadata(request_id, operation))
+        return self._call(lambda: self._ask("health", request, Health), always=True)
+
+    def check_health(self, request_id: str, operation: str) -> Health:
+        """As `health`; and fail if no external key manager serves."""
+        health = self.health(request_id, operation)
+        health.judge()
+        return health
+
+    def key_metadata(self, use: KeyStoreUse, xks_key_id: str) -> KeyMetadata:
+        """What the proxy says of an external key."""
+        request = MetadataRequest(metadata_of_key_request(use))
+        return self._call(lambda: self._ask(f"keys/{xks_key_id}/metadata", request, KeyMetadata))
+
+    def encrypt(self, use: KeyStoreUse, xks_key_id: str, plaintext: bytes, associated_data: bytes) -> Encrypted:
+        """Encrypt under an external key."""
+        request = EncryptRequest(metadata_of_use(use), plaintext, associated_data)
+
+        def work() -> Encrypted:
+            answer = self._ask(f"keys/{xks_key_id}/encrypt", request, EncryptResponse)
+            answer.check(plaintext, associated_data)
+            return answer
+
+        return self._call(work)
+
+    def decrypt(self, use: KeyStoreUse, xks_key_id: str, encrypted: Encrypted, associated_data: bytes) -> bytes:
+        """Decrypt what was encrypted under an external key."""
+        request = DecryptRequest(
+            metadata_of_use(use),
+            encrypted.ciphertext,
+            encrypted.initialization_vector,
+            encrypted.authentication_tag,
+            associated_data,
+            AES_GCM,
+            encrypted.ciphertext_metadata,
+        )
+
+        def work() -> bytes:
+            answer = self._ask(f"keys/{xks_key_id}/decrypt", request, DecryptResponse)
+            answer.check(encrypted.ciphertext)
+            return answer.plaintext
+
+        return self._call(work)
+
+    def close(self) -> None:
+        """Close its connections. Idempotent."""
+        self._connections.close()
+
+    def _call(self, work: Callable[[], Result], *, always: bool = False) -> Result:
+        """Do some work with the proxy. A failure is logged if the last call did not fail in the same way."""
+
+        def logged() -> Result:
+            try:
+                result = work()
+            except ProxyError as error:
+                if error.kind != self._failed:
+                    # Without the proxy's own words, which may have anything in them.
+                    _log.warning("the external key store proxy %s fails: %s", self._host, error.kind)
+                self._failed = error.kind
+                raise
+            self._failed = None
+            return result
+
+        return self._breaker.call(logged, always=always)
+
+    def _ask(self, what: str, request: Struct, kind: type[Answer]) -> Answer:
+        """Send a request; return the answer. Raises ProxyError."""
+        path = f"{self._path}/{what}"
+        body = msgspec.json.encode(request)
+        headers = self._signer.headers(self._host, path, body, time.time())
+        response = self._connections.post(path, headers, body, new_deadline())
+        if response.status == _OK:
+            return read_answer(response.body, kind)
+        if response.status < _FIRST_ERROR_STATUS:
+            raise ProxyError(Kind.INVALID_RESPONSE)
+        name = read_answer(response.body, ErrorResponse).error_name
+        raise ProxyError(NAMED.get(name, Kind.INVALID_RESPONSE))

@@ -1,0 +1,326 @@
+"""Custom key stores by the calendar: what connecting comes to, deletion, checks; and changes at once."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from msgspec.structs import replace
+
+from strongroom.crypto.ciphertext_blob import parse
+from strongroom.errors import (
+    AccessDenied,
+    ConflictError,
+    CustomKeyStoreHasCMKs,
+    KMSInvalidState,
+    LimitExceeded,
+)
+from strongroom.jobs.calendar import Look
+from strongroom.jobs.custom_key_stores import CustomKeyStoreJob
+from strongroom.jobs.deletion import DeletionJob
+from strongroom.keystores.hsm import pkcs11 as p11
+from strongroom.keystores.hsm.arguments import Template
+from strongroom.model.custom_key_store import CONNECTING, CustomKeyStore
+from strongroom.storage.contract import Replace
+from strongroom.testing.softhsm import SoftHsm
+from tests.composed import DAY, NOW, Composed, run_composed
+from tests.e2e.custom_key_stores import HsmCluster, configure_clusters, make_cluster, of_cluster
+from tests.xks.proxy import BASE, XksProxy, running_proxy
+
+LOOKS = 100
+
+
+class Around(NamedTuple):
+    """A test's installation, and what backs its custom key stores."""
+
+    parts: Composed
+    cluster: HsmCluster
+    xks: XksProxy
+    job: CustomKeyStoreJob
+
+    async def store(self, name: str = "external", **members: Any) -> str:
+        """Make a store at the proxy, or on the cluster if it is called so."""
+        parameters = of_cluster(self.cluster, name) if name == "cluster" else self.of_proxy(name)
+        made = await self.parts.ask_kms("CreateCustomKeyStore", **parameters | members)
+        store: str = made.custom_key_store_id
+        return store
+
+    def of_proxy(self, name: str) -> dict[str, Any]:
+        path = f"/{name}-store{BASE}"
+        self.xks.prefixes[path.removesuffix(BASE)] = self.xks.prefixes[""]
+        access_key_id, secret = next(iter(self.xks.credentials.items()))
+        return {
+            "CustomKeyStoreName": name,
+            "CustomKeyStoreType": "EXTERNAL_KEY_STORE",
+            "XksProxyConnectivity": "PUBLIC_ENDPOINT",
+            "XksProxyUriEndpoint": self.xks.endpoint,
+            "XksProxyUriPath": path,
+            "XksProxyAuthenticationCredential": {"AccessKeyId": access_key_id, "RawSecretAccessKey": secret},
+        }
+
+    def record(self, store: str) -> CustomKeyStore:
+        stores = self.parts.state.fresh().custom_key_stores
+        (found,) = [one.record for one in stores.values() if one.record.custom_key_store_id == store]
+        return found
+
+    async def work(self) -> None:
+        """Have the job look until nothing is under way."""
+        for _ in range(LOOKS):
+            await self.job.run(Look(NOW, None))
+            states = {one.record.state for one in self.parts.state.fresh().custom_key_stores.values()}
+            if not states & {"CONNECTING", "DISCONNECTING"} and all(task.done() for task in self.job._tasks.values()):
+                return
+            await asyncio.sleep(0.05)
+        raise AssertionError("it does not come to an end")
+
+    async def connected(self, name: str = "external") -> str:
+        store = await self.store(name)
+        await self.parts.ask_kms("ConnectCustomKeyStore", CustomKeyStoreId=store)
+        await self.work()
+        assert self.record(store).state == "CONNECTED"
+        return store
+
+    async def key(self, store: str, **members: Any) -> str:
+        origin = "AWS_CLOUDHSM" if self.record(store).is_cluster else "EXTERNAL_KEY_STORE"
+        made = await self.parts.ask_kms("CreateKey", CustomKeyStoreId=store, Origin=origin, **members)
+        arn: str = made.key_metadata.arn
+        return arn
+
+    async def deleted(self, key: str) -> dict[str, Any]:
+        """Delete a key for good; return the event."""
+        await self.parts.ask_kms("ScheduleKeyDeletion", KeyId=key, PendingWindowInDays=7)
+        job = DeletionJob(self.parts.office, self.parts.custom_key_stores)
+        for _ in range(2):
+            await job.run(Look(NOW + 8 * DAY, None))
+        assert not self.parts.state.fresh().erasures
+        events = [event for event in self.parts.records("AwsServiceEvent") if event["eventName"] == "DeleteKey"]
+        return [event for event in events if event["resources"][0]["ARN"] == key][-1]
+
+    def objects(self, key: str) -> int:
+        """How many objects of the token belong to a key."""
+        connection: Any = next(iter(self.parts.custom_key_stores._connections.values()))[1]
+        return len(connection._opened().run(lambda lease: lease.session.find(Template({p11.CKA_LABEL: key.encode()}))))
+
+
+@pytest.fixture(scope="module")
+def cluster(softhsm: SoftHsm, tmp_path_factory: pytest.TempPathFactory) -> HsmCluster:
+    return make_cluster(softhsm, tmp_path_factory.mktemp("cluster"))
+
+
+@pytest.fixture(scope="module")
+def proxy(softhsm: SoftHsm, cluster: HsmCluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[XksProxy]:
+    with running_proxy(tmp_path_factory.mktemp("xks"), softhsm) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+def run(data: Path, cluster: HsmCluster, proxy: XksProxy) -> Callable[[Callable[[Around], Awaitable[None]]], None]:
+    """Run a test against a fresh installation whose configuration names the cluster and the proxy."""
+    proxy.reset()
+
+    def configure() -> None:
+        configure_clusters(data, [cluster])
+        with (data / "strongroom.yaml").open("a") as file:
+            file.write(f"xks_proxies: {{'{proxy.endpoint}': {{connect: '{proxy.connect}', ca: {proxy.ca}}}}}\n")
+
+    def run_it(test: Callable[[Around], Awaitable[None]]) -> None:
+        async def around(parts: Composed) -> None:
+            try:
+                await test(Around(parts, cluster, proxy, CustomKeyStoreJob(parts.office, parts.custom_key_stores)))
+            finally:
+                parts.custom_key_stores.close()
+
+        run_composed(data, around, configure=configure)
+
+    return run_it
+
+
+Run = Callable[[Callable[[Around], Awaitable[None]]], None]
+
+
+@pytest.mark.parametrize(
+    ("spoil", "code"),
+    [
+        ({"credentials": {}}, "INVALID_CREDENTIALS"),
+        ({"error": (403, "AccessDeniedException")}, "XKS_PROXY_ACCESS_DENIED"),
+        ({"error": (404, "InvalidUriPathException")}, "XKS_PROXY_INVALID_CONFIGURATION"),
+        ({"error": (400, "ValidationException")}, "XKS_PROXY_INVALID_RESPONSE"),
+        ({"error": (500, "InternalException")}, "XKS_PROXY_INVALID_RESPONSE"),
+        ({"error": (503, "DependencyTimeoutException")}, "XKS_PROXY_TIMED_OUT"),
+        ({"error": (429, "ThrottlingException")}, "XKS_PROXY_TIMED_OUT"),
+        ({"body": b"no JSON"}, "XKS_PROXY_INVALID_RESPONSE"),
+        ({"delay": 0.3}, "XKS_PROXY_TIMED_OUT"),
+        ({"hang_up": 9}, "XKS_PROXY_NOT_REACHABLE"),
+        ({"fleet": [{"id": "1", "model": "m", "healthStatus": "UNAVAILABLE"}]}, "XKS_PROXY_NOT_REACHABLE"),
+    ],
+    ids=str,
+)
+def test_a_store_that_cannot_be_connected_says_why(run: Run, spoil: dict[str, Any], code: str) -> None:
+    async def test(around: Around) -> None:
+        store = await around.store()
+        for name, value in spoil.items():
+            if name == "credentials":
+                around.xks.credentials.clear()
+            else:
+                setattr(around.xks, name, value)
+        await around.parts.ask_kms("ConnectCustomKeyStore", CustomKeyStoreId=store)
+        await around.work()
+        assert (around.record(store).state, around.record(store).error_code) == ("FAILED", code)
+        around.xks.reset()
+        around.of_proxy("external")
+        await around.parts.ask_kms("DisconnectCustomKeyStore", CustomKeyStoreId=store)
+        await around.work()
+        await around.parts.ask_kms("ConnectCustomKeyStore", CustomKeyStoreId=store)
+        await around.work()
+        assert (around.record(store).state, around.record(store).error_code) == ("CONNECTED", None)
+
+    run(test)
+
+
+def test_what_a_killed_process_began_to_connect_another_does(run: Run) -> None:
+    async def test(around: Around) -> None:
+        store = await around.store("cluster")
+        snapshot = around.parts.state.fresh()
+        ((record, number),) = snapshot.custom_key_stores.values()
+        await around.parts.office.commit([Replace(replace(record, state=CONNECTING), number)], None)
+        await around.work()
+        assert around.record(store).state == "CONNECTED"
+
+    run(test)
+
+
+def test_deletion_of_a_key_destroys_its_object_in_the_cluster(run: Run) -> None:
+    async def test(around: Around) -> None:
+        store = await around.connected("cluster")
+        key = await around.key(store)
+        (material,) = around.parts.state.fresh().keys["us-east-1", key.split(":")[4], key.rpartition("/")[2]].materials
+        assert around.objects(key) == 1
+        event = await around.deleted(key)
+        assert around.objects(key) == 0
+        backing = [{"backingKeyId": material}]
+        assert event["additionalEventData"] == {
+            "customKeyStoreId": store,
+            "clusterId": around.cluster.cluster_id,
+            "backingKeys": json.dumps(backing, separators=(",", ":")),
+            "backingKeysDeletionStatus": json.dumps(
+                [backing[0] | {"deletionStatus": "SUCCESS"}], separators=(",", ":")
+            ),
+        }
+        assert event["responseElements"] == {"keyId": key}
+        await around.parts.ask_kms("DisconnectCustomKeyStore", CustomKeyStoreId=store)
+        await around.work()
+        await around.parts.ask_kms("DeleteCustomKeyStore", CustomKeyStoreId=store)
+        assert around.parts.state.fresh().custom_key_stores == {}
+
+    run(test)
+
+
+def test_deletion_that_does_not_reach_the_cluster_says_so_once(run: Run) -> None:
+    async def test(around: Around) -> None:
+        store = await around.connected("cluster")
+        key = await around.key(store)
+        await around.parts.ask_kms("DisconnectCustomKeyStore", CustomKeyStoreId=store)
+        await around.work()
+        with pytest.raises(CustomKeyStoreHasCMKs):
+            await around.parts.ask_kms("DeleteCustomKeyStore", CustomKeyStoreId=store)
+        event = await around.deleted(key)
+        (status,) = json.loads(event["additionalEventData"]["backingKeysDeletionStatus"])
+        assert status["deletionStatus"] == "FAILURE"
+
+    run(test)
+
+
+def test_a_deleted_key_cannot_be_made_again_from_its_external_key(run: Run) -> None:
+    async def test(around: Around) -> None:
+        store = await around.connected()
+        key = await around.key(store, XksKeyId="key-1")
+        blob = (await around.parts.ask_kms("Encrypt", KeyId=key, Plaintext=b"secret")).ciphertext_blob
+        event = await around.deleted(key)
+        assert event["additionalEventData"] == {"customKeyStoreId": store, "xksKeyId": "key-1"}
+        again = await around.key(store, XksKeyId="key-1")
+        with pytest.raises(AccessDenied):
+            await around.parts.ask_kms("Decrypt", CiphertextBlob=blob)
+        sealed = (await around.parts.ask_kms("Encrypt", KeyId=again, Plaintext=b"x")).ciphertext_blob
+        forged = blob[:3] + bytes.fromhex(parse(sealed).material_id) + blob[35:]
+        with pytest.raises(KMSInvalidState):
+            await around.parts.ask_kms("Decrypt", CiphertextBlob=forged)
+
+    run(test)
+
+
+def test_of_two_keys_that_are_made_at_once_one_has_the_external_key(run: Run) -> None:
+    async def test(around: Around) -> None:
+        store = await around.connected()
+        made = await asyncio.gather(*(around.key(store, XksKeyId="key-1") for _ in range(5)), return_exceptions=True)
+        assert sorted(type(one).__name__ for one in made) == [*["XksKeyAlreadyInUse"] * 4, "str"]
+
+    run(test)
+
+
+def test_of_two_stores_that_are_made_at_once_one_has_the_name(run: Run) -> None:
+    async def test(around: Around) -> None:
+        made = await asyncio.gather(*(around.store() for _ in range(3)), return_exceptions=True)
+        assert sum(isinstance(one, str) for one in made) == 1
+
+    run(test)
+
+
+def test_a_key_that_is_not_stored_leaves_nothing_in_the_cluster(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(around: Around) -> None:
+        store = await around.connected("cluster")
+        there = around.objects(await around.key(store))
+        made: list[str] = []
+        storage, commit = around.parts.opened.storage, around.parts.opened.storage.commit
+
+        def refusing(writes: Any, *rest: Any, **more: Any) -> Any:
+            made.extend(write.record.arn for write in writes if hasattr(write.record, "key_usage"))
+            if made:
+                raise ConflictError("another came first")
+            return commit(writes, *rest, **more)
+
+        monkeypatch.setattr(storage, "commit", refusing)
+        answer = await around.parts.call("CreateKey", {"Origin": "AWS_CLOUDHSM", "CustomKeyStoreId": store})
+        assert answer.error is not None
+        monkeypatch.undo()
+        assert (there, len(made)) == (1, 10)
+        assert {around.objects(key) for key in made} == {0}
+
+    run(test)
+
+
+def test_an_account_has_ten_stores_in_a_region(run: Run) -> None:
+    async def test(around: Around) -> None:
+        for number in range(10):
+            await around.store(f"number{number}")
+        with pytest.raises(LimitExceeded):
+            await around.store("onemore")
+        elsewhere = around._replace(parts=around.parts._replace(region="eu-west-1"))
+        around.xks.error = (401, "AuthenticationFailedException")  # it checks the Region of the signature
+        with pytest.raises(Exception, match="could not authenticate"):
+            await elsewhere.store("onemore")
+
+    run(test)
+
+
+def test_how_an_external_store_is_is_told_when_it_changes(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    async def test(around: Around) -> None:
+        store = await around.connected()
+        moment = [0.0]
+        job = CustomKeyStoreJob(around.parts.office, around.parts.custom_key_stores, lambda: moment[0])
+        around = around._replace(job=job)
+        await around.work()
+        for fleet in ("ACTIVE", "DEGRADED", "DEGRADED", "ACTIVE"):
+            around.xks.fleet = [{"id": "1", "model": "m", "healthStatus": fleet}]
+            moment[0] += 200  # it is due
+            await around.work()
+        told = [line for line in capsys.readouterr().err.splitlines() if store in line]
+        assert told == [
+            f"strongroom: external key store {store}: 1 of 1 external key managers are not active",
+            f"strongroom: external key store {store}: well again",
+        ]
+        checks = [asked for asked in around.xks.asked if asked.path.endswith("health")]
+        assert checks[-1].body["requestMetadata"]["kmsOperation"] == "KmsHealthCheck"
+
+    run(test)
