@@ -79,7 +79,7 @@ def test_stores_that_begin_at_once_try_a_wrong_password_once(library: Library, t
 
 
 def test_a_password_is_never_shown(tmp_path: Path) -> None:
-    place = Place(LIBRARY, "payments", "secret", tmp_path / "refused", "kmsuser")
+    place = Place(LIBRARY, "payments", "secret", tmp_path / "refused")
     assert repr(place) == str(place) == "Place('payments')"
 
 
