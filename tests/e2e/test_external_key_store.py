@@ -234,7 +234,7 @@ def test_neither_layer_alone_decrypts_anything(kms: Any, xks: XksProxy, store: s
     blob = parse(kms.encrypt(KeyId=key, Plaintext=b"secret", EncryptionContext=CONTEXT)["CiphertextBlob"])
     aad = xks.asked[-1].body["additionalAuthenticatedData"]
     external = xks.keys["key-1"].handle
-    sealed = blob.ciphertext[1:]  # no metadata
+    sealed = blob.ciphertext[33:]  # no metadata, and the hash
     inner = xks.token.decrypt(external, blob.nonce, sealed, base64.b64decode(aad), b"")
     assert b"secret" not in inner
     assert refusal(kms.decrypt, CiphertextBlob=inner, EncryptionContext=CONTEXT) == ("InvalidCiphertextException", "")

@@ -1,6 +1,7 @@
 """Double encryption: two layers, each of which is needed ("How external key stores work", KMS Developer Guide)."""
 
 import secrets
+from hashlib import sha256
 from typing import NamedTuple
 
 import pytest
@@ -11,7 +12,7 @@ from msgspec.structs import replace
 from strongroom.crypto.ciphertext_blob import CiphertextBlob, build_header, parse
 from strongroom.errors import InvalidCiphertext, KMSInvalidState
 from strongroom.keystores.contract import KeyStore, SymmetricKey
-from strongroom.keystores.external.layers import associated_data, pack, unpack
+from strongroom.keystores.external.layers import Outer, associated_data, unpack
 from strongroom.keystores.external.messages import Encrypted
 from strongroom.keystores.external.proxy import Proxy
 from strongroom.keystores.external.store import ExternalKeyStore
@@ -50,7 +51,7 @@ def test_decrypts_what_it_encrypted(
     key = opened(store)
     plaintext = secrets.token_bytes(length)
     blob = key.encrypt(plaintext, {"a": "b"})
-    assert len(blob) == 4 + 32 + iv_length + 4 + 1 + len(metadata) + 80 + length + 16
+    assert len(blob) == 4 + 32 + iv_length + 4 + 1 + len(metadata) + 32 + 80 + length + 16
     assert len(blob) <= 6144
     assert key.decrypt(parse(blob), {"a": "b"}) == plaintext
 
@@ -89,7 +90,7 @@ def test_the_outer_layer_alone_decrypts_nothing(store: ExternalKeyStore, default
     made = make(store)
     blob = parse(made.opened.encrypt(b"plaintext", {}))
     bound = associated_data(made.material.material_id, {})
-    inner = proxy.decrypt(used_for("Decrypt"), "key-1", unpack(blob.nonce, blob.ciphertext), bound)
+    inner = proxy.decrypt(used_for("Decrypt"), "key-1", unpack(blob.nonce, blob.ciphertext).encrypted, bound)
     assert b"plaintext" not in inner
     with pytest.raises(InvalidCiphertext):
         made.opened.decrypt(parse(inner), {})
@@ -103,7 +104,7 @@ def test_the_inner_layer_alone_decrypts_nothing(store: ExternalKeyStore, default
     with pytest.raises(InvalidCiphertext):
         inner_key.decrypt(blob, {})
     with pytest.raises(InvalidCiphertext):
-        inner_key.decrypt(parse(unpack(blob.nonce, blob.ciphertext).ciphertext), {})
+        inner_key.decrypt(parse(unpack(blob.nonce, blob.ciphertext).encrypted.ciphertext), {})
 
 
 def test_two_kms_keys_of_one_external_key_do_not_read_each_other(store: ExternalKeyStore) -> None:
@@ -129,15 +130,30 @@ def test_an_inner_layer_that_does_not_open_is_told_as_an_outer_one(store: Extern
     made, other = make(store), make(store)
     blob = parse(made.opened.encrypt(b"plaintext", {}))
     bound = associated_data(made.material.material_id, {})
-    inner = proxy.decrypt(used_for("Decrypt"), "key-1", unpack(blob.nonce, blob.ciphertext), bound)
+    inner = proxy.decrypt(used_for("Decrypt"), "key-1", unpack(blob.nonce, blob.ciphertext).encrypted, bound)
     their_blob = parse(other.opened.encrypt(b"plaintext", {}))
     their_bound = associated_data(other.material.material_id, {})
-    theirs = proxy.decrypt(used_for("Decrypt"), "key-1", unpack(their_blob.nonce, their_blob.ciphertext), their_bound)
+    theirs = proxy.decrypt(
+        used_for("Decrypt"), "key-1", unpack(their_blob.nonce, their_blob.ciphertext).encrypted, their_bound
+    )
     altered = inner[:-1] + bytes([inner[-1] ^ 1])
     for forged in (b"", b"no blob", inner[:-1], altered, theirs, bytes([inner[0], 3]) + inner[2:]):
         outer = proxy.encrypt(used_for("Encrypt"), "key-1", forged, bound)
         with pytest.raises(KMSInvalidState, match=INVALID):
-            made.opened.decrypt(with_body(blob, pack(outer), outer.initialization_vector), {})
+            made.opened.decrypt(
+                with_body(blob, Outer(outer, sha256(forged).digest()).pack(), outer.initialization_vector), {}
+            )
+
+
+def test_a_proxy_that_answers_with_another_inner_blob_is_refused(xks: XksProxy, store: ExternalKeyStore) -> None:
+    """It has seen both, and both are of the same key, context and length."""
+    key = opened(store)
+    first, second = (parse(key.encrypt(plaintext, {"a": "b"})) for plaintext in (b"pay 1", b"pay 9"))
+    inner = xks.asked[-1].body["plaintext"]
+    xks.spoiled = {"plaintext": inner}
+    assert key.decrypt(second, {"a": "b"}) == b"pay 9"
+    with pytest.raises(KMSInvalidState, match=INVALID):
+        key.decrypt(first, {"a": "b"})
 
 
 @pytest.mark.parametrize("metadata", [b"", b"version 7"])
@@ -179,8 +195,8 @@ def test_blobs_of_other_algorithms_and_materials_are_not_shown_to_the_proxy(
         replace(blob, material_id="00" * 32),
         with_body(blob, b""),
         with_body(blob, bytes([21]) + bytes(100)),
-        with_body(blob, bytes([3]) + bytes(18)),
-        with_body(blob, bytes(16)),
+        with_body(blob, bytes([3]) + bytes(50)),
+        with_body(blob, bytes(48)),
     ):
         with pytest.raises(InvalidCiphertext) as refused:
             made.opened.decrypt(strange, {})
@@ -196,28 +212,28 @@ def test_blobs_of_other_algorithms_and_materials_are_not_shown_to_the_proxy(
     vector=st.binary(min_size=12, max_size=12) | st.binary(min_size=16, max_size=16),
 )
 def test_a_blob_holds_the_outer_layer(metadata: bytes, ciphertext: bytes, tag: bytes, vector: bytes) -> None:
-    outer = Encrypted(ciphertext, vector, tag, metadata)
-    body = pack(outer)
+    outer = Outer(Encrypted(ciphertext, vector, tag, metadata), sha256(ciphertext).digest())
+    body = outer.pack()
     blob = parse(build_header(3, MATERIAL_ID, vector, len(body)) + body)
     assert (blob.algorithm, blob.material_id) == (3, MATERIAL_ID)
     assert unpack(blob.nonce, blob.ciphertext) == outer
 
 
-@given(st.binary(max_size=60))
+@given(st.binary(max_size=100))
 def test_takes_any_bytes_apart_or_refuses_them(packed: bytes) -> None:
     try:
         outer = unpack(bytes(12), packed)
     except InvalidCiphertext:
         return
-    assert pack(outer) == packed
+    assert outer.pack() == packed
 
 
 def test_the_blob_is_laid_out_as_documented() -> None:
     outer = Encrypted(b"C" * 5, b"I" * 12, b"T" * 16, b"MM")
-    body = pack(outer)
-    laid_out = bytes.fromhex("01 03 20" + MATERIAL_ID + "0c") + b"I" * 12 + bytes.fromhex("00000018 02")
+    body = Outer(outer, b"H" * 32).pack()
+    laid_out = bytes.fromhex("01 03 20" + MATERIAL_ID + "0c") + b"I" * 12 + bytes.fromhex("00000038 02")
     assert build_header(3, MATERIAL_ID, outer.initialization_vector, len(body)) + body == (
-        laid_out + b"MM" + b"C" * 5 + b"T" * 16
+        laid_out + b"MM" + b"H" * 32 + b"C" * 5 + b"T" * 16
     )
 
 
