@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from strongroom.app.installing import new_access_key
 from strongroom.crypto.ciphertext_blob import parse
 from strongroom.errors import (
     AccessDenied,
@@ -23,7 +24,9 @@ from strongroom.jobs.deletion import DeletionJob
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.arguments import Template
 from strongroom.model.custom_key_store import CONNECTING, CustomKeyStore
-from strongroom.storage.contract import Replace
+from strongroom.model.principal import Service
+from strongroom.sigv4.signing import Credential
+from strongroom.storage.contract import Insert, Replace
 from strongroom.testing.softhsm import SoftHsm
 from tests.composed import DAY, NOW, Composed, run_composed
 from tests.e2e.custom_key_stores import HsmCluster, configure_clusters, make_cluster, of_cluster
@@ -286,6 +289,22 @@ def test_a_key_that_is_not_stored_leaves_nothing_in_the_cluster(run: Run, monkey
         monkeypatch.undo()
         assert (there, len(made)) == (1, 10)
         assert {around.objects(key) for key in made} == {0}
+
+    run(test)
+
+
+def test_a_proxy_is_told_of_a_service_that_calls_for_a_user(run: Run) -> None:
+    async def test(around: Around) -> None:
+        parts = around.parts
+        key = await around.key(await around.connected(), XksKeyId="key-1")
+        access_key, secret = new_access_key(parts.opened.domain_keys, "", NOW, service="s3")
+        declared = Service("s3", NOW, ("111122223333",), ("Encrypt",))
+        parts.opened.storage.commit([Insert(declared), Insert(access_key)], None)
+        root = "arn:aws:iam::111122223333:root"
+        service = parts._replace(by=Credential(access_key.access_key_id, secret), on_behalf_of=root)
+        await service.ask_kms("Encrypt", KeyId=key, Plaintext=b"x")
+        told = around.xks.asked[-1].body["requestMetadata"]
+        assert (told["awsPrincipalArn"], told["kmsViaService"]) == (root, "s3.us-east-1.amazonaws.com")
 
     run(test)
 
