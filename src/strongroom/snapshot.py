@@ -140,6 +140,11 @@ class Snapshot(Struct, frozen=True):
             return None
         return self.custom_key_stores[key.region, key.account, key.custom_key_store_id].record
 
+    def other_custom_key_stores(self, store: CustomKeyStore) -> list[CustomKeyStore]:
+        """All custom key stores but one, of whatever account and Region."""
+        every = (other.record for other in self.custom_key_stores.values())
+        return [other for other in every if other.custom_key_store_id != store.custom_key_store_id]
+
     def key_state(self, key: KmsKey) -> str:
         """The state of a key as it is told: Unavailable, if it could be used but for its custom key store."""
         store = self.custom_key_store(key)

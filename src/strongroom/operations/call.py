@@ -109,6 +109,12 @@ class Call(Struct, frozen=True):
             None if service is None else f"{service}.{self.region}.amazonaws.com",
         )
 
+    def sealed_store_secret(self, custom_key_store_id: str, secret: str) -> bytes:
+        """The secret of a custom key store of the caller's account, as it is stored; each time otherwise."""
+        return self.seals.seal_store_secret(
+            secret.encode(), account=self.account, region=self.region, custom_key_store_id=custom_key_store_id
+        )
+
     def custom_key_store(self, custom_key_store_id: str) -> Numbered[CustomKeyStore]:
         """A custom key store of the caller's account, as it was found."""
         return self.snapshot.custom_key_stores[self.region, self.account, custom_key_store_id]

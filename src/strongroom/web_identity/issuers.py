@@ -21,6 +21,7 @@ from urllib.parse import SplitResult, urlsplit
 import urllib3
 
 from strongroom.errors import IDPCommunicationError, InvalidIdentityToken
+from strongroom.model.addresses import meant
 from strongroom.web_identity.tokens import Key, key_of
 
 if TYPE_CHECKING:
@@ -36,7 +37,6 @@ _AGAIN_SECONDS = 60.0
 """How soon an issuer is asked again for a key that it did not have, and after a failure."""
 _MAX_ISSUERS = 1_000
 _MAX_KEYS = 100
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 _UNICAST = ipaddress.IPv6Network("2000::/3")
 """All global unicast addresses of IPv6 that were given out."""
 
@@ -203,14 +203,9 @@ class Issuers:
 
 def _is_public(address: str) -> bool:
     """Whether an address is of the Internet. One that stands for an IPv4 address is what that is."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
+    parsed = meant(address)
     if isinstance(parsed, ipaddress.IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour
-        if inner is None and parsed in _NAT64:
-            inner = ipaddress.IPv4Address(parsed.packed[-4:])
-        if inner is None:
-            return parsed in _UNICAST and parsed.is_global
-        parsed = inner
+        return parsed in _UNICAST and parsed.is_global
     return parsed.is_global and not parsed.is_multicast
 
 

@@ -4,7 +4,6 @@ An endpoint is what a caller of KMS names. It must not make the service talk to 
 only that machine sees; where the operator says what is connected to, that is where it is.
 """
 
-import ipaddress
 import socket
 import threading
 import time
@@ -13,10 +12,10 @@ from concurrent.futures import Future
 from typing import Any, NamedTuple
 
 from strongroom.keystores.external.deadline import left
+from strongroom.model.addresses import meant
 
 _KEEP_SECONDS = 60.0
 _PORT = 443
-_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class Address(NamedTuple):
@@ -78,11 +77,5 @@ class Addresses:
 
 def _is_this_machine(address: str) -> bool:
     """Whether an address is of this machine or of its own network alone, or of many. Of one that stands for another."""
-    parsed = ipaddress.ip_address(address.partition("%")[0])
-    if isinstance(parsed, ipaddress.IPv6Address):
-        inner = parsed.ipv4_mapped or parsed.sixtofour
-        if inner is None and parsed in _NAT64:
-            inner = ipaddress.IPv4Address(parsed.packed[-4:])
-        if inner is not None:
-            parsed = inner
+    parsed = meant(address)
     return parsed.is_loopback or parsed.is_link_local or parsed.is_unspecified or parsed.is_multicast

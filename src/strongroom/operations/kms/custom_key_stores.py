@@ -5,33 +5,18 @@
 
 import secrets
 from collections.abc import Sequence
-from typing import NamedTuple
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
 from msgspec import Struct, structs
 
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.errors import (
-    CloudHsmClusterInUse,
-    CloudHsmClusterInvalidConfiguration,
-    CloudHsmClusterNotActive,
-    CloudHsmClusterNotFound,
-    CloudHsmClusterNotRelated,
     CustomKeyStoreHasCMKs,
     CustomKeyStoreInvalidState,
     CustomKeyStoreNameInUse,
     CustomKeyStoreNotFound,
-    IncorrectTrustAnchor,
     LimitExceeded,
     Validation,
-    XksProxyUriEndpointInUse,
-    XksProxyUriInUse,
-    XksProxyVpcEndpointServiceInUse,
-    XksProxyVpcEndpointServiceInvalidConfiguration,
-    XksProxyVpcEndpointServiceNotFound,
 )
-from strongroom.keystores.custom import Cluster
 from strongroom.messages.kms.custom_key_stores import (
     ConnectCustomKeyStoreRequest,
     ConnectCustomKeyStoreResponse,
@@ -54,12 +39,12 @@ from strongroom.model.custom_key_store import (
     DISCONNECTED,
     DISCONNECTING,
     FAILED,
-    PUBLIC_ENDPOINT,
-    VPC_ENDPOINT_SERVICE,
     CustomKeyStore,
 )
 from strongroom.model.key_specs import AWS_CLOUDHSM, EXTERNAL_KEY_STORE
 from strongroom.operations.call import Call, Change
+from strongroom.operations.kms.cluster_key_stores import check_can_connect, check_new_cluster, updated_cluster
+from strongroom.operations.kms.external_key_stores import check_new_proxy, check_vpc, updated_proxy
 from strongroom.operations.logged import Logged, members
 from strongroom.operations.pages import Listing
 from strongroom.operations.targets import AccountTarget, CustomKeyStoreTarget
@@ -67,8 +52,6 @@ from strongroom.storage.contract import Delete, Insert, Keep, Replace, Write
 
 MAX_CUSTOM_KEY_STORES = 10
 """Custom key stores of both types, in any state, that an account can have in a Region."""
-HSMS_TO_CREATE = 2
-"""HSMs that a cluster must have for a key store, and for a key, to be made (AWS: in different Availability Zones)."""
 
 _STORES = Listing("DescribeCustomKeyStores", default=1000, maximum=1000)
 _OF_CLUSTER = ("cloud_hsm_cluster_id", "key_store_password", "trust_anchor_certificate")
@@ -81,27 +64,6 @@ _OF_PROXY = (
     "xks_proxy_vpc_endpoint_service_owner",
 )
 _ALWAYS_OF_PROXY = _OF_PROXY[:4]
-_NAMES = {
-    "cloud_hsm_cluster_id": "CloudHsmClusterId",
-    "key_store_password": "KeyStorePassword",
-    "trust_anchor_certificate": "TrustAnchorCertificate",
-    "xks_proxy_uri_endpoint": "XksProxyUriEndpoint",
-    "xks_proxy_uri_path": "XksProxyUriPath",
-    "xks_proxy_authentication_credential": "XksProxyAuthenticationCredential",
-    "xks_proxy_connectivity": "XksProxyConnectivity",
-    "xks_proxy_vpc_endpoint_service_name": "XksProxyVpcEndpointServiceName",
-    "xks_proxy_vpc_endpoint_service_owner": "XksProxyVpcEndpointServiceOwner",
-}
-
-
-class _Credential(NamedTuple):
-    """What a proxy is asked with."""
-
-    access_key_id: str
-    secret: str
-
-    def __repr__(self) -> str:
-        return f"_Credential({self.access_key_id})"
 
 
 def create_custom_key_store_targets(request: CreateCustomKeyStoreRequest) -> list[AccountTarget]:
@@ -111,7 +73,7 @@ def create_custom_key_store_targets(request: CreateCustomKeyStoreRequest) -> lis
         _check_members(request, type_, needed=_OF_CLUSTER, foreign=_OF_PROXY)
     else:
         _check_members(request, type_, needed=_ALWAYS_OF_PROXY, foreign=_OF_CLUSTER)
-        _check_vpc(request.xks_proxy_connectivity, request.xks_proxy_vpc_endpoint_service_name)
+        check_vpc(request.xks_proxy_connectivity, request.xks_proxy_vpc_endpoint_service_name)
     return [AccountTarget("kms:CreateCustomKeyStore")]
 
 
@@ -127,11 +89,9 @@ def create_custom_key_store(call: Call, request: CreateCustomKeyStoreRequest, _k
         raise LimitExceeded(f"The account has {MAX_CUSTOM_KEY_STORES} custom key stores, the most that it can have.")
     _check_name(call, store)
     if store.is_cluster:
-        _check_new_cluster(call, store)
+        check_new_cluster(call, store)
     else:
-        _check_uri(call, store)
-        if store.connectivity == PUBLIC_ENDPOINT:  # that of a VPC is asked when the store is connected
-            _check_proxy(call, store, secret)
+        check_new_proxy(call, store, secret)
     response = CreateCustomKeyStoreResponse(custom_key_store_id=store.custom_key_store_id)
     return Change(response, [Insert(store), *_one_at_a_time(call)])
 
@@ -197,7 +157,7 @@ def update_custom_key_store(call: Call, request: UpdateCustomKeyStoreRequest, _k
     _check_editable(store, request)
     updated = structs.replace(store, name=request.new_custom_key_store_name or store.name)
     _check_name(call, updated)
-    updated = (_updated_cluster if store.is_cluster else _updated_proxy)(call, updated, request)
+    updated = (updated_cluster if store.is_cluster else updated_proxy)(call, updated, request)
     return Change(UpdateCustomKeyStoreResponse(), [Replace(updated, number), *_one_at_a_time(call)])
 
 
@@ -233,13 +193,8 @@ def connect_custom_key_store(
         raise _wrong_state(store, f"is {store.state}")
     if store.state in (CONNECTING, CONNECTED):
         return Change(ConnectCustomKeyStoreResponse(), [Keep(store, number)])
-    if store.is_cluster:
-        assert store.cluster_id is not None, "it is on a cluster"
-        cluster = call.custom_key_stores.backing.cluster(store.cluster_id, call.account)
-        if cluster is not None and cluster.hsms < 1:
-            raise CloudHsmClusterInvalidConfiguration(f"Cluster {store.cluster_id} has no HSM.")
-        if cluster is not None and not call.custom_key_stores.backing.cluster_is_there(store.cluster_id):
-            raise CloudHsmClusterNotActive(f"Cluster {store.cluster_id} is not active.")
+    if store.cluster_id is not None:
+        check_can_connect(call, store.cluster_id)
     connecting = structs.replace(store, state=CONNECTING, error_code=None)
     return Change(ConnectCustomKeyStoreResponse(), [Replace(connecting, number)])
 
@@ -259,18 +214,6 @@ def disconnect_custom_key_store(
         raise _wrong_state(store, f"is {store.state}")
     disconnecting = structs.replace(store, state=DISCONNECTING, error_code=None)
     return Change(DisconnectCustomKeyStoreResponse(), [Replace(disconnecting, number)])
-
-
-def check_hsms(cluster: Cluster | None, cluster_id: str) -> Cluster:
-    """Return a cluster in which keys can be made.
-
-    Raises CloudHsmClusterNotFound, CloudHsmClusterInvalidConfiguration.
-    """
-    if cluster is None:
-        raise CloudHsmClusterNotFound(f"Cluster {cluster_id} was not found.")
-    if cluster.hsms < HSMS_TO_CREATE:
-        raise CloudHsmClusterInvalidConfiguration(f"Cluster {cluster_id} must have at least {HSMS_TO_CREATE} HSMs.")
-    return cluster
 
 
 def _target(action: str, custom_key_store_id: str | None) -> CustomKeyStoreTarget:
@@ -294,7 +237,7 @@ def _new_store(call: Call, request: CreateCustomKeyStoreRequest) -> tuple[Custom
         type=request.custom_key_store_type or AWS_CLOUDHSM,
         created=round(call.now, 3),
         state=DISCONNECTED,
-        sealed_secret=_sealed(call, custom_key_store_id, secret),
+        sealed_secret=call.sealed_store_secret(custom_key_store_id, secret),
         cluster_id=request.cloud_hsm_cluster_id,
         trust_anchor_certificate=request.trust_anchor_certificate,
         connectivity=request.xks_proxy_connectivity,
@@ -309,27 +252,12 @@ def _new_store(call: Call, request: CreateCustomKeyStoreRequest) -> tuple[Custom
     return store, secret
 
 
-def _sealed(call: Call, custom_key_store_id: str, secret: str) -> bytes:
-    return call.seals.seal_store_secret(
-        secret.encode(), account=call.account, region=call.region, custom_key_store_id=custom_key_store_id
-    )
-
-
 def _own_stores(call: Call) -> list[CustomKeyStore]:
     """The stores of the caller's account in the Region."""
     return [
         store
         for store, _ in call.snapshot.custom_key_stores.values()
         if (store.account, store.region) == (call.account, call.region)
-    ]
-
-
-def _others(call: Call, store: CustomKeyStore) -> list[CustomKeyStore]:
-    """All other stores, of whatever account and Region."""
-    return [
-        other
-        for other, _ in call.snapshot.custom_key_stores.values()
-        if other.custom_key_store_id != store.custom_key_store_id
     ]
 
 
@@ -354,125 +282,6 @@ def _check_name(call: Call, store: CustomKeyStore) -> None:
     named = [other for other in _own_stores(call) if other.name == store.name]
     if any(other.custom_key_store_id != store.custom_key_store_id for other in named):
         raise CustomKeyStoreNameInUse(f"The custom key store name {store.name} is already in use.")
-
-
-def _check_new_cluster(call: Call, store: CustomKeyStore) -> None:
-    """The cluster is there, nobody else's, and the certificate is its own."""
-    assert store.cluster_id is not None, "checked with the targets"
-    backing = call.custom_key_stores.backing
-    cluster = backing.cluster(store.cluster_id, call.account)
-    if cluster is None:
-        raise CloudHsmClusterNotFound(f"Cluster {store.cluster_id} was not found.")
-    _check_cluster_is_free(call, store, cluster)
-    if _der(store.trust_anchor_certificate) != cluster.certificate:
-        raise IncorrectTrustAnchor(f"The trust anchor certificate is not that of cluster {store.cluster_id}.")
-    check_hsms(cluster, store.cluster_id)
-    if not backing.cluster_is_there(store.cluster_id):
-        raise CloudHsmClusterNotActive(f"Cluster {store.cluster_id} is not active.")
-
-
-def _check_cluster_is_free(call: Call, store: CustomKeyStore, cluster: Cluster) -> None:
-    """No other store is on the cluster, whosever it is, or on one with its certificate."""
-    for other in _others(call, store):
-        related = other.is_cluster and _der(other.trust_anchor_certificate) == cluster.certificate
-        if other.is_cluster and (related or other.cluster_id == store.cluster_id):
-            raise CloudHsmClusterInUse(f"Cluster {store.cluster_id} is already associated with a custom key store.")
-
-
-def _der(certificate: str | None) -> bytes | None:
-    """A certificate in DER; None for what is none."""
-    try:
-        return x509.load_pem_x509_certificate((certificate or "").encode()).public_bytes(Encoding.DER)
-    except ValueError:
-        return None
-
-
-def _updated_cluster(call: Call, store: CustomKeyStore, request: UpdateCustomKeyStoreRequest) -> CustomKeyStore:
-    if request.cloud_hsm_cluster_id not in (None, store.cluster_id):
-        assert request.cloud_hsm_cluster_id is not None, "it is another one"
-        backing = call.custom_key_stores.backing
-        cluster = backing.cluster(request.cloud_hsm_cluster_id, call.account)
-        if cluster is None:
-            raise CloudHsmClusterNotFound(f"Cluster {request.cloud_hsm_cluster_id} was not found.")
-        if _der(store.trust_anchor_certificate) != cluster.certificate:
-            raise CloudHsmClusterNotRelated(f"Cluster {request.cloud_hsm_cluster_id} has another certificate.")
-        check_hsms(cluster, request.cloud_hsm_cluster_id)
-        if not backing.cluster_is_there(request.cloud_hsm_cluster_id):
-            raise CloudHsmClusterNotActive(f"Cluster {request.cloud_hsm_cluster_id} is not active.")
-        store = structs.replace(store, cluster_id=request.cloud_hsm_cluster_id)
-        _check_cluster_is_free(call, store, cluster)
-    if request.key_store_password is None:
-        return store
-    return structs.replace(store, sealed_secret=_sealed(call, store.custom_key_store_id, request.key_store_password))
-
-
-def _updated_proxy(call: Call, store: CustomKeyStore, request: UpdateCustomKeyStoreRequest) -> CustomKeyStore:
-    """The external key store as it is to be, after its proxy was asked with that."""
-    credential, secret = request.xks_proxy_authentication_credential, None
-    updated = structs.replace(
-        store,
-        uri_endpoint=request.xks_proxy_uri_endpoint or store.uri_endpoint,
-        uri_path=request.xks_proxy_uri_path or store.uri_path,
-        connectivity=request.xks_proxy_connectivity or store.connectivity,
-        vpc_endpoint_service_name=request.xks_proxy_vpc_endpoint_service_name or store.vpc_endpoint_service_name,
-        vpc_endpoint_service_owner=request.xks_proxy_vpc_endpoint_service_owner or store.vpc_endpoint_service_owner,
-    )
-    if updated.connectivity != store.connectivity and updated.uri_endpoint == store.uri_endpoint:
-        raise Validation("You must specify a new XksProxyUriEndpoint to change XksProxyConnectivity.")
-    if updated.connectivity == PUBLIC_ENDPOINT:
-        _check_vpc(PUBLIC_ENDPOINT, request.xks_proxy_vpc_endpoint_service_name)
-        updated = structs.replace(updated, vpc_endpoint_service_name=None, vpc_endpoint_service_owner=None)
-    else:
-        _check_vpc(VPC_ENDPOINT_SERVICE, updated.vpc_endpoint_service_name)
-        owner = updated.vpc_endpoint_service_owner or call.account
-        updated = structs.replace(updated, vpc_endpoint_service_owner=owner)
-    if credential is not None:
-        assert credential.access_key_id is not None, "the model requires it"
-        assert credential.raw_secret_access_key is not None, "the model requires it"
-        secret = credential.raw_secret_access_key
-        sealed = _sealed(call, store.custom_key_store_id, secret)
-        updated = structs.replace(updated, access_key_id=credential.access_key_id, sealed_secret=sealed)
-    if structs.replace(updated, name=store.name) == store:
-        return updated
-    _check_uri(call, updated)
-    if updated.connectivity == PUBLIC_ENDPOINT or store.state == CONNECTED:
-        _check_proxy(call, updated, secret)
-    return updated
-
-
-def _check_proxy(call: Call, store: CustomKeyStore, secret: str | None) -> None:
-    call.custom_key_stores.backing.check_proxy(store, secret, request_id=call.request_id, operation=call.operation)
-
-
-def _check_uri(call: Call, store: CustomKeyStore) -> None:
-    """The URI is not another store's, and of what stands for a VPC nothing is shared (AWS: "Uniqueness requirements").
-
-    That holds in a Region, for the whole URI in an account of it.
-    """
-    others = [other for other in _others(call, store) if other.region == store.region and other.is_external]
-    mine = (store.account, store.uri_endpoint, store.uri_path)
-    if any((other.account, other.uri_endpoint, other.uri_path) == mine for other in others):
-        raise XksProxyUriInUse("The XksProxyUriEndpoint and XksProxyUriPath are already in use together.")
-    for other in others:
-        if other.uri_endpoint == store.uri_endpoint and VPC_ENDPOINT_SERVICE in (
-            other.connectivity,
-            store.connectivity,
-        ):
-            raise XksProxyUriEndpointInUse(f"The XksProxyUriEndpoint {store.uri_endpoint} is already in use.")
-        service = store.vpc_endpoint_service_name
-        if service is not None and other.vpc_endpoint_service_name == service:
-            raise XksProxyVpcEndpointServiceInUse(f"The VPC endpoint service {service} is already in use.")
-    if store.vpc_endpoint_service_name is not None:
-        services = call.custom_key_stores.backing.vpc_endpoint_services()
-        endpoint = services.get(store.vpc_endpoint_service_name)
-        if endpoint is None:
-            raise XksProxyVpcEndpointServiceNotFound(
-                f"The VPC endpoint service {store.vpc_endpoint_service_name} was not found."
-            )
-        if endpoint != store.uri_endpoint:
-            raise XksProxyVpcEndpointServiceInvalidConfiguration(
-                f"The private DNS name of the VPC endpoint service is not that of {store.uri_endpoint}."
-            )
 
 
 def _check_editable(store: CustomKeyStore, request: UpdateCustomKeyStoreRequest) -> None:
@@ -501,17 +310,15 @@ def _check_members(
     """Refuse a request without what its type needs, or with what belongs to the other. AWS's text is not known."""
     for name in needed:
         if getattr(request, name) is None:
-            raise Validation(f"{_NAMES[name]} is required when the CustomKeyStoreType is {type_}.")
+            raise Validation(f"{_as_sent(name)} is required when the CustomKeyStoreType is {type_}.")
     for name in foreign:
         if getattr(request, name) is not None:
-            raise Validation(f"{_NAMES[name]} is not valid when the CustomKeyStoreType is {type_}.")
+            raise Validation(f"{_as_sent(name)} is not valid when the CustomKeyStoreType is {type_}.")
 
 
-def _check_vpc(connectivity: str | None, service: str | None) -> None:
-    """A VPC endpoint service is named if and only if it is used. AWS's text is not known."""
-    if (connectivity == VPC_ENDPOINT_SERVICE) != (service is not None):
-        word = "required" if service is None else "not valid"
-        raise Validation(f"XksProxyVpcEndpointServiceName is {word} when XksProxyConnectivity is {connectivity}.")
+def _as_sent(name: str) -> str:
+    """A member's name as it is sent."""
+    return "".join(word.capitalize() for word in name.split("_"))
 
 
 def _described(store: CustomKeyStore) -> CustomKeyStoresListEntry:

@@ -48,7 +48,7 @@ from strongroom.model.numbered import Numbered
 from strongroom.operations.call import Call, Change
 from strongroom.operations.key_material import associated, expiry
 from strongroom.operations.kms.algorithms import offered
-from strongroom.operations.kms.custom_key_stores import check_hsms
+from strongroom.operations.kms.cluster_key_stores import check_can_make_keys
 from strongroom.operations.kms.policies import checked_policy
 from strongroom.operations.kms.tags import logged_tags, requested_tags
 from strongroom.operations.logged import lower_camel, told
@@ -118,8 +118,7 @@ def _created_in(call: Call, store: Numbered[CustomKeyStore], key: KmsKey) -> Cha
     if store.record.type != key.origin:
         raise Validation(f"Origin {key.origin} is not valid for custom key store {store.record.custom_key_store_id}.")
     if store.record.cluster_id is not None:
-        cluster = call.custom_key_stores.backing.cluster(store.record.cluster_id, call.account)
-        check_hsms(cluster, store.record.cluster_id)
+        check_can_make_keys(call, store.record.cluster_id)
     if key.xks_key_id is not None and any(_same_external_key(entry.key, key) for entry in call.snapshot.keys.values()):
         raise XksKeyAlreadyInUse(f"The external key {key.xks_key_id} is already associated with a KMS key.")
     connection = call.custom_key_stores.connection(store.record)
