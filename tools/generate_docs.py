@@ -228,7 +228,9 @@ def _key_states() -> str:
     states = list(next(iter(KEY_STATES.values())))
     rows = ((f"`{operation}`", *(_outcome(operation, state) for state in states)) for operation in sorted(KEY_STATES))
     intro = (
-        "What an operation on a key in each state gives: `yes`, or the error. No key comes into Unavailable yet.\n"
+        "What an operation on a key in each state gives: `yes`, or the error. Keys in custom key stores alone come\n"
+        "into Unavailable; whatever their state, they answer `UnsupportedOperationException` to what they cannot do:\n"
+        "data key pairs, rotation and imported material.\n"
         "UpdateAlias is asked of the key that gets the alias: one can be moved away from a key in any state.\n\n"
     )
     return "## Key states\n\n" + intro + _table(("operation", *states), rows)

@@ -260,7 +260,10 @@ def _checked(config: Config) -> Config:
             raise ConfigurationError(
                 f"xks_proxies: {endpoint!r} is not an endpoint: https:// and a name, without a port"
             )
-        if proxy.connect is not None and re.fullmatch(r"(\S+):([0-9]{1,5})", proxy.connect) is None:
+        if (
+            proxy.connect is not None
+            and re.fullmatch(r"([A-Za-z0-9.-]+|\[[0-9a-fA-F:.]+\]):([0-9]{1,5})", proxy.connect) is None
+        ):
             raise ConfigurationError(f"xks_proxies: connect {proxy.connect!r} is not a host and a port")
     return config
 
@@ -268,7 +271,7 @@ def _checked(config: Config) -> Config:
 def _check_cluster(config: Config, cluster_id: str, cluster: HsmCluster) -> None:
     if re.fullmatch("cluster-[2-7a-zA-Z]{11,16}", cluster_id) is None:
         raise ConfigurationError(
-            f"hsm_clusters: {cluster_id!r} is not a cluster id: cluster- and 11 to 16 of a-z, A-Z and 2-7"
+            f"hsm_clusters: {cluster_id!r} is not a cluster id: after cluster- come 11 to 16 of a-z, A-Z and 2-7"
         )
     place = (cluster.library.resolve(), cluster.token)
     if config.hsm is not None and place == (config.hsm.library.resolve(), config.hsm.token):
@@ -276,6 +279,8 @@ def _check_cluster(config: Config, cluster_id: str, cluster: HsmCluster) -> None
     shared = [name for name, other in config.hsm_clusters.items() if (other.library.resolve(), other.token) == place]
     if len(shared) > 1:
         raise ConfigurationError(f"hsm_clusters: {shared[0]} and {shared[1]} are the same token")
+    if cluster.account is not None and re.fullmatch("[0-9]{12}", cluster.account) is None:
+        raise ConfigurationError(f"hsm_clusters: {cluster_id} is account {cluster.account!r}'s: 12 digits, in quotes")
     if not 0 <= cluster.hsms <= 32:  # noqa: PLR2004 — AWS has no larger clusters
         raise ConfigurationError(f"hsm_clusters: {cluster_id} has {cluster.hsms} HSMs: 0 to 32")
 

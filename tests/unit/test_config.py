@@ -1,5 +1,6 @@
 """The configuration of an HSM: what is read of it, and from where its PIN comes."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -91,3 +92,15 @@ def test_what_is_missing_or_unknown_is_refused_and_shows_no_pin(tmp_path: Path, 
     with pytest.raises(ConfigurationError, match=r"^the configuration .* is wrong: ") as refused:
         read(tmp_path, f"hsm: {section}")
     assert "1234" not in str(refused.value)
+
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+@pytest.mark.parametrize("name", ["configuration.md", "how-to/custom-key-stores.md"])
+def test_the_documents_have_configurations_that_are_right(name: str, tmp_path: Path) -> None:
+    blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        (tmp_path / "strongroom.yaml").write_text(re.sub(r"(?m)^( *)# (?=[a-z_]+: )", r"\1", block))
+        read_config(tmp_path / "strongroom.yaml")

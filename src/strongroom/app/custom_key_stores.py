@@ -1,9 +1,11 @@
 """What the configuration lets custom key stores be made of: HSM clusters, and endpoints of XKS proxies."""
 
 import hmac
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from concurrent.futures import TimeoutError as TooLongError
 from hashlib import sha256
+from pathlib import Path
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -12,7 +14,7 @@ from strongroom.app.counted_uses import CountedUses
 from strongroom.app.installing import Opened
 from strongroom.config import Config, HsmCluster, XksProxy
 from strongroom.errors import ConfigurationError, KMSInvalidState, XksProxyUriUnreachable
-from strongroom.keystores.cluster.store import ClusterKeyStore, is_there
+from strongroom.keystores.cluster.store import ClusterKeyStore, absence
 from strongroom.keystores.contract import CustomKeyStoreConnection, KeyStore
 from strongroom.keystores.custom import Cluster, CustomKeyStores
 from strongroom.keystores.external.failures import ProxyError
@@ -52,9 +54,12 @@ class _Configured:
         """Whether a cluster answers within some seconds, without logging in."""
         cluster = self._clusters[cluster_id]
         try:
-            return self._looks.submit(is_there, cluster.library, cluster.token).result(_LOOK_SECONDS)
+            missing = self._looks.submit(absence, cluster.library, cluster.token).result(_LOOK_SECONDS)
         except TooLongError:
-            return False
+            missing = f"its library does not answer within {_LOOK_SECONDS:g} s"
+        if missing is not None:
+            sys.stderr.write(f"strongroom: HSM cluster {cluster_id} is not active: {missing}\n")
+        return missing is None
 
     def vpc_endpoint_services(self) -> dict[str, str]:
         """The names of VPC endpoint services, each with its endpoint."""
@@ -96,13 +101,11 @@ class _Configured:
         return ExternalKeyStore(self._key_store, Proxy(self._endpoint(store, settings, None)))
 
     def _cluster_connection(self, store: CustomKeyStore, cluster: HsmCluster) -> ClusterKeyStore:
-        # A password that was refused is not tried again until one is given anew: that is sealed otherwise.
-        given = sha256(store.sealed_secret).hexdigest()[:16]
         return ClusterKeyStore(
             library=cluster.library,
             label=cluster.token,
             password=self._secret(store),
-            marker=self._opened.config.refused_passwords / store.custom_key_store_id / given,
+            marker=password_marker(self._opened.config, store),
             count_use=self._count_use,
         )
 
@@ -129,6 +132,15 @@ class _Configured:
         ).decode()
 
 
+def password_marker(config: Config, store: CustomKeyStore) -> Path:
+    """The file that is there if the cluster of a store has refused its password.
+
+    It is not tried again until one is given anew, which is sealed otherwise.
+    """
+    given = sha256(store.sealed_secret).hexdigest()[:16]
+    return config.refused_passwords / store.custom_key_store_id / given
+
+
 def _no_more(store: CustomKeyStore) -> KMSInvalidState:
     return KMSInvalidState(f"What backs {store.custom_key_store_id} is not in the configuration of this service.")
 
@@ -142,17 +154,23 @@ def check_certificates(config: Config) -> dict[str, bytes]:
 
 def _check_authorities(proxy: XksProxy) -> None:
     """Raises ConfigurationError, now and not when a proxy is to be asked."""
-    try:
-        authorities = [] if proxy.ca is None else x509.load_pem_x509_certificates(proxy.ca.read_bytes())
-    except (OSError, ValueError):
-        raise ConfigurationError(f"xks_proxies: {proxy.ca} has no PEM certificates") from None
-    if proxy.ca is not None and not authorities:
-        raise ConfigurationError(f"xks_proxies: {proxy.ca} has no PEM certificates")
+    if proxy.ca is not None:
+        _certificates("xks_proxies", proxy.ca)
 
 
 def _certificate(cluster: HsmCluster) -> bytes:
     """A cluster's trust anchor in DER. Raises ConfigurationError."""
+    return _certificates("hsm_clusters", cluster.certificate)[0].public_bytes(Encoding.DER)
+
+
+def _certificates(section: str, path: Path) -> list[x509.Certificate]:
+    """The certificates of a file, one at least. Raises ConfigurationError."""
     try:
-        return x509.load_pem_x509_certificate(cluster.certificate.read_bytes()).public_bytes(Encoding.DER)
-    except (OSError, ValueError):
-        raise ConfigurationError(f"hsm_clusters: {cluster.certificate} is not a PEM certificate") from None
+        found = x509.load_pem_x509_certificates(path.read_bytes())
+    except OSError as error:
+        raise ConfigurationError(f"{section}: cannot read {path}: {error.strerror}") from None
+    except ValueError:
+        found = []
+    if not found:
+        raise ConfigurationError(f"{section}: {path} has no PEM certificate")
+    return found

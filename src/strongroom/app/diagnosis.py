@@ -6,13 +6,14 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from strongroom.app.custom_key_stores import check_certificates
+from strongroom.app.custom_key_stores import check_certificates, password_marker
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, open_installation, served_regions
 from strongroom.authorization.documents import compile_key_policy
 from strongroom.clock import doubt, read_clocks
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, MalformedPolicyDocument, OperatorError
+from strongroom.keystores.cluster.store import absence
 from strongroom.keystores.domain_keys import recovery_fingerprint
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS
 from strongroom.model.clock_reading import ClockReading
@@ -160,6 +161,12 @@ def _custom_key_stores(opened: Opened) -> list[Finding]:
     if config.hsm_clusters or config.xks_proxies:
         text = "the certificates of hsm_clusters and xks_proxies can be read"
         findings.append(_tried(text, lambda: check_certificates(config)))
+    for cluster_id, cluster in config.hsm_clusters.items():
+        missing = absence(cluster.library, cluster.token)
+        well = f"HSM cluster {cluster_id} is there: token {cluster.token!r}"
+        findings.append(
+            Finding(WELL, well) if missing is None else Finding(WRONG, f"HSM cluster {cluster_id}: {missing}")
+        )
     try:
         stores = [store for store, _ in opened.storage.find_all(CustomKeyStore)]
     except OperatorError:
@@ -169,6 +176,11 @@ def _custom_key_stores(opened: Opened) -> list[Finding]:
         if backing not in config.hsm_clusters and backing not in config.xks_proxies:
             text = f"{backing} is not in the configuration: nobody can use the keys of {store.custom_key_store_id}"
             findings.append(Finding(NOTE, text))
+        elif store.is_cluster and password_marker(config, store).exists():
+            text = f"the password of {store.custom_key_store_id} was refused: disconnect it, and give the right one"
+            findings.append(Finding(WRONG, text))
+        if store.error_code is not None:
+            findings.append(Finding(NOTE, f"{store.custom_key_store_id} could not be connected: {store.error_code}"))
     return findings
 
 

@@ -47,12 +47,13 @@ _CLOSE_SECONDS = 2.0
 _Result = TypeVar("_Result")
 
 
-def is_there(library: Path, label: str) -> bool:
-    """Whether the token of a cluster is there now; nobody logs in. A library that hangs is waited for."""
+def absence(library: Path, label: str) -> str | None:
+    """Why the token of a cluster is not there; None if it is. Nobody logs in; a library that hangs is waited for."""
     try:
-        return open_module(str(library)).has_token(label)
-    except ConfigurationError:
-        return False
+        there = open_module(str(library)).has_token(label)
+    except ConfigurationError as error:
+        return str(error)
+    return None if there else f"there is no token {label!r} in {library}"
 
 
 class _Open(NamedTuple):
@@ -228,6 +229,8 @@ class ClusterKeyStore:
                     raise unreachable()
                 try:
                     self._open = self._opened_now()
+                    if self._told is not None:
+                        sys.stderr.write(f"strongroom: the token {self._place.label!r} is open again\n")
                     self._told = None
                 except ConnectionFailedError as error:
                     self._not_before = time.monotonic() + _PAUSE_SECONDS

@@ -71,7 +71,7 @@ class Addresses:
             if self._anywhere or not _is_this_machine(str(place[0]))
         )
         if not allowed:
-            raise OSError("none that may be connected to")
+            raise OSError("it leads to this machine, where only `connect` may lead")
         return allowed
 
 

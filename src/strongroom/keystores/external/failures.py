@@ -50,6 +50,10 @@ class Kind(StrEnum):
 
 COMMUNICATION: Final = frozenset({Kind.UNREACHABLE, Kind.TLS, Kind.TIMED_OUT})
 """Failures in which there was no answer."""
+OF_CALLERS: Final = frozenset(
+    {Kind.ACCESS_DENIED, Kind.INVALID_CIPHERTEXT, Kind.INVALID_KEY_USAGE, Kind.INVALID_STATE, Kind.KEY_NOT_FOUND}
+)
+"""Failures that say nothing of the proxy: of what was asked, or of the external key."""
 NAMED: Final[Mapping[str, Kind]] = {str(kind): kind for kind in Kind if kind.endswith("Exception")}
 """The names of errors that a proxy may answer with."""
 

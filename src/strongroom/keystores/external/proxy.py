@@ -1,6 +1,6 @@
 """One external key store proxy: its four calls."""
 
-import logging
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ from strongroom.keystores.external.addresses import Addresses
 from strongroom.keystores.external.breaker import Breaker
 from strongroom.keystores.external.connections import Connections
 from strongroom.keystores.external.deadline import new_deadline
-from strongroom.keystores.external.failures import NAMED, Kind, ProxyError
+from strongroom.keystores.external.failures import NAMED, OF_CALLERS, Kind, ProxyError
 from strongroom.keystores.external.messages import (
     AES_GCM,
     Answer,
@@ -38,8 +38,6 @@ _OK = 200
 _FIRST_ERROR_STATUS = 400
 
 Result = TypeVar("Result")
-
-_log = logging.getLogger("strongroom.xks")
 
 
 class Endpoint(NamedTuple):
@@ -125,21 +123,25 @@ class Proxy:
         self._connections.close()
 
     def _call(self, work: Callable[[], Result], *, always: bool = False) -> Result:
-        """Do some work with the proxy. A failure is logged if the last call did not fail in the same way."""
+        """Do some work with the proxy. The operator is told of a failure if the last call did not fail so."""
 
-        def logged() -> Result:
+        def told() -> Result:
             try:
                 result = work()
             except ProxyError as error:
-                if error.kind != self._failed:
-                    # Without the proxy's own words, which may have anything in them.
-                    _log.warning("the external key store proxy %s fails: %s", self._host, error.kind)
+                if error.kind != self._failed and error.kind not in OF_CALLERS:
+                    self._tell(error)
                 self._failed = error.kind
                 raise
             self._failed = None
             return result
 
-        return self._breaker.call(logged, always=always)
+        return self._breaker.call(told, always=always)
+
+    def _tell(self, error: ProxyError) -> None:
+        """Tell the operator, without the proxy's own words, which may have anything in them."""
+        reason = "" if error.__cause__ is None else f" ({error.__cause__})"
+        sys.stderr.write(f"strongroom: the external key store proxy {self._host} fails: {error.kind}{reason}\n")
 
     def _ask(self, what: str, request: Struct, kind: type[Answer]) -> Answer:
         """Send a request; return the answer. Raises ProxyError."""

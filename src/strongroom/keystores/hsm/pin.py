@@ -93,6 +93,8 @@ class Pin:
             written = self._file.stat().st_mtime_ns if self._file is not None and self._rewritten else 0
             if written <= self._marker.stat().st_mtime_ns:
                 text = "a PIN was refused before, and is not tried again: write the right one into its file"
+                if self._file is None:
+                    text = "it was refused before, and is not tried again: give the right one"
                 raise LoginRefusedError(f"{text}, or else delete {self._marker}", p11.CKR_PIN_INCORRECT)
 
     def _digest(self, pin: bytes) -> bytes:

@@ -89,7 +89,9 @@ def _check_is_free(call: Call, store: CustomKeyStore, cluster: Cluster) -> None:
     for other in call.snapshot.other_custom_key_stores(store):
         related = other.is_cluster and _der(other.trust_anchor_certificate) == cluster.certificate
         if other.is_cluster and (related or other.cluster_id == store.cluster_id):
-            raise CloudHsmClusterInUse(f"Cluster {store.cluster_id} is already associated with a custom key store.")
+            raise CloudHsmClusterInUse(
+                f"Cluster {store.cluster_id}, or a related one, is already associated with a custom key store."
+            )
 
 
 def _der(certificate: str | None) -> bytes | None:

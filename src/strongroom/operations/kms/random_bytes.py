@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from strongroom.authorization.decide import AuthorizedKey
-from strongroom.errors import UnsupportedOperation, Validation
+from strongroom.errors import CustomKeyStoreInvalidState, KMSInvalidState, UnsupportedOperation, Validation
 from strongroom.messages.kms.random_bytes import GenerateRandomRequest, GenerateRandomResponse
 from strongroom.operations.call import Call
 from strongroom.operations.targets import AccountTarget, CustomKeyStoreTarget
@@ -30,6 +30,9 @@ def generate_random(
     store = call.custom_key_store(request.custom_key_store_id).record
     if not store.is_cluster:
         raise UnsupportedOperation(f"Custom key store {store.custom_key_store_id} is an external key store.")
-    return GenerateRandomResponse(
-        plaintext=call.custom_key_stores.connection(store).random_bytes(request.number_of_bytes)
-    )
+    try:
+        return GenerateRandomResponse(
+            plaintext=call.custom_key_stores.connection(store).random_bytes(request.number_of_bytes)
+        )
+    except KMSInvalidState as error:  # which says so of keys
+        raise CustomKeyStoreInvalidState(error.message) from None
