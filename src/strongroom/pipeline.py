@@ -15,6 +15,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Container
 from concurrent.futures import Executor
+from contextlib import suppress
 
 from msgspec import Struct
 
@@ -271,7 +272,8 @@ class Pipeline:
             response, record, number = await run_on(self._pool, self._commit, event, operation, caller, change)
         except (ConflictError, RequestError):
             if change.undo is not None:
-                await run_on(threads, change.undo)
+                with suppress(RequestError):  # what it was undone for counts
+                    await run_on(threads, change.undo)
             raise
         if operation.hurries:
             self._hurry()
@@ -286,6 +288,8 @@ class Pipeline:
 
     def _threads(self, event: Event, operation: Operation) -> Threads | Executor | None:
         """Where an operation must run: on a key store's threads, on the pool, or (None) right here."""
+        if operation.configures_key_store:
+            return self._custom_key_stores.configuring
         if event.custom_key_stores and (operation.generates or operation.asks_key_store):
             return self._custom_key_stores.threads(event.custom_key_stores)
         if operation.generates:

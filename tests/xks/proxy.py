@@ -97,6 +97,8 @@ class XksProxy:
         """How many of the next requests are not answered: their connections are cut."""
         self.raw: bytes | None = None
         """A whole response, instead of any other."""
+        self.last = False
+        """Whether connections end after an answer."""
         self.body: bytes | None = None
         """The body of an answer with status 200."""
         self.error: tuple[int, str] | None = None
@@ -247,6 +249,7 @@ class _Handler(BaseHTTPRequestHandler):
             time.sleep(self.proxy.drip)
             self.wfile.write(piece)
             self.wfile.flush()
+        self.close_connection = self.close_connection or self.proxy.last
 
     def _answer(self, body: bytes) -> tuple[int, bytes]:
         proxy = self.proxy

@@ -2,8 +2,8 @@
 
 import hmac
 import sys
-from concurrent.futures import ThreadPoolExecutor
-from concurrent.futures import TimeoutError as TooLongError
+import threading
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -31,6 +31,22 @@ def configured_key_stores(opened: Opened, key_store: KeyStore) -> CustomKeyStore
     return CustomKeyStores(_Configured(opened, key_store))
 
 
+class _Look(threading.Thread):
+    """One look at a cluster. Its thread stays for as long as the cluster's library hangs."""
+
+    def __init__(self, cluster: HsmCluster) -> None:
+        super().__init__(name="cluster-look", daemon=True)
+        self._cluster = cluster
+        self.until = time.monotonic() + _LOOK_SECONDS
+        """When nobody waits for it any more, on the monotonic clock."""
+        self.missing: str | None = "its library does not answer"
+        """Why the cluster is not there; None if it is."""
+
+    def run(self) -> None:
+        """Look."""
+        self.missing = absence(self._cluster.library, self._cluster.token)
+
+
 class _Configured:
     """Implements `Backing`."""
 
@@ -41,7 +57,8 @@ class _Configured:
         self._proxies = opened.config.xks_proxies
         self._certificates = check_certificates(opened.config)
         self._count_use = CountedUses(opened.storage).count
-        self._looks = ThreadPoolExecutor(2, thread_name_prefix="clusters")
+        self._looks: dict[str, _Look] = {}
+        self._looks_lock = threading.Lock()
 
     def cluster(self, cluster_id: str, account: str) -> Cluster | None:
         """A cluster that an account may use; None if there is none."""
@@ -52,14 +69,20 @@ class _Configured:
 
     def cluster_is_there(self, cluster_id: str) -> bool:
         """Whether a cluster answers within some seconds, without logging in."""
-        cluster = self._clusters[cluster_id]
-        try:
-            missing = self._looks.submit(absence, cluster.library, cluster.token).result(_LOOK_SECONDS)
-        except TooLongError:
-            missing = f"its library does not answer within {_LOOK_SECONDS:g} s"
+        missing = self._missing(cluster_id, self._clusters[cluster_id])
         if missing is not None:
             sys.stderr.write(f"strongroom: HSM cluster {cluster_id} is not active: {missing}\n")
         return missing is None
+
+    def _missing(self, cluster_id: str, cluster: HsmCluster) -> str | None:
+        """Why a cluster is not there. Who comes while another looks waits for the same look: its library may hang."""
+        with self._looks_lock:
+            look = self._looks.get(cluster_id)
+            if look is None or not look.is_alive():
+                look = self._looks[cluster_id] = _Look(cluster)
+                look.start()
+        look.join(max(0.0, look.until - time.monotonic()))
+        return look.missing
 
     def vpc_endpoint_services(self) -> dict[str, str]:
         """The names of VPC endpoint services, each with its endpoint."""

@@ -64,7 +64,9 @@ def serve(config: Config, announce: Announce) -> int:
     config = _with_port(config, listener.getsockname()[1])
     ready = partial(_announce, config, announce)
     if config.workers == 1 and config.hsm is None:  # a process whose HSM hangs has to be replaced
-        return _serve_process(config, [listener], ready)
+        code = _serve_process(config, [listener], ready)
+        _leave(config, code)
+        return code
     return supervise(config.workers, partial(_serve_worker, config), [listener], ready=ready)
 
 
@@ -75,12 +77,19 @@ def _serve_worker(config: Config, listeners: Sequence[socket.socket], ready: Cal
     except (OperatorError, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         code = TRY_AGAIN if isinstance(error, HsmError) else GAVE_UP
-    if config.hsm is not None:
-        # Not by the ways that exits take: a thread may be in the HSM's library, which then crashes or waits for it.
+    _leave(config, code)
+    sys.exit(code)
+
+
+def _leave(config: Config, code: int) -> None:
+    """End the process, if it has used an HSM's library.
+
+    Not by the ways that exits take: a thread may be in the library, which then crashes or waits for it.
+    """
+    if config.hsm is not None or config.hsm_clusters:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
-    sys.exit(code)
 
 
 def _serve_process(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:

@@ -1,6 +1,7 @@
 """Connects and disconnects custom key stores, and looks from time to time how external ones are.
 
-Each is done on a task of its own, and waits on the store's own threads: a store that does not answer holds up no other.
+Each is done on a task of its own, and waits on the store's own threads: a store that does not answer holds up no other,
+and no fault that one brings about ends more than its own connecting.
 Every server process has connections of its own. Whichever ends first says how it went; one that was killed leaves it to
 the others, or to the next start.
 """
@@ -15,7 +16,14 @@ from functools import partial
 
 from msgspec.structs import replace
 
-from strongroom.errors import ConnectionFailedError, DependencyTimeout, RequestError
+from strongroom.errors import (
+    ConnectionFailedError,
+    DependencyTimeout,
+    IntegrityError,
+    OperatorError,
+    RequestError,
+    RollbackError,
+)
 from strongroom.jobs.calendar import Look, Office
 from strongroom.keystores.contract import run_on
 from strongroom.keystores.custom import CustomKeyStores
@@ -60,7 +68,7 @@ class CustomKeyStoreJob:
                 task.result()
         stores = self._office.state.current().custom_key_stores
         used = [store for store, _ in stores.values() if store.state in (CONNECTED, CONNECTING)]
-        await self._office.in_pool(lambda: self._stores.close_all_but(used))
+        self._stores.close_all_but(used)
         for identity, numbered in stores.items():
             state = numbered.record.state
             if state == CONNECTING:
@@ -78,18 +86,15 @@ class CustomKeyStoreJob:
 
     async def _connect(self, store: Numbered[CustomKeyStore]) -> None:
         record = store.record
-        connected = replace(record, state=CONNECTED)
         try:
             connection = self._stores.connection(record)
             await run_on(connection.calls, connection.connect, str(uuid.uuid4()))
-        except ConnectionFailedError as error:
-            sys.stderr.write(f"strongroom: {record.custom_key_store_id} cannot be connected: {error}\n")
-            connected = replace(record, state=FAILED, error_code=error.code)
-        except DependencyTimeout:
-            code = "NETWORK_ERRORS" if record.is_cluster else "XKS_PROXY_TIMED_OUT"
-            connected = replace(record, state=FAILED, error_code=code)
-        except RequestError:  # it is configured no more
-            code = "CLUSTER_NOT_FOUND" if record.is_cluster else "XKS_PROXY_NOT_REACHABLE"
+            connected = replace(record, state=CONNECTED)
+        except (IntegrityError, RollbackError):
+            raise
+        except Exception as error:  # noqa: BLE001 — whatever it is, it is this store's
+            code, reason = _failure(error, record)
+            sys.stderr.write(f"strongroom: {record.custom_key_store_id} cannot be connected: {reason}\n")
             connected = replace(record, state=FAILED, error_code=code)
         await self._office.commit([Replace(connected, store.number)], None)
 
@@ -107,8 +112,24 @@ class CustomKeyStoreJob:
         try:
             connection = self._stores.connection(store)
             wrong = await run_on(connection.calls, connection.check, str(uuid.uuid4()))
-        except RequestError as error:
-            wrong = error.message
+        except (IntegrityError, RollbackError):
+            raise
+        except Exception as error:  # noqa: BLE001 — whatever it is, it is this store's
+            wrong = _failure(error, store)[1]
         if wrong != self._wrong.get(identity):
             self._wrong[identity] = wrong
             sys.stderr.write(f"strongroom: external key store {store.custom_key_store_id}: {wrong or 'well again'}\n")
+
+
+def _failure(error: Exception, store: CustomKeyStore) -> tuple[str, str]:
+    """The ConnectionErrorCode of a failure, and what the operator is told."""
+    match error:
+        case ConnectionFailedError(code=code):
+            return code, str(error)
+        case DependencyTimeout():
+            return "NETWORK_ERRORS" if store.is_cluster else "XKS_PROXY_TIMED_OUT", "it does not answer in time"
+        case RequestError(message=message):  # it is configured no more
+            return "CLUSTER_NOT_FOUND" if store.is_cluster else "XKS_PROXY_NOT_REACHABLE", message or error.code
+        case OperatorError() | OSError():
+            return "INTERNAL_ERROR", str(error)
+    return "INTERNAL_ERROR", f"a fault of its own: {type(error).__name__}"

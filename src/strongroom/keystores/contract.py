@@ -189,7 +189,7 @@ class CustomKeyStoreConnection(Protocol):
     """
 
     @property
-    def calls(self) -> Threads | Executor:
+    def calls(self) -> Threads:
         """Where its methods must run: what hangs there holds up nothing else."""
         ...
 

@@ -1,14 +1,16 @@
 """The custom key stores that are connected, in this process: one connection for each, made when it is first needed.
 
 What a connection does runs on threads of its own, so that a store that hangs holds up nothing but itself. Where one
-request uses two stores it runs on others still: neither store's threads wait for the other.
+request uses two stores it runs on others still: neither store's threads wait for the other. So does what looks whether
+a store can be made or changed.
 """
 
 import threading
+import time
 from collections.abc import Collection
-from concurrent.futures import Executor
 from typing import NamedTuple, Protocol
 
+from strongroom.errors import KMSInvalidState
 from strongroom.keystores.contract import CustomKeyStoreConnection, Threads
 from strongroom.keystores.hsm.threads import CallThreads
 from strongroom.model.custom_key_store import CustomKeyStore
@@ -16,6 +18,11 @@ from strongroom.model.custom_key_store import CustomKeyStore
 _BETWEEN_THREADS = 8
 """Requests at once that use two custom key stores."""
 _BETWEEN_SECONDS = 5.0
+_CONFIGURING_THREADS = 4
+"""Requests at once that make, change or connect custom key stores."""
+_CONFIGURING_SECONDS = 15.0
+_CLOSING_SECONDS = 3.0
+"""How long to wait, at the end, for connections to be closed."""
 
 _Settings = tuple[object, ...]
 
@@ -65,13 +72,9 @@ class CustomKeyStores:
         self.backing = backing
         self._connections: dict[tuple[str, str, str], tuple[_Settings, CustomKeyStoreConnection]] = {}
         self._lock = threading.Lock()
-        self._between = CallThreads(
-            _BETWEEN_THREADS,
-            _BETWEEN_SECONDS,
-            name="between-stores",
-            on_overdue=lambda _: None,
-            on_all_hanging=lambda _: None,
-        )
+        self._between = _threads(_BETWEEN_THREADS, _BETWEEN_SECONDS, "between-stores")
+        self.configuring = _threads(_CONFIGURING_THREADS, _CONFIGURING_SECONDS, "configuring-stores")
+        """Where requests run that look whether something can back a store."""
 
     def connection(self, store: CustomKeyStore) -> CustomKeyStoreConnection:
         """The connection of a store as it is configured now."""
@@ -85,22 +88,24 @@ class CustomKeyStores:
                 return kept[1]
             made = self.backing.open(store)
             self._connections[identity] = (settings, made)
-        if kept is not None:  # that may wait
-            threading.Thread(target=kept[1].close, name="closing", daemon=True).start()
+        if kept is not None:
+            _close(kept[1])
         return made
 
-    def threads(self, stores: Collection[CustomKeyStore]) -> Threads | Executor:
-        """Where a request runs that uses these stores."""
+    def threads(self, stores: Collection[CustomKeyStore]) -> Threads:
+        """Where a request runs that uses these stores. That one is configured no more is told where it is used."""
         first, *others = {_identity(store): store for store in stores}.values()
-        return self._between if others else self.connection(first).calls
+        try:
+            return self._between if others else self.connection(first).calls
+        except KMSInvalidState:
+            return self._between
 
-    def close_all_but(self, connected: Collection[CustomKeyStore]) -> None:
-        """Close the connections of stores that are not among these."""
+    def close_all_but(self, connected: Collection[CustomKeyStore]) -> list[threading.Thread]:
+        """Close the connections of stores that are not among these. Returns the threads that do it."""
         kept = {_identity(store) for store in connected}
         with self._lock:
             closed = [self._connections.pop(identity)[1] for identity in self._connections.keys() - kept]
-        for connection in closed:
-            connection.close()
+        return [_close(connection) for connection in closed]
 
     def forget(self, region: str, material_id: str) -> None:
         """Drop opened material of a key in a Region, in whichever store it is. Idempotent."""
@@ -108,9 +113,23 @@ class CustomKeyStores:
             connection.forget(region, material_id)
 
     def close(self) -> None:
-        """Close all."""
-        self.close_all_but(())
+        """Close all, but wait for nothing that hangs."""
+        deadline = time.monotonic() + _CLOSING_SECONDS
+        for closing in self.close_all_but(()):
+            closing.join(max(0.0, deadline - time.monotonic()))
         self._between.stop()
+        self.configuring.stop()
+
+
+def _threads(count: int, seconds: float, name: str) -> CallThreads:
+    return CallThreads(count, seconds, name=name, on_overdue=lambda _: None, on_all_hanging=lambda _: None)
+
+
+def _close(connection: CustomKeyStoreConnection) -> threading.Thread:
+    """Close a connection on a thread of its own: what backs it may hang."""
+    closing = threading.Thread(target=connection.close, name="closing", daemon=True)
+    closing.start()
+    return closing
 
 
 def _identity(store: CustomKeyStore) -> tuple[str, str, str]:

@@ -195,22 +195,36 @@ def _additional(
 
 
 def _custom_key_store(event: Event, account: str) -> dict[str, object]:
-    """The custom key store that the request is about, or that one of its keys is in, and where in it.
-
-    Nothing is told of another account's key that may not be used.
-    """
+    """The custom key store that the request is about, or that a key of it is in: the first that may be told of."""
     if not event.custom_key_stores:
         return {}
-    store = event.custom_key_stores[0]
+    if not event.found:
+        return _told(event.custom_key_stores[0], account)
+    for place, key in enumerate(event.found):
+        if key.custom_key_store_id is not None and _may_be_told(event, place, account):
+            ids = [store.custom_key_store_id for store in event.custom_key_stores]
+            store = event.custom_key_stores[ids.index(key.custom_key_store_id)]
+            external = {} if key.xks_key_id is None else {"xksKeyId": key.xks_key_id}
+            return _told(store, account) | external
+    return {}
+
+
+def _told(store: CustomKeyStore, account: str) -> dict[str, object]:
+    """What is told of a store: its name to its own account alone."""
     told: dict[str, object] = {"customKeyStoreId": store.custom_key_store_id}
     if store.account == account:
         told["customKeyStoreName"] = store.name
-    elif not event.keys:
-        return {}
     if store.cluster_id is not None:
         told["clusterId"] = store.cluster_id
-    external = [key.xks_key_id for key in event.found if key.xks_key_id is not None]
-    return told | {"xksKeyId": external[0]} if external else told
+    return told
+
+
+def _may_be_told(event: Event, place: int, account: str) -> bool:
+    """Whether a key that was found is the caller's account's, or may be used: one that may not be is told to nobody.
+
+    A key that was refused is the last that was found, and not among the keys.
+    """
+    return place < len(event.keys) or event.found[place].account == account
 
 
 def _resources(event: Event, account: str, region: str) -> tuple[Resource, ...]:
@@ -221,8 +235,7 @@ def _resources(event: Event, account: str, region: str) -> tuple[Resource, ...]:
     """
     told: list[Resource] = []
     for place, key in enumerate(event.found):
-        usable = place < len(event.keys)  # a key that was refused is the last that was found, and not among the keys
-        if (usable or key.account == account) and key.region == region and key not in event.found[:place]:
+        if _may_be_told(event, place, account) and key.region == region and key not in event.found[:place]:
             told.append(Resource(key.account, _KEY, key.arn))
     told += [Resource(account, _KEY, arn) for arn in event.aliases]
     told += [Resource(one.role.account, _ROLE, one.role.arn) for one in event.roles[:1]]  # the same for each action

@@ -23,6 +23,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     takes them over, which may take seconds.
     `uses_material`: a success counts as a use of the key (AWS: GetKeyLastUsage), and the record names the material of a
     symmetric key. `names_grant`: the record names the grant of a GrantTarget.
+    `configures_key_store`: it looks whether something can back a custom key store, which may take seconds.
     `hurries`: it asks for what the calendar does, which looks at once then.
     `by_web_identity`: nobody signs it, and a token of an identity provider says who calls.
     `logged` says which members of the request the audit record shows, `logged_response` which of the response (it is
@@ -41,6 +42,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     uses_material: bool = False
     by_web_identity: bool = False
     names_grant: bool = False
+    configures_key_store: bool = False
     hurries: bool = False
     logged: Logged = members()
     logged_response: Callable[..., dict[str, object] | None] | None = None

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -9,18 +10,22 @@ from typing import Any, NamedTuple
 import pytest
 from msgspec.structs import replace
 
+from strongroom.app import custom_key_stores as app_module
 from strongroom.app.installing import new_access_key
 from strongroom.crypto.ciphertext_blob import parse
 from strongroom.errors import (
     AccessDenied,
+    CloudHsmClusterNotActive,
     ConflictError,
     CustomKeyStoreHasCMKs,
+    CustomKeyStoreInvalidState,
     KMSInvalidState,
     LimitExceeded,
 )
 from strongroom.jobs.calendar import Look
 from strongroom.jobs.custom_key_stores import CustomKeyStoreJob
 from strongroom.jobs.deletion import DeletionJob
+from strongroom.keystores.cluster.store import ClusterKeyStore
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.arguments import Template
 from strongroom.model.custom_key_store import CONNECTING, CustomKeyStore
@@ -33,6 +38,7 @@ from tests.e2e.custom_key_stores import HsmCluster, configure_clusters, make_clu
 from tests.xks.proxy import BASE, XksProxy, running_proxy
 
 LOOKS = 100
+PATIENCE_SECONDS = 20
 
 
 class Around(NamedTuple):
@@ -89,6 +95,11 @@ class Around(NamedTuple):
         origin = "AWS_CLOUDHSM" if self.record(store).is_cluster else "EXTERNAL_KEY_STORE"
         made = await self.parts.ask_kms("CreateKey", CustomKeyStoreId=store, Origin=origin, **members)
         arn: str = made.key_metadata.arn
+        return arn
+
+    async def key_elsewhere(self) -> str:
+        """Make a key in no custom key store."""
+        arn: str = (await self.parts.ask_kms("CreateKey")).key_metadata.arn
         return arn
 
     async def deleted(self, key: str) -> dict[str, Any]:
@@ -190,6 +201,99 @@ def test_what_a_killed_process_began_to_connect_another_does(run: Run) -> None:
         await around.parts.office.commit([Replace(replace(record, state=CONNECTING), number)], None)
         await around.work()
         assert around.record(store).state == "CONNECTED"
+
+    run(test)
+
+
+def test_a_fault_of_one_store_is_no_fault_of_another(
+    run: Run, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def test(around: Around) -> None:
+        cluster, external = await around.store("cluster"), await around.store()
+
+        def fail(_self: ClusterKeyStore, _request_id: str) -> None:
+            raise AssertionError("nobody thought of this")
+
+        with monkeypatch.context() as spoilt:
+            spoilt.setattr(ClusterKeyStore, "connect", fail)
+            for store in (cluster, external):
+                await around.parts.ask_kms("ConnectCustomKeyStore", CustomKeyStoreId=store)
+            await around.work()
+        assert (around.record(cluster).state, around.record(cluster).error_code) == ("FAILED", "INTERNAL_ERROR")
+        assert around.record(external).state == "CONNECTED"
+        assert f"{cluster} cannot be connected: a fault of its own: AssertionError" in capsys.readouterr().err
+
+    run(test)
+
+
+def test_a_connection_that_hangs_when_it_is_closed_holds_up_nothing(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(around: Around) -> None:
+        cluster, goes_on, ended = await around.connected("cluster"), threading.Event(), threading.Event()
+        close = ClusterKeyStore.close
+
+        def hang(self: ClusterKeyStore) -> None:
+            goes_on.wait(PATIENCE_SECONDS)
+            close(self)
+            ended.set()
+
+        monkeypatch.setattr(ClusterKeyStore, "close", hang)
+        await around.parts.ask_kms("DisconnectCustomKeyStore", CustomKeyStoreId=cluster)
+        await around.work()
+        await around.connected()
+        assert around.record(cluster).state == "DISCONNECTED"
+        assert not ended.is_set()
+        goes_on.set()
+        assert await asyncio.to_thread(ended.wait, PATIENCE_SECONDS)
+
+    run(test)
+
+
+def test_a_cluster_whose_library_hangs_is_not_active_and_holds_up_nobody_else(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def test(around: Around) -> None:
+        goes_on, looks = threading.Event(), []
+
+        def hang(*_: object) -> str | None:
+            looks.append(1)
+            goes_on.wait(PATIENCE_SECONDS)
+            return None
+
+        monkeypatch.setattr(app_module, "_LOOK_SECONDS", 0.3)
+        monkeypatch.setattr(app_module, "absence", hang)
+        for _ in range(2):
+            attempts = (around.store("cluster") for _ in range(8))
+            made = await asyncio.gather(*attempts, around.key_elsewhere(), return_exceptions=True)
+            assert {type(one) for one in made[:-1]} == {CloudHsmClusterNotActive}
+            assert isinstance(made[-1], str)
+        assert len(looks) == 1
+        goes_on.set()
+        await asyncio.sleep(0.05)
+        assert await around.store("cluster")
+
+    run(test)
+
+
+def test_a_key_in_what_is_configured_no_more_is_not_made(run: Run) -> None:
+    async def test(around: Around) -> None:
+        backing: Any = around.parts.custom_key_stores.backing
+        for name in ("cluster", "external"):
+            store = await around.connected(name)
+            around.parts.custom_key_stores.close_all_but(())
+            backing._clusters, backing._proxies = {}, {}
+            with pytest.raises(CustomKeyStoreInvalidState, match="is not in the configuration"):
+                await around.key(store, **({} if name == "cluster" else {"XksKeyId": "key-1"}))
+            backing._clusters = backing._opened.config.hsm_clusters
+            backing._proxies = backing._opened.config.xks_proxies
+
+    run(test)
+
+
+def test_keys_that_are_made_at_once_are_all_made(run: Run) -> None:
+    async def test(around: Around) -> None:
+        store = await around.connected("cluster")
+        keys = await asyncio.gather(*(around.key(store) for _ in range(20)))
+        assert [around.objects(key) for key in keys] == [1] * 20
 
     run(test)
 

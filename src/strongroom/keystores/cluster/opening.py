@@ -36,19 +36,11 @@ _OF_LOGIN = {
 
 
 class Place(NamedTuple):
-    """Which token it is, and how to get in.
-
-    `marker` is a file that is made when the token refuses the password, which no process tries then any more: a new
-    password has another. Logins take turns that have their markers in one directory.
-    """
+    """Which token it is, and how to get in."""
 
     library: Path
     label: str
-    password: str
-    marker: Path
-
-    def __repr__(self) -> str:
-        return f"Place({self.label!r})"
+    pin: Pin
 
 
 def open_token(place: Place, load: Callable[[str], Module]) -> Token[LastingKeys]:
@@ -72,7 +64,7 @@ def open_token(place: Place, load: Callable[[str], Module]) -> Token[LastingKeys
         if not encrypts_with_gcm(session):
             raise HsmError(f"the token {place.label!r} does not do AES-GCM as before")
 
-    token = Token(module, place.label, _pin(place), prepare, test)
+    token = Token(module, place.label, place.pin, prepare, test)
     token.name = f"the HSM cluster of token {place.label!r}"
     token.unavailable = unreachable
     try:
@@ -89,11 +81,6 @@ def open_token(place: Place, load: Callable[[str], Module]) -> Token[LastingKeys
 def unreachable() -> KMSInvalidState:
     """What callers are told while the token is away."""
     return KMSInvalidState("KMS cannot communicate with your CloudHSM cluster.")
-
-
-def _pin(place: Place) -> Pin:
-    place.marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    return Pin(file=None, text=place.password, marker=place.marker)
 
 
 def _error_code(error: OperatorError) -> str:

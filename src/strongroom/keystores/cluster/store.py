@@ -22,11 +22,12 @@ from strongroom.keystores.cluster.objects import destroy_objects, find_object, m
 from strongroom.keystores.cluster.opening import Place, open_token, unreachable
 from strongroom.keystores.contract import SymmetricKey
 from strongroom.keystores.hsm.capabilities import LastingKeys
-from strongroom.keystores.hsm.failures import Pkcs11Error
+from strongroom.keystores.hsm.failures import Pkcs11Error, UnclearError
 from strongroom.keystores.hsm.keys import HsmDirectKey, HsmSymmetricKey
 from strongroom.keystores.hsm.mechanisms import subkey
 from strongroom.keystores.hsm.module import Module, open_module
 from strongroom.keystores.hsm.opened import OpenedMaterials
+from strongroom.keystores.hsm.pin import Pin
 from strongroom.keystores.hsm.threads import CallThreads
 from strongroom.keystores.hsm.token import Lease, Token
 from strongroom.model.custom_key_store import KeyStoreUse
@@ -64,9 +65,12 @@ class _Open(NamedTuple):
     direct: OpenedMaterials[LastingKeys, None]
 
     def run(self, work: Callable[[Lease[LastingKeys]], _Result]) -> _Result:
-        """Do work that needs no opened material. Raises KMSInvalidState if the token fails."""
+        """Do work that needs no opened material, and can be done twice. Raises KMSInvalidState if the token fails."""
         try:
-            return self.token.run(work)
+            try:
+                return self.token.run(work)
+            except UnclearError:  # so SoftHSM may answer where processes make and destroy objects at once
+                return self.token.run(work)
         except Pkcs11Error as error:
             self.token.suspect(error)
             raise unreachable() from None
@@ -85,11 +89,14 @@ class ClusterKeyStore:
         count_use: Callable[[KeyMaterial], None],
         load: Callable[[str], Module] = open_module,
     ) -> None:
-        """`library` to `marker`: see `Place`. `count_use` counts encryptions that must not be too many.
+        """`library` and `label` say which token it is; `password` is that of its user.
 
-        `load` gives the library of a path, one for all its tokens.
+        `marker` is a file that is made when the token refuses the password, which no process tries then any more: a
+        new password has another. Logins take turns that have their markers in one directory.
+        `count_use` counts encryptions that must not be too many. `load` gives the library of a path, one for all its
+        tokens.
         """
-        self._place = Place(library, label, password, marker)
+        self._place = Place(library, label, Pin(file=None, text=password, marker=marker))
         self._count_use = count_use
         self._load = load
         self._calls = CallThreads(
@@ -99,6 +106,8 @@ class ClusterKeyStore:
         self._closed = False
         self._opening = threading.Lock()
         """Held by the thread that opens the token."""
+        self._objects = threading.Lock()
+        """Held by the thread that makes or destroys an object."""
         self._not_before = 0.0  # on the monotonic clock
         self._told: str | None = None
         """Why the token is not open, as the operator was told."""
@@ -142,7 +151,9 @@ class ClusterKeyStore:
             return lease.prepared.xaes
 
         try:
-            xaes = self._opened().run(make)
+            opened = self._opened()
+            with self._objects:
+                xaes = opened.run(make)
         except KMSInvalidState as error:
             self.discard(key, material_id)  # it may have been made nevertheless
             raise CustomKeyStoreInvalidState(error.message) from None
@@ -169,7 +180,8 @@ class ClusterKeyStore:
     def _destroyed(self, key_arn: str, material_id: str) -> bool:
         try:
             opened = self._opened()
-            return opened.run(partial(_destroyed, opened.token, key_arn, bytes.fromhex(material_id)))
+            with self._objects:
+                return opened.run(partial(_destroyed, opened.token, key_arn, bytes.fromhex(material_id)))
         except RequestError:
             return False
 
@@ -227,13 +239,14 @@ class ClusterKeyStore:
             if self._open is None:
                 if self._closed or time.monotonic() < self._not_before:
                     raise unreachable()
+                self._not_before = time.monotonic() + _PAUSE_SECONDS
                 try:
                     self._open = self._opened_now()
                     if self._told is not None:
                         sys.stderr.write(f"strongroom: the token {self._place.label!r} is open again\n")
                     self._told = None
                 except ConnectionFailedError as error:
-                    self._not_before = time.monotonic() + _PAUSE_SECONDS
+                    self._not_before = time.monotonic() + _PAUSE_SECONDS  # from its end on
                     self._tell(str(error))
                     raise unreachable() from None
             return self._open

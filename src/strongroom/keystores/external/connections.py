@@ -1,7 +1,8 @@
 """HTTP/1.1 over TLS to one proxy, on connections that are kept. A call ends at its deadline, whatever the proxy does.
 
 No redirect is followed, and no proxy of the environment used. Of TLS 1.2 there are the two suites that the XKS
-specification names; of TLS 1.3 what the library has, which begins with those that it names.
+specification names; of TLS 1.3 what the library has, which begins with those that it names. What a proxy sends is
+bounded before it is parsed: in its length, in its parts, and in what h11 needs quadratic time for.
 """
 
 import select
@@ -10,9 +11,10 @@ import ssl
 import threading
 import time
 from collections.abc import Sequence
-from http.client import HTTPConnection, HTTPException, IncompleteRead, RemoteDisconnected
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+import h11
 
 from strongroom.errors import ConfigurationError
 from strongroom.keystores.external.addresses import Addresses
@@ -20,10 +22,21 @@ from strongroom.keystores.external.deadline import left
 from strongroom.keystores.external.failures import Kind, ProxyError
 
 if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer, WriteableBuffer
+    from _typeshed import ReadableBuffer
 
 _MAX_BYTES = 64 * 1024
-"""Of a response, with its headers."""
+"""Of a response, with its headers and all that stands between the parts of its body."""
+_MAX_HEAD = 8 * 1024
+"""Of the headers, as long as their end has not come."""
+_MAX_PIECE = 16 * 1024
+"""What is read at once."""
+_MAX_PARTS = 1024
+"""Of a body, as it comes."""
+_MAX_INFORMATIONAL = 10
+"""Responses 1xx before the one that counts."""
+_MAX_BLANKS = 256
+"""White space without anything between. The patterns of h11 take quadratic time for it, and no answer has so much."""
+_TO_BLANKS = bytes.maketrans(b"\t\r\n", b"   ")
 _MAX_IDLE = 32
 _IDLE_SECONDS = 30.0
 """How long a connection is kept that nobody uses: less than load balancers and firewalls keep theirs."""
@@ -37,8 +50,12 @@ class Response(NamedTuple):
     body: bytes
 
 
-class _TooLongError(HTTPException):
-    """The response is longer than any answer is."""
+class _AnswerError(Exception):
+    """What came is no answer. The text is for the operator, and has none of the proxy's own words in it."""
+
+
+class _ClosedError(ConnectionError):
+    """The proxy has closed the connection before the end of its response."""
 
 
 class _StaleError(Exception):
@@ -56,13 +73,13 @@ class _TimedSocket(ssl.SSLSocket):
         """Begin another call."""
         self.deadline, self.received = deadline, 0
 
-    def recv_into(self, buffer: "WriteableBuffer", nbytes: int | None = None, flags: int = 0) -> int:
+    def recv(self, buflen: int = _MAX_PIECE, flags: int = 0) -> bytes:
         self.settimeout(left(self.deadline))
-        count = super().recv_into(buffer, nbytes, flags)
-        self.received += count
+        data = super().recv(buflen, flags)
+        self.received += len(data)
         if self.received > _MAX_BYTES:
-            raise _TooLongError
-        return count
+            raise _AnswerError("it is longer than any answer")
+        return data
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
         self.settimeout(left(self.deadline))
@@ -75,20 +92,79 @@ class _TimedSocket(ssl.SSLSocket):
         return self.pending() == 0 and not poll.poll(0)
 
 
-class _Connection(HTTPConnection):
-    """A connection that is open, and is not opened again by itself."""
+class _Connection:
+    """A connection that is open. It has one call at a time."""
 
-    auto_open = 0
-
-    def __init__(self, host: str, sock: _TimedSocket) -> None:
-        super().__init__(host)
-        self.sock = sock
+    def __init__(self, sock: _TimedSocket) -> None:
         self.timed = sock
         self.idle_since = 0.0
+        self._http = h11.Connection(h11.CLIENT, max_incomplete_event_size=_MAX_HEAD)
+        self._ended = False
+        self._last = b""
+        """The end of what came."""
 
     def close(self) -> None:
-        super().close()
         self.timed.close()
+
+    def send(self, path: str, headers: Sequence[tuple[str, str]], body: bytes) -> None:
+        """Send a POST. Raises OSError; h11.LocalProtocolError or UnicodeError if it cannot be said in HTTP."""
+        request = h11.Request(method="POST", target=path, headers=list(headers))
+        events = (request, h11.Data(data=body), h11.EndOfMessage())
+        self.timed.sendall(b"".join(self._http.send(event) for event in events))
+
+    def receive(self) -> Response:
+        """The response. Raises OSError, _AnswerError."""
+        self._last = b""
+        informational, status = 0, 0
+        parts: list[bytes] = []
+        while True:
+            match self._event():
+                case h11.InformationalResponse():
+                    informational += 1
+                    if informational > _MAX_INFORMATIONAL:
+                        raise _AnswerError("it has too many responses 1xx")
+                case h11.Response() as response:
+                    status = response.status_code
+                case h11.Data() as part:
+                    parts.append(part.data)
+                    if len(parts) > _MAX_PARTS:
+                        raise _AnswerError("its body has too many parts")
+                case h11.EndOfMessage():
+                    return Response(status, b"".join(parts))
+                case _:
+                    raise _AnswerError("it is not HTTP")
+
+    def renew(self) -> bool:
+        """Make ready for another call; whether there can be one."""
+        both = {self._http.our_state, self._http.their_state}
+        if both != {h11.DONE} or self._http.trailing_data != (b"", False):
+            return False
+        self._http.start_next_cycle()
+        return True
+
+    def _event(self) -> object:
+        """The next that the response has."""
+        while (event := self._parsed()) is h11.NEED_DATA:
+            data = self.timed.recv()
+            self._check_blanks(data)
+            self._ended = not data
+            self._http.receive_data(data)
+        return event
+
+    def _parsed(self) -> object:
+        try:
+            return self._http.next_event()
+        except Exception as error:  # noqa: BLE001 — RemoteProtocolError; any other is a fault of h11 that the proxy found
+            if self._ended and isinstance(error, h11.RemoteProtocolError):
+                raise _ClosedError("it closed the connection before the end of its answer") from None
+            raise _AnswerError("it is not HTTP") from None  # its own text may have the proxy's words in it
+
+    def _check_blanks(self, data: bytes) -> None:
+        """Raise _AnswerError if there are too many."""
+        blanks = (self._last + data).translate(_TO_BLANKS)
+        if b" " * _MAX_BLANKS in blanks:
+            raise _AnswerError("it has too much white space")
+        self._last = blanks[1 - _MAX_BLANKS :]
 
 
 class Connections:
@@ -162,7 +238,7 @@ class Connections:
         finally:
             raw.close()  # which it does not, once it is wrapped
         assert isinstance(sock, _TimedSocket)
-        return _Connection(self._name, sock)
+        return _Connection(sock)
 
     def _connected(self, deadline: float) -> socket.socket:
         """A connection to the first address that takes one. Raises OSError."""
@@ -190,22 +266,21 @@ class Connections:
         reusable = False
         connection.timed.begin(deadline)
         try:
-            connection.putrequest("POST", path, skip_host=True, skip_accept_encoding=True)
-            for name, value in headers:
-                connection.putheader(name, value)
-            connection.endheaders(body)
-            with connection.getresponse() as response:
-                content = response.read(_MAX_BYTES)
-                if response.length:
-                    raise IncompleteRead(b"", response.length)
-                reusable = not response.will_close
-                return Response(response.status, content)
+            connection.send(path, headers, body)
+            response = connection.receive()
+            reusable = connection.renew()
         except TimeoutError:
             raise ProxyError(Kind.TIMED_OUT) from None
-        except (OSError, HTTPException, ValueError) as error:
+        except OSError as error:
             if kept and connection.timed.received == 0:
                 raise _StaleError from None
             raise ProxyError(_kind_of(error)) from error
+        except _AnswerError as error:
+            raise ProxyError(Kind.INVALID_RESPONSE) from error
+        except (h11.LocalProtocolError, UnicodeError):
+            raise ProxyError(Kind.INVALID_RESPONSE) from None  # its text may have the headers in it
+        else:
+            return response
         finally:
             if reusable:
                 self._put_back(connection)
@@ -245,9 +320,5 @@ def _kind_of(error: Exception) -> Kind:
             return Kind.TIMED_OUT
         case ssl.SSLError():
             return Kind.TLS
-        case RemoteDisconnected() | IncompleteRead():
-            return Kind.UNREACHABLE
-        case HTTPException() | ValueError():
-            return Kind.INVALID_RESPONSE
         case _:
             return Kind.UNREACHABLE

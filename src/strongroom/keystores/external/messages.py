@@ -93,7 +93,7 @@ class Health(Struct, frozen=True, rename="camel"):
             raise ProxyError(Kind.ALL_UNAVAILABLE)
 
 
-_Word = Annotated[str, Meta(max_length=100, pattern="^[ -~]*$")]
+_Word = Annotated[str, Meta(max_length=100, pattern=r"\A[ -~]*\Z")]
 """What callers may be shown."""
 
 

@@ -1,6 +1,8 @@
 """One external key store proxy: its four calls."""
 
+import math
 import sys
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -36,6 +38,8 @@ from strongroom.model.custom_key_store import KeyStoreUse
 
 _OK = 200
 _FIRST_ERROR_STATUS = 400
+_TELL_SECONDS = 10.0
+"""From one line that tells of a failure to the next, at least."""
 
 Result = TypeVar("Result")
 
@@ -69,8 +73,11 @@ class Proxy:
         self._signer = Signer(endpoint.access_key_id, endpoint.secret_access_key, endpoint.region)
         self._connections = Connections(self._host, Addresses(self._host, endpoint.connect), endpoint.ca)
         self._breaker = Breaker()
-        self._failed: Kind | None = None
-        """How the last call failed, if it did."""
+        self._told: Kind | None = None
+        """How the calls fail, as the operator was told; None since one did not."""
+        self._tell_from = -math.inf
+        """On the monotonic clock."""
+        self._telling = threading.Lock()
 
     def health(self, request_id: str, operation: str) -> Health:
         """How the proxy says that it is. It is asked even if it could not be reached before."""
@@ -123,23 +130,29 @@ class Proxy:
         self._connections.close()
 
     def _call(self, work: Callable[[], Result], *, always: bool = False) -> Result:
-        """Do some work with the proxy. The operator is told of a failure if the last call did not fail so."""
+        """Do some work with the proxy. The operator is told of a failure, unless it is how calls failed before."""
 
         def told() -> Result:
             try:
                 result = work()
             except ProxyError as error:
-                if error.kind != self._failed and error.kind not in OF_CALLERS:
+                if error.kind in OF_CALLERS:
+                    self._told = None
+                else:
                     self._tell(error)
-                self._failed = error.kind
                 raise
-            self._failed = None
+            self._told = None
             return result
 
         return self._breaker.call(told, always=always)
 
     def _tell(self, error: ProxyError) -> None:
-        """Tell the operator, without the proxy's own words, which may have anything in them."""
+        """Tell the operator, without the proxy's own words, which may have anything in them; not time and again."""
+        with self._telling:
+            now = time.monotonic()
+            if error.kind == self._told or now < self._tell_from:
+                return
+            self._told, self._tell_from = error.kind, now + _TELL_SECONDS
         reason = "" if error.__cause__ is None else f" ({error.__cause__})"
         sys.stderr.write(f"strongroom: the external key store proxy {self._host} fails: {error.kind}{reason}\n")
 

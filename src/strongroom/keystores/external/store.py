@@ -8,7 +8,7 @@ from strongroom.keystores.external.failures import ProxyError
 from strongroom.keystores.external.layers import ExternalSymmetricKey
 from strongroom.keystores.external.messages import KeyMetadata
 from strongroom.keystores.external.proxy import Proxy
-from strongroom.keystores.external.threads import CallThreads
+from strongroom.keystores.external.threads import ProxyThreads
 from strongroom.model.custom_key_store import KeyStoreUse
 from strongroom.model.key import KeyMaterial, KmsKey
 
@@ -24,11 +24,11 @@ class ExternalKeyStore:
         """`default` makes and opens the material of the inner layer."""
         self._default = default
         self._proxy = proxy
-        self._calls = CallThreads()
+        self._calls = ProxyThreads()
 
     @property
-    def calls(self) -> CallThreads:
-        """Where its methods must run. It throttles."""
+    def calls(self) -> ProxyThreads:
+        """Where its methods must run. It throttles; when all of its threads hang, calls fail at once."""
         return self._calls
 
     def connect(self, request_id: str) -> None:
@@ -85,6 +85,7 @@ class ExternalKeyStore:
     def close(self) -> None:
         """Disconnect. Calls that are under way are not cut short; the threads end with the last of them."""
         self._proxy.close()
+        self._calls.stop()
 
 
 def _xks_key_id(key: KmsKey) -> str:

@@ -1,39 +1,51 @@
-"""The threads that calls of one external key store run on: a proxy that is slow holds up nothing else."""
+"""The threads that calls of one external key store run on: a proxy that is slow holds up nothing else.
 
-import threading
+Nor does a default key store that hangs, which has the inner layer.
+"""
+
 from collections.abc import Callable
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 from strongroom.errors import Throttling
+from strongroom.keystores.hsm.threads import CallThreads
 
 _THREADS = 32
 _CALLS = 64
-"""Under way and waiting. A call takes at most 250 ms: nobody waits longer than as long again."""
+"""Under way and waiting. A call of the proxy takes at most 250 ms: nobody waits longer than as long again for it."""
+_CALL_SECONDS = 5.0
+"""After them a call is let go that waits for the default key store."""
 
-Arguments = ParamSpec("Arguments")
 Result = TypeVar("Result")
 
 
-class CallThreads(ThreadPoolExecutor):
-    """Threads, made as they are needed, with a bound on the calls that are in."""
+class ProxyThreads:
+    """Implements `Threads`, with a bound on the calls that are in. For one event loop."""
 
     def __init__(self) -> None:
-        super().__init__(_THREADS, "xks")
-        self._room = threading.Semaphore(_CALLS)
+        self._threads = CallThreads(
+            _THREADS,
+            _CALL_SECONDS,
+            name="xks",
+            on_overdue=lambda _: None,  # what hangs is the default key store, which sees to itself
+            on_all_hanging=lambda _: None,
+        )
+        self._calls = 0
 
-    def submit(
-        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Future[Result]:
-        """Have a function called. Raises Throttling if too many calls are in."""
-        if not self._room.acquire(blocking=False):
+    async def run(self, function: Callable[..., Result], *arguments: Any) -> Result:  # noqa: ANN401 — passed on
+        """Call a function on one of them. Raises what it raises; DependencyTimeout if it takes too long.
+
+        Raises Throttling if too many calls are in.
+        """
+        if self._calls >= _CALLS:
             raise Throttling(
                 "You have exceeded the rate at which you may call KMS. Reduce the frequency of your calls."
             )
+        self._calls += 1
         try:
-            future = super().submit(fn, *args, **kwargs)
-        except BaseException:
-            self._room.release()
-            raise
-        future.add_done_callback(lambda _: self._room.release())
-        return future
+            return await self._threads.run(function, *arguments)
+        finally:
+            self._calls -= 1
+
+    def stop(self) -> None:
+        """Let the threads end after the calls that are in; later ones fail. Any thread may call it. Idempotent."""
+        self._threads.stop()

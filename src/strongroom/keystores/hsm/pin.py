@@ -1,7 +1,8 @@
 """The PIN of a token: where it comes from, and that a wrong one is never tried a second time.
 
 Tokens lock after a few wrong PINs. That one was refused is remembered in this process until the source gives another,
-and in a file of the data directory, which all processes look at, until the PIN's file is written anew.
+and in a file of the data directory, which all processes look at, until the PIN's file is written anew. The file is
+made before the attempt, under another name: where none can be made, none can tell the others, and nothing is tried.
 """
 
 import fcntl
@@ -48,28 +49,50 @@ class Pin:
     def tried(self) -> Iterator[bytes]:
         """Have the PIN to try it, alone among all processes; a PinRefusedError of the block is remembered.
 
-        Raises HsmError if it cannot be read, LoginRefusedError if it was refused before.
+        Raises HsmError if it cannot be read or the attempt not be noted, LoginRefusedError if it was refused before.
         """
         with self._alone():
             pin = self._read()
             self._check(pin)
-            try:
-                yield pin
-            except PinRefusedError:
-                self._refused = self._digest(pin)
-                if self._marker is not None:
-                    self._marker.touch(0o600)
-                raise
+            with self._noted():
+                try:
+                    yield pin
+                except PinRefusedError:
+                    self._refused = self._digest(pin)
+                    raise
             self._refused = None
             if self._marker is not None:
                 self._marker.unlink(missing_ok=True)
+
+    @contextmanager
+    def _noted(self) -> Iterator[None]:
+        """Have the marker ready, and make it the marker if the PIN is refused."""
+        if self._marker is None:
+            yield
+            return
+        ready = self._marker.with_name(f"{self._marker.name}.trying")
+        try:
+            ready.touch(0o600)
+        except OSError as error:
+            raise HsmError(f"no PIN is tried, since nobody could be told of its refusal: {error}") from None
+        try:
+            yield
+        except PinRefusedError:
+            ready.rename(self._marker)
+            raise
+        finally:
+            ready.unlink(missing_ok=True)
 
     @contextmanager
     def _alone(self) -> Iterator[None]:
         if self._marker is None:
             yield
             return
-        directory = os.open(self._marker.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            self._marker.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            directory = os.open(self._marker.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        except OSError as error:
+            raise HsmError(f"no PIN is tried: {error}") from None
         try:
             _lock(directory)
             yield

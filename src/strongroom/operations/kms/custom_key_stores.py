@@ -174,7 +174,7 @@ def delete_custom_key_store(call: Call, request: DeleteCustomKeyStoreRequest, _k
         raise CustomKeyStoreHasCMKs(f"Custom key store {store.custom_key_store_id} contains KMS keys.")
     if store.state != DISCONNECTED:
         raise _wrong_state(store, "is not disconnected")
-    # Keys are made only in a store that is connected, and write it anew: none was made since it was not.
+    # Keys are made only in a store that is connected, and stays as it is meanwhile: none was made since it was not.
     return Change(DeleteCustomKeyStoreResponse(), [Delete(store, number)])
 
 

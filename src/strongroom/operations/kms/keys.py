@@ -11,7 +11,14 @@ from strongroom.audit.record import shown_time
 from strongroom.authorization.decide import AuthorizedKey
 from strongroom.authorization.documents import default_key_policy
 from strongroom.crypto.ciphertext_blob import MATERIAL_ID_LENGTH
-from strongroom.errors import LimitExceeded, UnsupportedOperation, Validation, XksKeyAlreadyInUse
+from strongroom.errors import (
+    CustomKeyStoreInvalidState,
+    KMSInvalidState,
+    LimitExceeded,
+    UnsupportedOperation,
+    Validation,
+    XksKeyAlreadyInUse,
+)
 from strongroom.messages.kms.keys import (
     CreateKeyRequest,
     CreateKeyResponse,
@@ -55,7 +62,7 @@ from strongroom.operations.logged import lower_camel, told
 from strongroom.operations.pages import Listing
 from strongroom.operations.related_keys import configuration
 from strongroom.operations.targets import AccountTarget, CustomKeyStoreTarget, KeyTarget, use_of_key
-from strongroom.storage.contract import Insert, Replace
+from strongroom.storage.contract import Insert, Keep, Replace
 
 MAX_KEYS = 100_000
 """KMS keys, in any state, that an account can have in a Region."""
@@ -113,7 +120,8 @@ def create_key(call: Call, request: CreateKeyRequest, _keys: Sequence[Authorized
 def _created_in(call: Call, store: Numbered[CustomKeyStore], key: KmsKey) -> Change:
     """Make a key in a custom key store that is connected.
 
-    The store is written anew: an external key becomes one KMS key and no other, and a store that is deleted has none.
+    The store stays as it is meanwhile, so that one that is deleted has none; or is written anew, so that an external
+    key becomes one KMS key and no other.
     """
     if store.record.type != key.origin:
         raise Validation(f"Origin {key.origin} is not valid for custom key store {store.record.custom_key_store_id}.")
@@ -121,12 +129,15 @@ def _created_in(call: Call, store: Numbered[CustomKeyStore], key: KmsKey) -> Cha
         check_can_make_keys(call, store.record.cluster_id)
     if key.xks_key_id is not None and any(_same_external_key(entry.key, key) for entry in call.snapshot.keys.values()):
         raise XksKeyAlreadyInUse(f"The external key {key.xks_key_id} is already associated with a KMS key.")
-    connection = call.custom_key_stores.connection(store.record)
+    try:
+        connection = call.custom_key_stores.connection(store.record)
+    except KMSInvalidState as error:  # which says so of keys
+        raise CustomKeyStoreInvalidState(error.message) from None
     material = connection.new_material(call.use(), key, material_id=key.current_material_id, created=key.created)
     response = CreateKeyResponse(key_metadata=metadata(key, [material], frozenset(), store.record.cluster_id))
     return Change(
         response,
-        [Insert(key), Insert(material), Replace(*store)],
+        [Insert(key), Insert(material), (Replace if store.record.is_external else Keep)(*store)],
         made=key,
         undo=partial(connection.discard, key, material.material_id),
     )

@@ -37,6 +37,7 @@ BUILT = (
         read_only=False,
         targets=custom_key_stores.connect_custom_key_store_targets,
         change=custom_key_stores.connect_custom_key_store,
+        configures_key_store=True,
         hurries=True,
         logged=members("custom_key_store_id"),
     ),
@@ -53,6 +54,7 @@ BUILT = (
         read_only=False,
         targets=custom_key_stores.create_custom_key_store_targets,
         change=custom_key_stores.create_custom_key_store,
+        configures_key_store=True,
         logged=custom_key_stores.logged_settings("custom_key_store_name", "custom_key_store_type"),
         logged_response=every_member_of_response,
     ),
@@ -420,6 +422,7 @@ BUILT = (
         read_only=False,
         targets=custom_key_stores.update_custom_key_store_targets,
         change=custom_key_stores.update_custom_key_store,
+        configures_key_store=True,
         logged=custom_key_stores.logged_settings("custom_key_store_id", "new_custom_key_store_name"),
     ),
     Operation(

@@ -11,7 +11,6 @@ from typing import NamedTuple
 import pytest
 
 from strongroom.errors import ConfigurationError, ConnectionFailedError, DependencyTimeout, KMSInvalidState
-from strongroom.keystores.cluster.opening import Place
 from strongroom.keystores.cluster.store import ClusterKeyStore, absence
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm import threads as threads_module
@@ -78,9 +77,15 @@ def test_stores_that_begin_at_once_try_a_wrong_password_once(library: Library, t
     assert library.faults.calls["C_Login"] == 1
 
 
-def test_a_password_is_never_shown(tmp_path: Path) -> None:
-    place = Place(LIBRARY, "payments", "secret", tmp_path / "refused")
-    assert repr(place) == str(place) == "Place('payments')"
+def test_where_no_refusal_can_be_noted_no_password_is_tried(library: Library, tmp_path: Path) -> None:
+    (tmp_path / "its own").mkdir()
+    (tmp_path / "its own/refused.trying").symlink_to("nowhere/refused")  # as good as a disk that is full
+    with cluster_key_store(library.label, tmp_path / "its own/refused", library.module) as store:
+        for _ in range(2):
+            assert refusal(store) == "INTERNAL_ERROR"
+        (tmp_path / "its own/refused.trying").unlink()
+        store.connect("request")
+    assert library.faults.calls["C_Login"] == 1
 
 
 @pytest.mark.parametrize(

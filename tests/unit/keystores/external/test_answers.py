@@ -102,6 +102,8 @@ SPOILED: dict[str, tuple[str, dict[str, Any]]] = {
     "a longer plaintext": ("decrypt", {"plaintext": encoded(b"plaintext.")}),
     "no key spec": ("metadata", {"keySpec": None}),
     "a number as key spec": ("metadata", {"keySpec": 256}),
+    "a line as key spec": ("metadata", {"keySpec": "AES_256\n"}),
+    "lines as key usage": ("metadata", {"keyUsage": ["ENCRYPT\n", "DECRYPT"]}),
     "a text as key usage": ("metadata", {"keyUsage": "ENCRYPT"}),
     "11 key usages": ("metadata", {"keyUsage": ["ENCRYPT"] * 11}),
     "an unknown key status": ("metadata", {"keyStatus": "enabled"}),

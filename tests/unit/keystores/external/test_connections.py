@@ -5,6 +5,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import h11
 import pytest
 
 from strongroom.crypto.ciphertext_blob import parse
@@ -189,13 +190,26 @@ RAW = {
     "a redirect": b"HTTP/1.1 302 x\r\nLocation: /kms/xks/v1/health\r\nContent-Length: 0\r\n\r\n",
     "no content": b"HTTP/1.1 204 x\r\n\r\n",
     "a long line": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 70_000 + b"\r\n\r\n",
-    "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 200 + b"\r\n",
-    "a long body": b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n" + b" " * 65_536,
-    "a huge length": b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 15 + b"\r\n\r\n" + b" " * 70_000,
-    "no length": b"HTTP/1.1 200 OK\r\n\r\n" + b" " * 70_000,
-    "many chunks": CHUNKED + (b"1000\r\n" + b" " * 4096 + b"\r\n") * 17,
-    "a chunk of length -1": CHUNKED + b"-1\r\n" + b" " * 70_000,
-    "a chunk of length -5": CHUNKED + b"-5\r\n" + b" " * 100,
+    "a header that is not ended": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 16_000,
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 60_000 + b"\r\n",
+    "many parameters": b'HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; a="' + b";" * 60_000 + b"\r\n\r\n",
+    "a header without a name": b"HTTP/1.1 200 OK\r\n: x\r\n\r\n",
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n{}",
+    "an encoding": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+    "another protocol": b"HTTP/1.1 101 x\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\n",
+    "many responses before it": b"HTTP/1.1 100 x\r\n\r\n" * 11,
+    "many responses, and no end": b"HTTP/1.1 102 x\r\n\r\n" * 10_000,
+    "much white space": b"HTTP/1.1 200 OK\r\nX:" + b" \t" * 8_000 + b"\0\r\n\r\n",
+    "much white space in lines": b"HTTP/1.1 200 OK\r\nX:" + b"\r\n " * 5_000 + b"\0\r\n\r\n",
+    "a long body": b"HTTP/1.1 200 OK\r\nContent-Length: 65536\r\n\r\n" + b"x" * 65_536,
+    "a huge length": b"HTTP/1.1 200 OK\r\nContent-Length: " + b"9" * 15 + b"\r\n\r\n" + b"x" * 70_000,
+    "no length": b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 70_000,
+    "many chunks": CHUNKED + (b"1000\r\n" + b"x" * 4096 + b"\r\n") * 17,
+    "many small chunks": CHUNKED + b"1\r\nx\r\n" * 10_000,
+    "white space behind a length": CHUNKED + b"1;" + b" " * 16_000 + b"\n\r\n",
+    "many trailers": CHUNKED + b"0\r\n" + b"X: x\r\n" * 60_000 + b"\r\n",
+    "a chunk of length -1": CHUNKED + b"-1\r\n" + b"x" * 70_000,
+    "a chunk of length -5": CHUNKED + b"-5\r\n" + b"x" * 100,
 }
 
 
@@ -208,9 +222,125 @@ def test_what_is_no_answer_in_http_fails(xks: XksProxy, proxy: Proxy, raw: bytes
     healthy(proxy)
 
 
+@pytest.mark.parametrize("raw", RAW.values(), ids=RAW)
+def test_what_is_no_answer_takes_little_time_of_the_processor(xks: XksProxy, proxy: Proxy, raw: bytes) -> None:
+    """It would be time that nobody else has: patterns are matched without letting others run."""
+    healthy(proxy)
+    xks.raw = raw
+    began = time.thread_time()
+    fails(proxy, Kind.INVALID_RESPONSE)
+    assert time.thread_time() - began < 0.05
+
+
+@pytest.mark.parametrize(
+    ("name", "why"),
+    [
+        ("a long line", "it is not HTTP"),
+        ("many headers", "it is not HTTP"),
+        ("many responses before it", "it has too many responses 1xx"),
+        ("many responses, and no end", "it has too many responses 1xx"),
+        ("much white space", "it has too much white space"),
+        ("much white space in lines", "it has too much white space"),
+        ("white space behind a length", "it has too much white space"),
+        ("many small chunks", "its body has too many parts"),
+        ("many chunks", "it is longer than any answer"),
+        ("a long body", "it is longer than any answer"),
+        ("a huge length", "it is longer than any answer"),
+        ("no length", "it is longer than any answer"),
+    ],
+)
+def test_what_is_too_much_of_what_came(xks: XksProxy, proxy: Proxy, name: str, why: str) -> None:
+    xks.raw = RAW[name]
+    with pytest.raises(ProxyError) as failed:
+        healthy(proxy)
+    assert str(failed.value.__cause__) == why
+
+
+def test_white_space_is_bounded_however_it_comes(xks: XksProxy, proxy: Proxy) -> None:
+    xks.raw = b"HTTP/1.1 200 OK\r\nX:" + b" " * 256
+    xks.drip = 0.0001
+    fails(proxy, Kind.INVALID_RESPONSE)
+
+
+def test_headers_that_come_byte_by_byte_are_late(xks: XksProxy, proxy: Proxy) -> None:
+    xks.raw = b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 1_000
+    xks.drip = 0.005
+    late(lambda: healthy(proxy))
+
+
+METADATA = b'{"keySpec":"AES_256","keyUsage":["ENCRYPT"],"keyStatus":"ENABLED"}'
+LENGTH = b"Content-Length: %d\r\n" % len(METADATA)
+ANSWERS = {
+    "parameters of types in parts": (
+        b"HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; boundary*=us-ascii''x; boundary*0=b\r\n"
+        + LENGTH
+        + b"\r\n"
+    ),
+    "many parameters": (
+        b'HTTP/1.1 200 OK\r\nContent-Type: multipart/mixed; a="' + b";" * 7_000 + b"\r\n" + LENGTH + b"\r\n"
+    ),
+    "many headers": b"HTTP/1.1 200 OK\r\n" + b"X: x\r\n" * 1_000 + LENGTH + b"\r\n",
+    "no reason": b"HTTP/1.1 200\r\n" + LENGTH + b"\r\n",
+    "responses before it": b"HTTP/1.1 100 Continue\r\n\r\n" + b"HTTP/1.1 103 x\r\nLink: x\r\n\r\n" * 9
+    + b"HTTP/1.1 200 OK\r\n" + LENGTH + b"\r\n",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("head", ANSWERS.values(), ids=ANSWERS)
+def test_an_answer_is_taken_whatever_else_its_headers_say(xks: XksProxy, proxy: Proxy, head: bytes) -> None:
+    xks.raw = head + METADATA
+    for _ in range(2):
+        assert proxy.key_metadata(used_for("CreateKey"), "key-1").key_usage == ("ENCRYPT",)
+    assert xks.connections == 1
+
+
+def test_an_answer_ends_with_its_connection_if_it_has_no_length(xks: XksProxy, proxy: Proxy) -> None:
+    xks.raw = b"HTTP/1.0 200 OK\r\n\r\n" + METADATA
+    xks.last = True
+    assert proxy.key_metadata(used_for("CreateKey"), "key-1").key_usage == ("ENCRYPT",)
+    xks.raw = b"HTTP/1.0 200 OK\r\n" + LENGTH + b"\r\n" + METADATA
+    xks.last = False
+    for _ in range(2):
+        assert proxy.key_metadata(used_for("CreateKey"), "key-1").key_usage == ("ENCRYPT",)
+    assert [asked.connection for asked in xks.asked] == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    "raw", [b"H", b"HTTP/1.1 200 OK\r\nX: x\r\n", CHUNKED + b"5\r\nx", CHUNKED + b"1\r\nx\r\n0\r\n"]
+)
+def test_an_answer_that_ends_early_is_none(xks: XksProxy, proxy: Proxy, raw: bytes) -> None:
+    healthy(proxy)
+    xks.raw, xks.last = raw, True
+    fails(proxy, Kind.UNREACHABLE)
+    assert len(xks.asked) == 2
+
+
+def test_a_fault_of_the_parser_is_an_answer_that_is_none(proxy: Proxy, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(_: object) -> None:
+        raise TypeError("own words")
+
+    monkeypatch.setattr(h11.Connection, "next_event", fail)
+    fails(proxy, Kind.INVALID_RESPONSE)
+
+
+def test_a_request_that_cannot_be_said_is_not_sent(xks: XksProxy, connect: Connect) -> None:
+    for path in ("/a b", "/a\r\nX: x", "/\u00e9"):
+        fails(connect(uri_path=path), Kind.INVALID_RESPONSE)
+    assert not xks.asked
+
+
+def test_the_operator_is_told_what_is_wrong_without_the_proxys_words(
+    xks: XksProxy, proxy: Proxy, capsys: pytest.CaptureFixture[str]
+) -> None:
+    xks.raw = b"HTTP/1.1 200 OK\r\nown words\r\n\r\n"
+    fails(proxy, Kind.INVALID_RESPONSE)
+    assert capsys.readouterr().err == (
+        "strongroom: the external key store proxy xks.example.test fails: invalid response (it is not HTTP)\n"
+    )
+
+
 def test_an_answer_in_chunks_is_taken(xks: XksProxy, proxy: Proxy) -> None:
-    body = b'{"keySpec":"AES_256","keyUsage":["ENCRYPT"],"keyStatus":"ENABLED"}'
-    parts = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (body[:10], body[10:]))
+    parts = b"".join(b"%x\r\n%b\r\n" % (len(part), part) for part in (METADATA[:10], METADATA[10:]))
     xks.raw = CHUNKED + parts + b"0\r\n\r\n"
     for _ in range(2):
         assert proxy.key_metadata(used_for("CreateKey"), "key-1").key_usage == ("ENCRYPT",)

@@ -1,6 +1,7 @@
 """What callers of KMS are told when a proxy fails ("Errors" of the XKS specification; the KMS Developer Guide)."""
 
 import secrets
+import time
 from typing import Any, NamedTuple
 
 import pytest
@@ -8,6 +9,7 @@ import pytest
 from strongroom.crypto.ciphertext_blob import parse
 from strongroom.errors import KMSInvalidState, RequestError
 from strongroom.keystores.contract import KeyStore
+from strongroom.keystores.external import proxy as proxy_module
 from strongroom.keystores.external.failures import Kind, ProxyError
 from strongroom.keystores.external.proxy import Proxy
 from strongroom.keystores.external.store import ExternalKeyStore
@@ -172,16 +174,41 @@ def test_an_error_without_a_name_is_no_answer(xks: XksProxy, proxy: Proxy, body:
     assert failed.value.kind is Kind.INVALID_RESPONSE
 
 
-def test_a_failure_is_told_once_and_by_its_name_alone(
-    xks: XksProxy, proxy: Proxy, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for name in ("InternalException", "InternalException", "own words of a proxy", "InvalidCiphertextException"):
+def errors_told(xks: XksProxy, proxy: Proxy, *names: str) -> None:
+    """Have calls fail."""
+    for name in names:
         xks.error = (500, name)
         with pytest.raises(ProxyError):
             proxy.encrypt(used_for("Encrypt"), "key-1", b"plaintext", b"a")
+    xks.error = None
+
+
+def test_a_failure_is_told_once_and_by_its_name_alone(
+    xks: XksProxy, proxy: Proxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(proxy_module, "_TELL_SECONDS", 0.0)
+    errors_told(
+        xks, proxy, "InternalException", "InternalException", "own words of a proxy", "InvalidCiphertextException"
+    )
     assert capsys.readouterr().err.splitlines() == [
         "strongroom: the external key store proxy xks.example.test fails: InternalException",
         "strongroom: the external key store proxy xks.example.test fails: invalid response",
+    ]
+
+
+def test_failures_in_turn_are_told_from_time_to_time(
+    xks: XksProxy, proxy: Proxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for _ in range(5):
+        errors_told(xks, proxy, "InternalException", "own words", "KeyNotFoundException")
+        proxy.health("r", "o")
+    errors_told(xks, proxy, "ThrottlingException")
+    assert len(capsys.readouterr().err.splitlines()) == 1
+    later = time.monotonic() + 10
+    monkeypatch.setattr(time, "monotonic", lambda: later)
+    errors_told(xks, proxy, "ThrottlingException", "InternalException")  # as before: it was not told
+    assert capsys.readouterr().err.splitlines() == [
+        "strongroom: the external key store proxy xks.example.test fails: ThrottlingException"
     ]
 
 
