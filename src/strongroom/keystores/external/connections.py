@@ -65,8 +65,9 @@ class _StaleError(Exception):
 class _TimedSocket(ssl.SSLSocket):
     """A socket that neither sends nor receives after a time: a timeout alone would begin anew with each byte."""
 
-    deadline: float
-    received: int
+    deadline: float | None = None
+    """None until a call begins: the handshake has a timeout of its own, and reads first if the other side is gone."""
+    received = 0
     """Bytes of the response so far."""
 
     def begin(self, deadline: float) -> None:
@@ -74,7 +75,8 @@ class _TimedSocket(ssl.SSLSocket):
         self.deadline, self.received = deadline, 0
 
     def recv(self, buflen: int = _MAX_PIECE, flags: int = 0) -> bytes:
-        self.settimeout(left(self.deadline))
+        if self.deadline is not None:
+            self.settimeout(left(self.deadline))
         data = super().recv(buflen, flags)
         self.received += len(data)
         if self.received > _MAX_BYTES:
@@ -82,7 +84,8 @@ class _TimedSocket(ssl.SSLSocket):
         return data
 
     def send(self, data: "ReadableBuffer", flags: int = 0) -> int:
-        self.settimeout(left(self.deadline))
+        if self.deadline is not None:
+            self.settimeout(left(self.deadline))
         return super().send(data, flags)
 
     def is_quiet(self) -> bool:
@@ -237,6 +240,9 @@ class Connections:
             raise ProxyError(_kind_of(error)) from error
         finally:
             raw.close()  # which it does not, once it is wrapped
+        if sock.version() is None:  # so Python leaves it where the other side is gone: all would be sent in clear
+            sock.close()
+            raise ProxyError(Kind.UNREACHABLE)
         assert isinstance(sock, _TimedSocket)
         return _Connection(sock)
 

@@ -1,9 +1,12 @@
 """Connections to a proxy: kept, cut, late, and only to whom they should be (XKS specification, "Transport")."""
 
 import socket
+import struct
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
 
 import h11
 import pytest
@@ -158,6 +161,29 @@ def test_a_server_that_says_nothing_of_tls_is_late(connect: Connect) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         proxy = connect(connect=f"127.0.0.1:{silent.getsockname()[1]}")
         late(lambda: healthy(proxy))
+
+
+def test_a_server_that_is_gone_before_the_handshake_is_not_reached(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Python takes such a connection for one that is not made yet, and would not begin with TLS."""
+    made = connections._connect
+
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def gone(*place: Any) -> socket.socket:
+            raw = made(*place)
+            there, _ = listening.accept()
+            there.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            there.close()
+            raw.setblocking(True)
+            with suppress(ConnectionResetError):
+                raw.recv(1)
+            return raw
+
+        monkeypatch.setattr(connections, "_connect", gone)
+        proxy = connect(connect=f"127.0.0.1:{listening.getsockname()[1]}")
+        fails(proxy, Kind.UNREACHABLE)
 
 
 def test_a_server_that_says_tls_byte_by_byte_is_late(connect: Connect) -> None:
