@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from strongroom.app.custom_key_stores import configured_key_stores
 from strongroom.app.installing import Opened, audit_log, initialize, open_installation, open_secret, served_regions
-from strongroom.app.key_store import serving_key_store
+from strongroom.app.key_store import served_external_keys, serving_key_store
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator
@@ -146,6 +146,7 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
             storage=opened.storage,
             key_store=key_store,
             custom_key_stores=custom_key_stores,
+            external_keys=served_external_keys(opened, key_store),
             audit=audit,
             strangers=strangers,
             uses=uses,

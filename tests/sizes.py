@@ -25,6 +25,8 @@ class Size(NamedTuple):
     """How long processes and threads share a token."""
     hsm_keys: int
     hsm_encryptions: int
+    xks_kills: int
+    """Of each side of an external key store under load."""
 
 
 SMALL = Size(
@@ -42,6 +44,7 @@ SMALL = Size(
     hsm_seconds=2,
     hsm_keys=60,
     hsm_encryptions=6_000,
+    xks_kills=1,
 )
 SOAK = Size(
     data_keys=1_000,
@@ -58,4 +61,5 @@ SOAK = Size(
     hsm_seconds=60,
     hsm_keys=10_000,
     hsm_encryptions=5_000_000,
+    xks_kills=20,
 )

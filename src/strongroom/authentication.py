@@ -6,6 +6,8 @@
 3. The session has not ended, whom it was made for is still there, and its sessions were not revoked since.
 4. The signature is right (`sigv4/verify.py`).
 
+The XKS proxy has credentials of its own, each for one of its key stores; what it takes of them is limited.
+
 Then, for a service, and for whoever names a user in `x-strongroom-on-behalf-of` (a signed header, as all of ours must
 be):
 
@@ -22,17 +24,19 @@ from typing import NamedTuple
 
 from msgspec import structs
 
-from strongroom.audit.record import user_identity
+from strongroom.audit.record import user_identity, user_identity_of_proxy_client
 from strongroom.authorization.documents import compile_identity_policy
 from strongroom.authorization.identity import Identity
 from strongroom.authorization.policy import Policy
 from strongroom.directory import Credential, HeldKey
-from strongroom.errors import AccessDenied, ExpiredToken, UnrecognizedClient
+from strongroom.errors import XKS_PROXY, AccessDenied, ExpiredToken, InvalidUriPath, UnrecognizedClient
 from strongroom.keystores.session_tokens import SessionTokens
+from strongroom.messages.xks import route
 from strongroom.model.arn import root_arn
 from strongroom.model.exchange import Incoming
 from strongroom.model.principal import Principal, Service
 from strongroom.model.session import Session
+from strongroom.model.xks import XksStore
 from strongroom.operations.operation import Operation
 from strongroom.sigv4.authorization import Authorization, read_authorization
 from strongroom.sigv4.canonical import fold_headers
@@ -53,13 +57,14 @@ _SESSIONS = 1024
 class Caller(NamedTuple):
     """An authenticated caller: who, for which Region they signed, and the state in which that was so.
 
-    `service` is set for a service's own credential.
+    `service` is set for a service's own credential, `xks_store` for one of a key store of the XKS proxy.
     """
 
     credential: Credential
     region: str
     snapshot: Snapshot
     service: Service | None = None
+    xks_store: XksStore | None = None
 
 
 class OnBehalf(NamedTuple):
@@ -79,7 +84,12 @@ class Authenticator:
         self._open = lru_cache(maxsize=_SESSIONS)(session_tokens.open)
 
     def authenticate(self, incoming: Incoming, service: str, now: float) -> Caller:
-        """Steps 1 to 4. Raises the signature errors of the order of checks, UnrecognizedClient or ExpiredToken."""
+        """Steps 1 to 4. Raises the signature errors of the order of checks, UnrecognizedClient or ExpiredToken.
+
+        Of the XKS proxy, InvalidUriPath before all else.
+        """
+        if service == XKS_PROXY:
+            return self._proxy_client(incoming, now)
         signed = SignedRequest(incoming.method, incoming.path, incoming.query, incoming.headers)
         if service == "sts" and incoming.method == "GET" and is_presigned(signed):  # 1
             signed, authorization = read_query_authorization(signed, service=service, regions=self._regions, now=now)
@@ -91,6 +101,24 @@ class Authenticator:
         payload_sha256 = hashlib.sha256(incoming.body).hexdigest()
         verify(signed, authorization, payload_sha256=payload_sha256, signing_key=signing_key)  # 4
         return caller
+
+    def _proxy_client(self, incoming: Incoming, now: float) -> Caller:
+        """Steps 1 to 4 for the XKS proxy: the access key is the key store's, which the path names."""
+        snapshot = self._state.current()
+        where = route(incoming.path.decode("latin-1"))
+        store = None if where is None else snapshot.xks_stores.get(where.prefix)
+        if store is None:
+            raise InvalidUriPath("Nothing is served at this path.")
+        signed = SignedRequest(incoming.method, incoming.path, incoming.query, incoming.headers)
+        authorization = read_authorization(signed, service=XKS_PROXY, regions=_ANY_REGION, now=now)  # 1
+        held = snapshot.xks_credentials.get(authorization.access_key_id)  # 2
+        if held is None or held.record.prefix != store.record.prefix:
+            raise _unrecognized()
+        signing_key = self._signing_key(held.secret, authorization.date, authorization.region, XKS_PROXY)
+        payload_sha256 = hashlib.sha256(incoming.body).hexdigest()
+        verify(signed, authorization, payload_sha256=payload_sha256, signing_key=signing_key)  # 4
+        credential = _proxy_credential(store.record.prefix, authorization.access_key_id)
+        return Caller(credential, authorization.region, snapshot, xks_store=store.record)
 
     def on_behalf(self, incoming: Incoming, caller: Caller, operation: Operation, now: float) -> OnBehalf | None:
         """Steps 5 to 7 but for the use of the nonce; None if the caller names nobody.
@@ -160,6 +188,23 @@ class Authenticator:
 def _service_credential(service: Service, held: HeldKey) -> Credential:
     principal = Principal("AWSService", service.principal, "", service.principal, held.record.access_key_id)
     return Credential(Identity(principal, (_limits(service),)), user_identity(principal), held.secret)
+
+
+@lru_cache(maxsize=1024)
+def _proxy_credential(prefix: str, access_key_id: str) -> Credential:
+    """Who signs for a key store of the XKS proxy: nobody of any account."""
+    principal = Principal("XksClient", prefix, "", prefix, "")
+    return Credential(Identity(principal), user_identity_of_proxy_client(prefix, access_key_id), "")
+
+
+class _AnyRegion:
+    """The Regions in which KMS may call the proxy: whichever it says."""
+
+    def __contains__(self, region: object) -> bool:
+        return isinstance(region, str) and bool(region)
+
+
+_ANY_REGION = _AnyRegion()
 
 
 @lru_cache(maxsize=1024)

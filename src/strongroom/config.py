@@ -14,6 +14,7 @@
       cluster-1234567890a: {certificate: customerCA.crt, library: libpkcs11.so, token: payments, hsms: 2}
     xks_proxies:                # the endpoints that external key stores may have
       https://xks.example.com: {connect: "10.0.0.5:8443", ca: proxy-ca.pem}
+    xks_proxy: {host: 127.0.0.1, port: 8443, tls: {certificate: xks.pem, key: xks.key}}  # to be one for AWS KMS
 
 Everything has a default; a name that is not in this list is refused.
 """
@@ -121,6 +122,14 @@ class XksProxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vpc_endpoint_service: str | None = None
 
 
+class XksProxyServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Where the XKS proxy that this service is listens. Off loopback only with `tls`."""
+
+    host: str = "127.0.0.1"
+    port: int = 8443
+    tls: Tls | None = None
+
+
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """See the module's example. Paths are absolute after `read_config`."""
 
@@ -136,6 +145,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hsm: Hsm | None = None
     hsm_clusters: dict[str, HsmCluster] = {}
     xks_proxies: dict[str, XksProxy] = {}
+    xks_proxy: XksProxyServer = XksProxyServer()
 
     @property
     def database(self) -> Path:
@@ -213,9 +223,6 @@ def _decode_path(kind: type, value: object) -> object:
 
 
 def _with_absolute_paths(config: Config, folder: Path) -> Config:
-    tls = config.tls
-    if tls is not None:
-        tls = Tls(folder / tls.certificate, folder / tls.key)
     web_identity = config.web_identity
     if web_identity.ca is not None:
         web_identity = msgspec.structs.replace(web_identity, ca=folder / web_identity.ca)
@@ -228,7 +235,7 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
         config,
         data=folder / config.data,
         root_key=folder / config.root_key,
-        tls=tls,
+        tls=_absolute_tls(config.tls, folder),
         web_identity=web_identity,
         hsm=hsm,
         hsm_clusters={
@@ -241,12 +248,17 @@ def _with_absolute_paths(config: Config, folder: Path) -> Config:
             endpoint: proxy if proxy.ca is None else msgspec.structs.replace(proxy, ca=folder / proxy.ca)
             for endpoint, proxy in config.xks_proxies.items()
         },
+        xks_proxy=msgspec.structs.replace(config.xks_proxy, tls=_absolute_tls(config.xks_proxy.tls, folder)),
     )
 
 
+def _absolute_tls(tls: Tls | None, folder: Path) -> Tls | None:
+    return None if tls is None else Tls(folder / tls.certificate, folder / tls.key)
+
+
 def _checked(config: Config) -> Config:
-    if not 0 <= config.listen.port <= 65535:  # noqa: PLR2004 — TCP ports
-        raise ConfigurationError(f"listen.port {config.listen.port} is not a TCP port")
+    _check_port("listen.port", config.listen.port)
+    _check_port("xks_proxy.port", config.xks_proxy.port)
     if not 1 <= config.workers <= 64:  # noqa: PLR2004 — more than any machine's use
         raise ConfigurationError(f"workers must be 1 to 64, not {config.workers}")
     if config.hsm is not None and sum(there is not None for there in msgspec.structs.astuple(config.hsm.pin)) != 1:
@@ -266,6 +278,11 @@ def _checked(config: Config) -> Config:
         ):
             raise ConfigurationError(f"xks_proxies: connect {proxy.connect!r} is not a host and a port")
     return config
+
+
+def _check_port(name: str, port: int) -> None:
+    if not 0 <= port <= 65535:  # noqa: PLR2004 — TCP ports
+        raise ConfigurationError(f"{name} {port} is not a TCP port")
 
 
 def _check_cluster(config: Config, cluster_id: str, cluster: HsmCluster) -> None:

@@ -295,6 +295,12 @@ class InvalidImportToken(RequestError):
     code = "InvalidImportTokenException"
 
 
+class InvalidUriPath(RequestError):
+    """The XKS proxy serves nothing at this path."""
+
+    code = "InvalidUriPathException"
+
+
 class InvalidKeyUsage(RequestError):
     """The KMS key is of another usage, or the algorithm does not fit its spec."""
 
@@ -576,6 +582,34 @@ Sources: botocore's models of IAM and STS, "Common errors" of their API referenc
 """
 
 
+XKS_NAMES: Final[Mapping[type[RequestError], str]] = {
+    AccessDenied: "AccessDeniedException",
+    DependencyTimeout: "DependencyTimeoutException",
+    Disabled: "InvalidStateException",
+    IncompleteSignature: "AuthenticationFailedException",
+    InvalidCiphertext: "InvalidCiphertextException",
+    InvalidKeyUsage: "InvalidKeyUsageException",
+    InvalidSignature: "AuthenticationFailedException",
+    InvalidUriPath: "InvalidUriPathException",
+    KeyUnavailable: "InvalidStateException",
+    KMSInvalidState: "InvalidStateException",
+    LimitExceeded: "InvalidStateException",
+    MissingAuthenticationToken: "AuthenticationFailedException",
+    NotFound: "KeyNotFoundException",
+    RequestEntityTooLarge: "UnsupportedOperationException",
+    Serialization: "ValidationException",
+    Throttling: "ThrottlingException",
+    UnrecognizedClient: "AuthenticationFailedException",
+    UnsupportedOperation: "UnsupportedOperationException",
+    Validation: "ValidationException",
+}
+"""What the XKS proxy calls errors (XKS specification, "Error codes"); all others are InternalException."""
+XKS_PROXY = "kms-xks-proxy"
+"""The service that the XKS proxy is, as signatures name it."""
+
+
 def code_of(error: RequestError, service: str | None) -> str:
     """Return the code that the callers of a service are told. The service is None if a form names none of ours."""
+    if service == XKS_PROXY:
+        return XKS_NAMES.get(type(error), "InternalException")
     return error.code if service == "kms" else QUERY_CODES.get(type(error), error.code)

@@ -25,6 +25,7 @@ from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator, Caller
 from strongroom.authorization.ground import Decision
 from strongroom.errors import (
+    XKS_PROXY,
     AccessDenied,
     ConflictError,
     DryRunOperation,
@@ -39,11 +40,16 @@ from strongroom.federation import Federation
 from strongroom.keystores.contract import KeyStore, Threads, run_on
 from strongroom.keystores.custom import CustomKeyStores
 from strongroom.keystores.domain_keys import Seals
-from strongroom.messages import codec, query
+from strongroom.keystores.external_keys import ExternalKeys
+from strongroom.messages import codec, query, xks
 from strongroom.messages.declaration import Structure
+from strongroom.messages.xks import XksRequest
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations import managed_keys, targets
 from strongroom.operations.authorizing import (
+    applying,
+    authorize_custom_key_store,
+    authorize_external_key,
     authorize_grant,
     authorize_identity,
     authorize_named_alias,
@@ -51,13 +57,13 @@ from strongroom.operations.authorizing import (
     authorize_role_target,
     authorize_target,
     authorize_without_key,
-    hands_down,
 )
 from strongroom.operations.call import Call, Change, Elsewhere
 from strongroom.operations.event import Event, new_event, record_elsewhere, record_of_call, record_of_stranger
 from strongroom.operations.operation import Operation
 from strongroom.operations.registry import find_operation
 from strongroom.operations.uses import Uses
+from strongroom.rates import Rates
 from strongroom.snapshot import LiveSnapshot
 from strongroom.storage.contract import Nonces, OutboxEntry, Storage
 
@@ -77,6 +83,7 @@ class Pipeline:
         storage: Storage,
         key_store: KeyStore,
         custom_key_stores: CustomKeyStores,
+        external_keys: ExternalKeys,
         audit: AuditWriter,
         strangers: StrangersLog,
         uses: Uses,
@@ -98,6 +105,7 @@ class Pipeline:
         self._storage = storage
         self._key_store = key_store
         self._custom_key_stores = custom_key_stores
+        self._external_keys = external_keys
         self._audit = audit
         self._strangers = strangers
         self._uses = uses
@@ -110,6 +118,7 @@ class Pipeline:
         self._clock = clock
         self._hurry = hurry
         self._on_fatal = on_fatal
+        self._rates = Rates()
 
     async def answer(self, incoming: Incoming, service: str, name: str | None) -> Answer:
         """Answer one request. Never raises."""
@@ -117,7 +126,8 @@ class Pipeline:
         try:
             operation = find_operation(service, name)  # 2
             if operation.by_web_identity:
-                caller = await self._federation.identify(_decode(operation, incoming), event.now)  # 3, after 6
+                asked = _decode_message(operation, incoming)
+                caller = await self._federation.identify(asked, event.now)  # 3, after 6
             else:
                 caller = self._authenticator.authenticate(incoming, service, event.now)  # 3
         except Exception as error:  # noqa: BLE001 — nothing a stranger sends ends without an answer
@@ -126,6 +136,8 @@ class Pipeline:
         if principal.access_key_id and principal.issued is None:
             self._uses.note_access_key(principal.access_key_id, now=event.now, region=caller.region, service=service)
         try:
+            if caller.xks_store is not None:  # once, however often it is authenticated again
+                self._rates.take(caller.xks_store.prefix, caller.xks_store.rate, event.now)
             caller = await self._caller(event, operation, caller)
             return await self._serve(event, operation, caller)
         except Exception as error:  # noqa: BLE001 — nothing a caller sends ends without a record and an answer
@@ -174,28 +186,29 @@ class Pipeline:
     def _authorize(self, event: Event, operation: Operation, call: Call) -> None:
         """Steps 8 to 11. Leaves in the event what was found and decided."""
         event.found, event.keys, event.roles, event.aliases, event.decisions = (), (), (), (), ()
-        event.custom_key_stores = ()
-        for target in event.declared:
+        event.custom_key_stores, event.external_keys = (), ()
+        for target in applying(event.declared, call.principal):
             match target:
                 case targets.KeyTarget() | targets.GrantTarget():  # first: they are what most requests have
                     decision = self._authorize_key(event, operation, call, target)
+                case targets.ExternalKeyTarget():
+                    assert isinstance(event.request, XksRequest), "nothing else acts on external keys"
+                    event.external_keys += (authorize_external_key(call, event.request, target),)
+                    continue
                 case targets.AliasTarget():
                     arn, decision = authorize_named_alias(call, event.request, target)
                     event.aliases += (arn,)
-                case targets.CustomKeyStoreTarget():
-                    decision = authorize_without_key(call, event.request, target)
-                    store = targets.find_custom_key_store(target, call.snapshot, call.principal, call.region)
-                    event.custom_key_stores += (store.record,)
                 case targets.ReplicaTarget():
                     decision = authorize_replica(call, event.request, target, event.found)
                 case targets.IdentityTarget():
                     decision = authorize_identity(call, event.request, target)
-                case targets.RoleTarget() if target.inherited and not hands_down(call.principal, target.action):
-                    continue
                 case targets.RoleTarget():
                     role = authorize_role_target(call, event.request, target)
                     event.roles += (role,)
                     decision = role.decision
+                case targets.CustomKeyStoreTarget():
+                    store, decision = authorize_custom_key_store(call, event.request, target)
+                    event.custom_key_stores += (store,)
                 case targets.AccountTarget():
                     decision = authorize_without_key(call, event.request, target)
             event.decisions += (decision,)
@@ -306,10 +319,10 @@ class Pipeline:
         """
         if self._state.current() is caller.snapshot:
             return caller
-        used = [(key.key.arn, key.material_id) for key in event.keys]
+        used = event.used
         caller = self._again(event, operation)
         self._authorize(event, operation, self._call(event, operation, caller))
-        if [(key.key.arn, key.material_id) for key in event.keys] != used:
+        if event.used != used:
             raise ConflictError("the names of the request mean other keys now")
         return caller
 
@@ -347,6 +360,7 @@ class Pipeline:
             self._regions,
             self._custom_key_stores,
             operation.name,
+            self._external_keys,
         )
 
     def _record(
@@ -389,8 +403,17 @@ class Pipeline:
         return KMSInternal("An internal error occurred. Try the request again.")
 
 
-def _decode(operation: Operation, incoming: Incoming) -> Structure:
-    """Steps 4 to 6, in the protocol of the service. What is asked with GET stands in the query string."""
+def _decode(operation: Operation, incoming: Incoming) -> Structure | XksRequest:
+    """Steps 4 to 6, in the protocol of the service."""
+    if operation.service != XKS_PROXY:
+        return _decode_message(operation, incoming)
+    where = xks.route(incoming.path.decode("latin-1"))
+    assert where is not None, "it told the operation"
+    return xks.decode(where, incoming.body)
+
+
+def _decode_message(operation: Operation, incoming: Incoming) -> Structure:
+    """The same for services of AWS. What is asked with GET stands in the query string."""
     if operation.service not in query.VERSIONS:
         return codec.decode(operation.messages.request, incoming.body)
     return query.decode(operation.messages.request, incoming.query if incoming.method == "GET" else incoming.body)

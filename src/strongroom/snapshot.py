@@ -9,7 +9,7 @@ import asyncio
 import math
 from collections.abc import Callable
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 from msgspec import Struct, structs
 
@@ -41,6 +41,7 @@ from strongroom.model.key_usage import KeyUsage
 from strongroom.model.numbered import Numbered
 from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
 from strongroom.model.session import Session
+from strongroom.model.xks import ExternalKey, XksCredential, XksStore
 from strongroom.storage.contract import Changes, Contents, Position, Removed, Storage, Stored
 
 _DIRECTORY_MEMBERS: dict[type, str] = {
@@ -93,6 +94,17 @@ class KeyEntry(Struct, frozen=True, dict=True):
             return repair_policy(self.key.account) if self.key.key_manager == CUSTOMER else Policy((), ())
 
 
+class XksHeld(NamedTuple):
+    """A credential of the XKS proxy, the number of the change that wrote it, and its secret, opened."""
+
+    record: XksCredential
+    number: int
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"XksHeld({self.record.access_key_id})"
+
+
 class Snapshot(Struct, frozen=True):
     """The state at one position.
 
@@ -100,6 +112,7 @@ class Snapshot(Struct, frozen=True):
     (region, account, name), the keys of materials by (region, material id), custom key stores by (region, account, id),
     the identities of accounts by account, the accounts of access keys by access key id, services by name and their
     access keys by id, the last uses of access keys by id, clock readings by boot id, pending erasures as keys are.
+    Of the XKS proxy: key stores by prefix, credentials by access key id, external keys by (prefix, id).
     `dated` are the keys that are `KeyEntry.dated`.
     `usage_tracked_since` is when the uses of keys began to be noted (seconds since the epoch); infinite if not yet.
     """
@@ -117,6 +130,9 @@ class Snapshot(Struct, frozen=True):
     access_key_usages: dict[str, Numbered[AccessKeyUsage]] = {}
     clock_readings: dict[str, Numbered[ClockReading]] = {}
     erasures: dict[tuple[str, str, str], Numbered[PendingErasure]] = {}
+    xks_stores: dict[str, Numbered[XksStore]] = {}
+    xks_credentials: dict[str, XksHeld] = {}
+    external_keys: dict[tuple[str, str], Numbered[ExternalKey]] = {}
     dated: set[tuple[str, str, str]] = set()
     usage_tracked_since: float = math.inf
 
@@ -208,9 +224,15 @@ class LiveSnapshot:
     """Keeps the current snapshot. For the event loop's thread alone."""
 
     def __init__(
-        self, storage: Storage, open_secret: Callable[[AccessKey], str], forget: Callable[[str, str], None]
+        self,
+        storage: Storage,
+        open_secret: Callable[[AccessKey | XksCredential], str],
+        forget: Callable[[str, str], None],
     ) -> None:
-        """`open_secret` unseals a secret access key; `forget` is told Regions and ids of materials that are gone."""
+        """`open_secret` unseals a secret access key; `forget` is told Regions and ids of materials that are gone.
+
+        Of external keys, prefixes and ids of materials that are gone, or whose keys changed.
+        """
         self._storage = storage
         self._open_secret = open_secret
         self._forget = forget
@@ -245,12 +267,22 @@ class LiveSnapshot:
     def _catch_up(self) -> None:
         changes = self._storage.changes_since(self._snapshot.position)
         if changes is None:
-            known = self._snapshot.materials.keys()
+            before = self._snapshot
             self._snapshot = self._from_contents(self._storage.load())
-            for region, material_id in known - self._snapshot.materials.keys():
+            for region, material_id in before.materials.keys() - self._snapshot.materials.keys():
                 self._forget(region, material_id)
+            self._forget_external_keys(before, self._snapshot)
         elif changes.position != self._snapshot.position:
+            before = self._snapshot
             self._snapshot = self._with_changes(changes)
+            self._forget_external_keys(before, self._snapshot)
+
+    def _forget_external_keys(self, before: Snapshot, after: Snapshot) -> None:
+        """Forget those that are gone or changed. A newer number of uses changes nothing of what is opened."""
+        for identity, (key, number) in before.external_keys.items():
+            now = after.external_keys.get(identity)
+            if now is None or (now.number != number and structs.replace(now.record, uses=key.uses) != key):
+                self._forget(key.prefix, key.material_id)
 
     def _from_contents(self, contents: Contents) -> Snapshot:
         return self._applied(Snapshot(contents.position), contents.position, contents.records, [])
@@ -270,6 +302,9 @@ class LiveSnapshot:
             access_key_usages=dict(self._snapshot.access_key_usages),
             clock_readings=dict(self._snapshot.clock_readings),
             erasures=dict(self._snapshot.erasures),
+            xks_stores=dict(self._snapshot.xks_stores),
+            xks_credentials=dict(self._snapshot.xks_credentials),
+            external_keys=dict(self._snapshot.external_keys),
             dated=set(self._snapshot.dated),
         )
         return self._applied(copy, changes.position, changes.written, changes.removed)
@@ -304,6 +339,8 @@ class LiveSnapshot:
         _change_identities(snapshot, written, removed, changed)
         _put_services(snapshot, written)
         _change_custom_key_stores(snapshot, written, removed)
+        self._put_xks(snapshot, written)
+        _remove_xks(snapshot, removed)
         _put_usages(snapshot, written)
         _change_grants(snapshot, written, removed)
         _put_dated(snapshot, written, removed)
@@ -322,6 +359,19 @@ class LiveSnapshot:
                 else:
                     changed.of(record.account, AccessKey)[record.access_key_id] = held
                     snapshot.access_key_accounts[record.access_key_id] = record.account
+
+    def _put_xks(self, snapshot: Snapshot, written: list[Stored]) -> None:
+        for record, number in written:
+            match record:
+                case XksStore():
+                    snapshot.xks_stores[record.prefix] = Numbered(record, number)
+                case XksCredential():
+                    held = XksHeld(record, number, self._open_secret(record))
+                    snapshot.xks_credentials[record.access_key_id] = held
+                case ExternalKey():
+                    snapshot.external_keys[record.prefix, record.external_key_id] = Numbered(record, number)
+                case _:
+                    pass
 
     def _remove(self, snapshot: Snapshot, gone: Removed) -> None:
         by_name: dict[type, dict[str, Any]] = {
@@ -405,6 +455,17 @@ def _change_custom_key_stores(snapshot: Snapshot, written: list[Stored], removed
         if gone.kind is CustomKeyStore:
             account, region, custom_key_store_id = map(str, gone.key)
             snapshot.custom_key_stores.pop((region, account, custom_key_store_id), None)
+
+
+def _remove_xks(snapshot: Snapshot, removed: list[Removed]) -> None:
+    for gone in removed:
+        first = str(gone.key[0])
+        if gone.kind is XksStore:
+            snapshot.xks_stores.pop(first, None)
+        elif gone.kind is XksCredential:
+            snapshot.xks_credentials.pop(first, None)
+        elif gone.kind is ExternalKey:
+            snapshot.external_keys.pop((first, str(gone.key[1])), None)
 
 
 def _change_identities(

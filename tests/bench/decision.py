@@ -88,7 +88,20 @@ def deciding(policy_text: str, key_grants: KeyGrants = NO_GRANTS) -> Callable[[]
     incoming = Incoming("POST", b"/", b"", (), b"", "127.0.0.1")
     identity = Identity(root_user(ACCOUNT, "AKIA"))
     call = Call(
-        1.7e9, "", incoming, identity, REGION, nothing, nothing, nothing, Uses(), nothing, (), nothing, "Encrypt"
+        1.7e9,
+        "",
+        incoming,
+        identity,
+        REGION,
+        nothing,
+        nothing,
+        nothing,
+        Uses(),
+        nothing,
+        (),
+        nothing,
+        "Encrypt",
+        nothing,
     )
     target = use_of_encryption_key("kms:Encrypt", KEY_ID, CONTEXT)
     return lambda: authorize_target(call, None, target, found, "Encrypt")

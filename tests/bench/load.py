@@ -28,8 +28,9 @@ end
 done = function(summary, latency, _)
   local errors = summary.errors
   print(string.format(
-    'RESULT {{"requests": %d, "seconds": %.6f, "p50": %.3f, "p99": %.3f, "refused": %d, "broken": %d}}',
+    'RESULT {{"requests": %d, "seconds": %.6f, "p50": %.3f, "p99": %.3f, "p999": %.3f, "refused": %d, "broken": %d}}',
     summary.requests, summary.duration / 1e6, latency:percentile(50) / 1e3, latency:percentile(99) / 1e3,
+    latency:percentile(99.9) / 1e3,
     errors.status, errors.connect + errors.read + errors.write + errors.timeout))
 end
 """
@@ -45,6 +46,7 @@ class Result(Struct, frozen=True):
     seconds: float
     p50: float
     p99: float
+    p999: float
     refused: int
     broken: int
     cpu: float = 0

@@ -35,6 +35,7 @@ from tests.bench.load import Load, Result, client, signed  # noqa: E402
 from tests.bench.machine import cores, facts, processor_ticks, stolen_since, sync_milliseconds  # noqa: E402
 from tests.bench.primitives import measure_primitives, report_primitives  # noqa: E402
 from tests.bench.rotated import measure_rotated, report_rotated  # noqa: E402
+from tests.bench.xks_proxy import measure_xks_proxy, report_xks_proxy  # noqa: E402
 
 CONNECTIONS = 128
 VARIANTS = 512
@@ -226,6 +227,7 @@ def main() -> None:
     print("\n".join(report_hsm(measure_hsm())))
     print("\n".join(report_rotated(measure_rotated())))
     print("\n".join(report_custom_key_stores(measure_custom_key_stores(arguments.seconds))))
+    print("\n".join(report_xks_proxy(measure_xks_proxy(arguments.seconds))))
 
 
 if __name__ == "__main__":

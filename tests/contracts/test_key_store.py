@@ -17,7 +17,7 @@ from strongroom.crypto.key_pairs import (
     load_verifying_key,
 )
 from strongroom.errors import InvalidCiphertext, KeyUnavailable, KMSInvalidMac
-from strongroom.keystores.contract import KeyStore, SymmetricKey
+from strongroom.keystores.contract import KeyStore, RawSymmetricKey, SymmetricKey
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import KEY_SPECS, MAC_BYTES, MESSAGE_BYTES, SYMMETRIC_DEFAULT
 from tests.keys import KEY, generate, kms_key
@@ -31,7 +31,7 @@ def material(key_store: KeyStore) -> KeyMaterial:
 
 
 @pytest.fixture(scope="module")
-def key(key_store: KeyStore, material: KeyMaterial) -> SymmetricKey:
+def key(key_store: KeyStore, material: KeyMaterial) -> RawSymmetricKey:
     return key_store.open_symmetric(KEY, material)
 
 
@@ -107,6 +107,15 @@ def test_refuses_a_blob_that_was_given_this_materials_name(
     assert parse(renamed).material_id == material.material_id
     with pytest.raises(InvalidCiphertext):
         key.decrypt(parse(renamed), {})
+
+
+def test_blobs_are_sealed_with_what_the_format_document_names(key: RawSymmetricKey) -> None:
+    blob = parse(key.encrypt(b"plaintext", {"a": "b"}))
+    assert blob.algorithm == key.algorithm
+    associated_data = (
+        b"strongroom ciphertext blob\x00" + blob.header + bytes.fromhex("00000002 00000001 61 00000001 62")
+    )
+    assert key.unseal(blob.nonce, blob.ciphertext, associated_data) == b"plaintext"
 
 
 def test_material_opened_again_decrypts_too(key_store: KeyStore, material: KeyMaterial, key: SymmetricKey) -> None:

@@ -24,6 +24,7 @@ from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
+from strongroom.model.xks import AttachedObject, ExternalKey, XksCredential, XksStore
 from strongroom.storage import feed, sqlite
 from strongroom.storage.contract import (
     AuditChain,
@@ -200,6 +201,15 @@ EVERY_KIND: list[tuple[Record, tuple[str | int, ...]]] = [
         (ACCOUNT, REGION, "cks-1"),
     ),
     (ClockReading("boot-1", 1_760_000_000.5, 12.25, 1_760_000_100.0), ("boot-1",)),
+    (XksStore("", 1.5, 1_800), ("",)),
+    (XksStore("/example", 1.5, 1, '{"Version": 1,\n "Rules": []}'), ("/example",)),
+    (XksCredential("AKIDEXAMPLE234567ABC", "/example", 1.5, b"sealed"), ("AKIDEXAMPLE234567ABC",)),
+    (ExternalKey("", "key-1", 1.5, True, "ab" * 32, 1, "software", 1, b"\x00wrapped"), ("", "key-1")),
+    (
+        ExternalKey("/example", "key-1", 1.5, False, "ab" * 32, 2, "hsm", 1, b"\x00wrapped", 7, b"recovery"),
+        ("/example", "key-1"),
+    ),
+    (AttachedObject("their key", 2**32), ("their key",)),
 ]
 
 

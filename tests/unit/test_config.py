@@ -1,11 +1,11 @@
-"""The configuration of an HSM: what is read of it, and from where its PIN comes."""
+"""The configuration: what is read of an HSM, from where its PIN comes, and where the XKS proxy listens."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from strongroom.config import Config, Hsm, HsmPin, read_config
+from strongroom.config import Config, Hsm, HsmPin, Tls, XksProxyServer, read_config
 from strongroom.errors import ConfigurationError
 
 
@@ -94,10 +94,33 @@ def test_what_is_missing_or_unknown_is_refused_and_shows_no_pin(tmp_path: Path, 
     assert "1234" not in str(refused.value)
 
 
+def test_the_xks_proxy_listens_on_loopback_if_nothing_else_is_said(tmp_path: Path) -> None:
+    assert read(tmp_path, "").xks_proxy == XksProxyServer("127.0.0.1", 8443, None)
+
+
+def test_the_xks_proxy_has_a_certificate_of_its_own(tmp_path: Path) -> None:
+    text = "xks_proxy: {host: 10.0.0.7, port: 443, tls: {certificate: xks.pem, key: /etc/xks.key}}"
+    found = read(tmp_path, text)
+    assert found.xks_proxy == XksProxyServer("10.0.0.7", 443, Tls(tmp_path / "xks.pem", Path("/etc/xks.key")))
+    assert found.tls is None
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_the_port_of_the_xks_proxy_is_one(tmp_path: Path, port: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^xks_proxy\.port {port} is not a TCP port$"):
+        read(tmp_path, f"xks_proxy: {{port: {port}}}")
+
+
+@pytest.mark.parametrize("section", ["{tls: {certificate: a}}", "{prefix: a}", "{port: '8443'}", "null"])
+def test_what_is_missing_or_unknown_of_the_xks_proxy_is_refused(tmp_path: Path, section: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^the configuration .* is wrong: "):
+        read(tmp_path, f"xks_proxy: {section}")
+
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "how-to/custom-key-stores.md"])
+@pytest.mark.parametrize("name", ["configuration.md", "how-to/custom-key-stores.md", "how-to/xks-proxy.md"])
 def test_the_documents_have_configurations_that_are_right(name: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
     assert blocks

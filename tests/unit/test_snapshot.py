@@ -19,6 +19,7 @@ from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_reference import KeyReference
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, Account
+from strongroom.model.xks import ExternalKey, XksCredential, XksStore
 from strongroom.snapshot import LiveSnapshot, Snapshot
 from strongroom.storage.contract import Changes, Delete, Insert, Position, Record, Replace, Write
 from strongroom.storage.database import DatabaseStorage
@@ -72,7 +73,7 @@ def followed(stores: Stores, request: pytest.FixtureRequest, monkeypatch: pytest
 
 
 def live(storage: DatabaseStorage, forgotten: list[str]) -> LiveSnapshot:
-    def open_secret(key: AccessKey) -> str:
+    def open_secret(key: AccessKey | XksCredential) -> str:
         return f"secret of {key.access_key_id}"
 
     return LiveSnapshot(storage, open_secret, lambda _, material_id: forgotten.append(material_id))
@@ -308,6 +309,53 @@ def test_credentials_come_and_go(followed: Stores) -> None:
 
     followed.commit(Delete(key, number))
     assert followed.seen().credential("AKIA1") is None
+
+
+def external_key(number: int, **members: object) -> ExternalKey:
+    key = ExternalKey("/a", f"key-{number}", 1.0, True, material_id(number), 2, "hsm", 1, b"wrapped", 0)
+    return structs.replace(key, **members)
+
+
+def test_key_stores_and_credentials_of_the_proxy_come_and_go(followed: Stores) -> None:
+    store, credential = XksStore("/a", 1.0, 100), XksCredential("XKSID", "/a", 1.0, b"sealed")
+    number = followed.commit(Insert(store), Insert(credential))
+    before = followed.seen()
+    assert before.xks_stores == {"/a": (store, number)}
+    held = before.xks_credentials["XKSID"]
+    assert held == (credential, number, "secret of XKSID")
+    assert "secret of" not in repr(held)
+
+    slower = structs.replace(store, rate=1)
+    changed = followed.commit(Replace(slower, number), Delete(credential, number))
+    after = followed.seen()
+    assert after.xks_stores == {"/a": (slower, changed)}
+    assert after.xks_credentials == {}
+    # Who read before goes on with what was there.
+    assert before.xks_stores["/a"].record.rate == 100
+    assert before.xks_credentials.keys() == {"XKSID"}
+    followed.commit(Delete(slower, changed))
+    assert followed.seen().xks_stores == {}
+
+
+def test_external_keys_that_change_or_go_are_forgotten(followed: Stores) -> None:
+    first, second = external_key(1), external_key(2)
+    number = followed.commit(Insert(first), Insert(second), Insert(external_key(1, prefix="")))
+    before = followed.seen()
+    assert before.external_keys.keys() == {("/a", "key-1"), ("/a", "key-2"), ("", "key-1")}
+    assert followed.forgotten == []
+
+    counted = followed.commit(Replace(external_key(1, uses=7), number))
+    assert followed.seen().external_keys["/a", "key-1"] == (external_key(1, uses=7), counted)
+    assert followed.forgotten == [], "it is the same key"
+
+    disabled = followed.commit(Replace(external_key(1, uses=7, enabled=False), counted))
+    assert not followed.seen().external_keys["/a", "key-1"].record.enabled
+    assert followed.forgotten == [material_id(1)]
+
+    followed.commit(Delete(second, number), Replace(external_key(1, material_id=material_id(3)), disabled))
+    assert followed.seen().external_keys.keys() == {("/a", "key-1"), ("", "key-1")}
+    assert sorted(followed.forgotten) == [material_id(1), material_id(1), material_id(2)]
+    assert len(before.external_keys) == 3
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@
     auditing     verify the audit log; accept an older copy of the database
     accounts     make and list accounts
     services     declare, remove and list the services that may use keys for users
+    xks_proxy    the key stores and credentials that the XKS proxy serves; xks_proxy_keys, their keys
     revocation   end sessions
     explaining   why a request was allowed or refused
     timekeeping  confirm the time
@@ -26,8 +27,25 @@ from strongroom.app.moving import move_to_token
 from strongroom.app.probing import Probed, probe_hsm
 from strongroom.app.revocation import revoke_sessions
 from strongroom.app.services import declare_service, list_services, remove_service
-from strongroom.app.serving import serve
+from strongroom.app.serving import serve, serve_xks_proxy
 from strongroom.app.timekeeping import confirm_time
+from strongroom.app.xks_proxy import (
+    IssuedCredential,
+    ListedStore,
+    add_xks_credential,
+    create_xks_store,
+    delete_xks_store,
+    list_xks_stores,
+    remove_xks_credential,
+    update_xks_store,
+)
+from strongroom.app.xks_proxy_keys import (
+    create_external_key,
+    delete_external_key,
+    disable_external_key,
+    enable_external_key,
+    list_external_keys,
+)
 from strongroom.authorization.ground import Ground, Unmet
 
 __all__ = [
@@ -37,23 +55,37 @@ __all__ = [
     "Explanation",
     "Finding",
     "Ground",
+    "IssuedCredential",
+    "ListedStore",
     "Probed",
     "Unmet",
     "accept_rollback",
+    "add_xks_credential",
     "confirm_time",
     "create_account",
+    "create_external_key",
+    "create_xks_store",
     "declare_service",
+    "delete_external_key",
+    "delete_xks_store",
     "diagnose",
+    "disable_external_key",
+    "enable_external_key",
     "explain",
     "initialize",
     "is_installed",
     "list_accounts",
+    "list_external_keys",
     "list_services",
+    "list_xks_stores",
     "move_to_token",
     "probe_hsm",
     "remove_service",
+    "remove_xks_credential",
     "revoke_sessions",
     "serve",
+    "serve_xks_proxy",
+    "update_xks_store",
     "verify_audit",
     "verify_audit_offline",
     "verify_backup",

@@ -11,7 +11,7 @@ from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, open_installation, served_regions
 from strongroom.authorization.documents import compile_key_policy
 from strongroom.clock import doubt, read_clocks
-from strongroom.config import Config
+from strongroom.config import Config, Tls, XksProxyServer
 from strongroom.errors import ConfigurationError, MalformedPolicyDocument, OperatorError
 from strongroom.keystores.cluster.store import absence
 from strongroom.keystores.domain_keys import recovery_fingerprint
@@ -43,7 +43,8 @@ class Finding(NamedTuple):
 
 def diagnose(config: Config) -> list[Finding]:
     """Look at everything in the order in which a start needs it; stop where the rest cannot be looked at."""
-    findings = [_listening(config), *_tls(config), _space(config)]
+    certificates = [*_tls("the TLS", config.tls), *_tls("the XKS proxy's TLS", config.xks_proxy.tls)]
+    findings = [_listening(config), *_proxy_listening(config.xks_proxy), *certificates, _space(config)]
     if config.audit.sync == "interval":
         findings.append(Finding(NOTE, "audit.sync is interval: a crash can lose the records of the last 100 ms"))
     try:
@@ -95,11 +96,19 @@ def _listening(config: Config) -> Finding:
     return Finding(WELL, f"can serve on {config.endpoint}; nobody does now")
 
 
-def _tls(config: Config) -> list[Finding]:
-    tls = config.tls
+def _proxy_listening(proxy: XksProxyServer) -> list[Finding]:
+    """What is wrong with where the XKS proxy is to serve. Its port is not tried: it may not be served at all."""
+    try:
+        require_tls_off_loopback(proxy.host, tls=proxy.tls is not None)
+    except ConfigurationError as error:
+        return [Finding(WRONG, f"the XKS proxy: {error}")]
+    return []
+
+
+def _tls(whose: str, tls: Tls | None) -> list[Finding]:
     if tls is None:
         return []
-    return [_tried("the TLS certificate and key can be used", lambda: Certificate(tls.certificate, tls.key))]
+    return [_tried(f"{whose} certificate and key can be used", lambda: Certificate(tls.certificate, tls.key))]
 
 
 def _space(config: Config) -> Finding:

@@ -32,6 +32,7 @@ from strongroom.model.clock_reading import ClockReading
 from strongroom.model.installation import Installation
 from strongroom.model.principal import AccessKey, Account
 from strongroom.model.regions import REGIONS
+from strongroom.model.xks import XksCredential
 from strongroom.storage.contract import Insert, Record, Storage
 from strongroom.storage.sqlite import create_storage, open_storage, read_domain_keys
 
@@ -249,8 +250,10 @@ def _sync(directory: Path) -> None:
         os.close(descriptor)
 
 
-def open_secret(opened: Opened, access_key: AccessKey) -> str:
-    """The secret of a stored access key. Raises IntegrityError if it was altered or is another key's."""
-    sealed = access_key.sealed_secret
-    names = {"account": access_key.account, "access_key_id": access_key.access_key_id}
-    return opened.domain_keys.open_secret(sealed, **names).decode()
+def open_secret(opened: Opened, stored: AccessKey | XksCredential) -> str:
+    """The secret of a stored access key or credential. Raises IntegrityError if it was altered or is another one's."""
+    sealed, access_key_id = stored.sealed_secret, stored.access_key_id
+    keys = opened.domain_keys
+    if isinstance(stored, XksCredential):
+        return keys.open_xks_secret(sealed, prefix=stored.prefix, access_key_id=access_key_id).decode()
+    return keys.open_secret(sealed, account=stored.account, access_key_id=access_key_id).decode()

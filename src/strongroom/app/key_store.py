@@ -6,6 +6,7 @@ from collections.abc import Callable
 from strongroom.app.counted_uses import CountedUses
 from strongroom.app.installing import Opened
 from strongroom.keystores.contract import KeyStore
+from strongroom.keystores.external_keys import ExternalKeys
 from strongroom.keystores.hsm.store import RSA_AT_ONCE, HsmKeyStore
 from strongroom.keystores.hsm.threads import CallThreads
 from strongroom.keystores.software import SoftwareKeyStore
@@ -21,7 +22,7 @@ _GENERATION_THREADS = RSA_AT_ONCE + 1
 def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeyStore:
     """The key store for a server process. `on_fatal` is told if no call of the HSM comes back any more."""
     if opened.hsm is None:
-        return SoftwareKeyStore(opened.domain_keys)
+        return key_store_of(opened)
     token = opened.hsm.token
 
     loop = asyncio.get_running_loop()
@@ -31,7 +32,6 @@ def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeySto
 
     token.on_stuck = lambda reason: loop.call_soon_threadsafe(hanging, reason)  # type: ignore[assignment]
 
-    assert opened.config.hsm is not None, "it was opened by it"
     calls = CallThreads(
         _CALL_THREADS, HSM_CALL_SECONDS, name="hsm", on_overdue=token.quarantine, on_all_hanging=hanging
     )
@@ -43,8 +43,18 @@ def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeySto
         on_overdue=token.examine,  # it may be slow, and nothing else
         on_all_hanging=hanging,
     )
+    return key_store_of(opened, calls, generation)
+
+
+def key_store_of(
+    opened: Opened, calls: CallThreads | None = None, generation: CallThreads | None = None
+) -> SoftwareKeyStore | HsmKeyStore:
+    """The key store for a command, which calls it on its own thread; or for a server, with threads for an HSM."""
+    if opened.hsm is None:
+        return SoftwareKeyStore(opened.domain_keys)
+    assert opened.config.hsm is not None, "it was opened by it"
     return HsmKeyStore(
-        token,
+        opened.hsm.token,
         opened.hsm.can,
         allowed=opened.config.hsm.allow,
         count_use=CountedUses(opened.storage).count,
@@ -53,3 +63,11 @@ def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeySto
         calls=calls,
         generation=generation,
     )
+
+
+def served_external_keys(opened: Opened, key_store: KeyStore) -> ExternalKeys:
+    """The external keys of an installation, which its key store makes, opens and counts."""
+    if opened.hsm is None:
+        return ExternalKeys(key_store, None)
+    assert isinstance(key_store, HsmKeyStore), "it is made of what was opened"
+    return ExternalKeys(key_store, key_store.objects)

@@ -21,6 +21,8 @@ from strongroom.audit.record import service_event
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, DataDirectoryError, HsmError, RequestError
 from strongroom.keystores.domain_keys import HSM, DomainKeys, recovery_fingerprint, versions_in_hsm, wrapped_anew
+from strongroom.keystores.external_keys import key_and_material, with_material
+from strongroom.keystores.hsm.objects import KEY_STORE as OBJECT
 from strongroom.keystores.hsm.opening import clear_token
 from strongroom.keystores.hsm.recovery import RecoveryRoot, read_private_key
 from strongroom.keystores.hsm.root import HsmRoot
@@ -28,6 +30,7 @@ from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.xks import ExternalKey
 from strongroom.storage.contract import Delete, Insert, Replace, Storage, Write
 from strongroom.storage.sqlite import open_storage, read_domain_keys
 
@@ -68,6 +71,7 @@ def move_to_token(
             installation, number = _installation(config, storage, installation_id)
             opened = Opened(config, storage, domain_keys, installation, None)
             refuse_rollback(opened)
+            _refuse_objects(storage)
             version = max(versions) + 1
             if discard_unfinished:
                 clear_token(place_of(config, settings), installation_id, version)
@@ -77,7 +81,8 @@ def move_to_token(
 
             with made_in_token(config, settings, installation_id, version, needed=needed) as hsm:
                 anew = wrapped_anew(HsmRoot(hsm.token), lost, installation_id, recoverable, version, now)
-                moved = _moved_materials(storage, HsmKeyStore.for_moving(hsm.token, hsm.can, settings.allow), lost)
+                store = HsmKeyStore.for_moving(hsm.token, hsm.can, settings.allow)
+                moved = [*_moved_materials(storage, store, lost), *_moved_external_keys(storage, store, lost)]
                 writes = [
                     *_replaced_domain_keys(storage, anew),
                     *moved,
@@ -117,6 +122,30 @@ def _moved_materials(storage: Storage, store: HsmKeyStore, lost: RecoveryRoot) -
             except RequestError as error:
                 raise HsmError(f"{key.arn} cannot be moved: {error.message or error.code}") from None
     return writes
+
+
+def _moved_external_keys(storage: Storage, store: HsmKeyStore, lost: RecoveryRoot) -> list[Write]:
+    writes: list[Write] = []
+    for external, number in storage.find_all(ExternalKey):
+        if external.key_store == HsmKeyStore.name:
+            try:
+                moved = store.moved(*key_and_material(external), lost)
+            except RequestError as error:
+                raise HsmError(f"{_named(external)} cannot be moved: {error.message or error.code}") from None
+            writes.append(Replace(with_material(external, moved), number))
+    return writes
+
+
+def _refuse_objects(storage: Storage) -> None:
+    """Refuse to leave a token with keys that were in it before: nobody can take them out. Raises HsmError."""
+    for external, _ in storage.find_all(ExternalKey):
+        if external.key_store == OBJECT:
+            label = external.wrapped.decode(errors="replace")
+            raise HsmError(f"{_named(external)} cannot be moved: it is the object {label!r} of the old token")
+
+
+def _named(external: ExternalKey) -> str:
+    return f"the external key {external.external_key_id} of {external.prefix or '/'}"
 
 
 def _installation(config: Config, storage: Storage, installation_id: str) -> tuple[Installation, int]:

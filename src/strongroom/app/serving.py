@@ -12,22 +12,24 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import uvloop
 from msgspec.structs import replace
+from uvicorn._types import ASGI3Application
 
 from strongroom.app.client_files import write_client_environment
 from strongroom.app.custom_key_stores import configured_key_stores
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
-from strongroom.app.key_store import serving_key_store
+from strongroom.app.key_store import served_external_keys, serving_key_store
 from strongroom.app.serving_lock import serving
 from strongroom.app.usage_tracking import begin_tracking
 from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator
-from strongroom.config import Config, Listen
+from strongroom.config import Config, Listen, Tls
 from strongroom.errors import HsmError, OperatorError
 from strongroom.federation import Federation
 from strongroom.jobs.audit_tick import tick_forever
@@ -44,10 +46,11 @@ from strongroom.pipeline import Pipeline
 from strongroom.snapshot import LiveSnapshot
 from strongroom.storage.nonces import SqliteNonces
 from strongroom.web_identity.issuers import Issuers
-from strongroom.wire.asgi import application
+from strongroom.wire.asgi import application as kms_application
 from strongroom.wire.server import Server, bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
 from strongroom.wire.workers import GAVE_UP, TRY_AGAIN, supervise
+from strongroom.wire.xks import application as xks_application
 
 _POOL_THREADS = 8
 """Threads for what may wait for a disk or a device."""
@@ -62,18 +65,38 @@ def serve(config: Config, announce: Announce) -> int:
     require_tls_off_loopback(config.listen.host, tls=config.tls is not None)
     listener = bind(config.listen.host, config.listen.port)
     config = _with_port(config, listener.getsockname()[1])
-    ready = partial(_announce, config, announce)
+    return _serve_on(config, Front(config.tls, kms_application), listener, partial(_announce, config, announce))
+
+
+def serve_xks_proxy(config: Config, announce: Announce) -> int:
+    """Serve the XKS proxy in the same way, over the same installation. Raises OperatorError if it cannot begin."""
+    settings = config.xks_proxy
+    require_tls_off_loopback(settings.host, tls=settings.tls is not None)
+    listener = bind(settings.host, settings.port)
+    scheme = "http" if settings.tls is None else "https"
+    line = f"The XKS proxy listens on {scheme}://{settings.host}:{listener.getsockname()[1]}"
+    return _serve_on(config, Front(settings.tls, xks_application), listener, partial(announce, line))
+
+
+class Front(NamedTuple):
+    """What clients see of a server process: its certificate, and what answers them."""
+
+    tls: Tls | None
+    application: Callable[[Pipeline], ASGI3Application]
+
+
+def _serve_on(config: Config, front: Front, listener: socket.socket, ready: Callable[[], None]) -> int:
     if config.workers == 1 and config.hsm is None:  # a process whose HSM hangs has to be replaced
-        code = _serve_process(config, [listener], ready)
+        code = _serve_process(config, front, [listener], ready)
         _leave(config, code)
         return code
-    return supervise(config.workers, partial(_serve_worker, config), [listener], ready=ready)
+    return supervise(config.workers, partial(_serve_worker, config, front), [listener], ready=ready)
 
 
-def _serve_worker(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> None:
+def _serve_worker(config: Config, front: Front, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> None:
     """Be one of several server processes (workers.StartWorker)."""
     try:
-        code = _serve_process(config, listeners, ready)
+        code = _serve_process(config, front, listeners, ready)
     except (OperatorError, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         code = TRY_AGAIN if isinstance(error, HsmError) else GAVE_UP
@@ -92,14 +115,14 @@ def _leave(config: Config, code: int) -> None:
         os._exit(code)
 
 
-def _serve_process(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
+def _serve_process(config: Config, front: Front, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
     """Be one server process, until a signal ends it; return its exit code."""
     disable_core_dumps()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, listeners, ready))
+        return runner.run(_serve(config, front, listeners, ready))
 
 
-async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
+async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
     """Compose the parts from storage up to HTTP, serve, and close them in reverse order."""
     fatal: list[str] = []
     async with AsyncExitStack() as closing:
@@ -120,6 +143,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         key_store = serving_key_store(opened, stop)
         custom_key_stores = configured_key_stores(opened, key_store)
         closing.callback(custom_key_stores.close)
+        external_keys = served_external_keys(opened, key_store)
 
         def forget(region: str, material_id: str) -> None:
             key_store.forget(region, material_id)
@@ -130,7 +154,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
         begin_tracking(opened, time.time())
         for chain_id in missing_chains(opened):
             sys.stderr.write(f"strongroom: the log of audit chain {chain_id} is missing\n")
-        certificate = None if config.tls is None else Certificate(config.tls.certificate, config.tls.key)
+        certificate = None if front.tls is None else Certificate(front.tls.certificate, front.tls.key)
 
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=stop, sync=config.audit.sync)
         closing.push_async_callback(audit.close)
@@ -161,6 +185,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
             storage=opened.storage,
             key_store=key_store,
             custom_key_stores=custom_key_stores,
+            external_keys=external_keys,
             audit=audit,
             strangers=strangers,
             uses=uses,
@@ -174,7 +199,7 @@ async def _serve(config: Config, listeners: Sequence[socket.socket], ready: Call
             hurry=office.hurry,
             on_fatal=stop,
         )
-        server = Server(application(pipeline), certificate=certificate, ready=ready)
+        server = Server(front.application(pipeline), certificate=certificate, ready=ready)
         if fatal:
             return 1
         _settle_garbage_collector()

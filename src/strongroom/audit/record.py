@@ -177,6 +177,11 @@ def user_identity(principal: Principal) -> Raw:
     return Raw(_encoder.encode(identity))
 
 
+def user_identity_of_proxy_client(prefix: str, access_key_id: str) -> Raw:
+    """Return the userIdentity of whoever signs for a key store of the XKS proxy: AWS KMS, as far as that is known."""
+    return Raw(_encoder.encode({"type": "XksClient", "principalId": prefix, "accessKeyId": access_key_id}))
+
+
 def invoked_by_kms(identity: Raw) -> Raw:
     """Return a userIdentity for what KMS does elsewhere in a caller's request; a service that calls for them stays."""
     return Raw(

@@ -7,6 +7,7 @@
     strongroom account create   make an account and its root credential
     strongroom account list     list the accounts
     strongroom service          declare, remove and list the services that may use keys for users
+    strongroom xks-proxy        the key stores, credentials and keys that the XKS proxy serves
     strongroom revoke-sessions  end the sessions of a user, a role or a root user
     strongroom explain          say which statement or grant decided a request
     strongroom confirm-time     say that the clock is right, so that deletions go on
@@ -32,6 +33,7 @@ from strongroom.cli import (
     revoke_sessions,
     serve,
     service,
+    xks_proxy,
 )
 from strongroom.errors import OperatorError, RequestError
 
@@ -49,6 +51,7 @@ def run(arguments: Sequence[str]) -> int:
         audit,
         account,
         service,
+        xks_proxy,
         revoke_sessions,
         explain,
         confirm_time,

@@ -29,6 +29,26 @@ class SymmetricKey(Protocol):
         ...
 
 
+class RawSymmetricKey(SymmetricKey, Protocol):
+    """A symmetric encryption key whose cipher can be used without the form of the ciphertext blob."""
+
+    @property
+    def algorithm(self) -> int:
+        """The cipher, as ciphertext blobs name it, which also says how long its nonces are."""
+        ...
+
+    def seal(self, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
+        """Return the ciphertext and its 16-byte tag. `nonce` is random, of the cipher's length, and never used twice.
+
+        Raises ValueError for a nonce of another length.
+        """
+        ...
+
+    def unseal(self, nonce: bytes, ciphertext: bytes, associated_data: bytes) -> bytes:
+        """Return the plaintext of a ciphertext and its tag. Raises InvalidCiphertext, also for wrong lengths."""
+        ...
+
+
 class MacKey(Protocol):
     """Key material of an HMAC key, ready for use. Safe to share between threads."""
 
@@ -148,7 +168,7 @@ class KeyStore(Protocol):
         """Make a data key pair, which is nobody's material. As `generate` in time and errors."""
         ...
 
-    def open_symmetric(self, key: KmsKey, material: KeyMaterial) -> SymmetricKey:
+    def open_symmetric(self, key: KmsKey, material: KeyMaterial) -> RawSymmetricKey:
         """Open the material of a symmetric encryption key."""
         ...
 

@@ -38,8 +38,9 @@ KEY_MATERIAL = "key-material"
 ROW_AUTHENTICATION = "row-authentication"
 """HMAC-SHA-256, 32 bytes: authenticates database rows and the change feed; names imported key material."""
 SEALED_SECRETS = "sealed-secrets"
-_STORE_SECRET = (SEALED_SECRETS, "custom-key-store")
 """XAES-256-GCM: wraps secrets that must be read again, such as SigV4 secret access keys, and grant tokens."""
+_STORE_SECRET = (SEALED_SECRETS, "custom-key-store")
+_XKS_SECRET = (SEALED_SECRETS, "xks-credential")
 AUDIT_DIGEST = "audit-digest"
 """RSA-2048, PKCS #8: signs audit digests, SHA256withRSA as CloudTrail's."""
 HSM = "hsm"
@@ -229,6 +230,17 @@ class DomainKeys:
             return self._sealing_keys.open(sealed, *_STORE_SECRET, account, region, custom_key_store_id)
         except InvalidTag:
             raise IntegrityError(f"the stored secret of {custom_key_store_id} was altered") from None
+
+    def seal_xks_secret(self, secret: bytes, *, prefix: str, access_key_id: str) -> bytes:
+        """Wrap the secret of a credential of the XKS proxy for storage, as `seal_secret`."""
+        return self._sealing_keys.seal(secret, *_XKS_SECRET, prefix, access_key_id)
+
+    def open_xks_secret(self, sealed: bytes, *, prefix: str, access_key_id: str) -> bytes:
+        """Return the secret of a credential. Raises IntegrityError if it was altered or is another credential's."""
+        try:
+            return self._sealing_keys.open(sealed, *_XKS_SECRET, prefix, access_key_id)
+        except InvalidTag:
+            raise IntegrityError(f"the stored secret of credential {access_key_id} was altered") from None
 
 
 def _newest(versions: Mapping[int, bytes]) -> bytes:

@@ -45,9 +45,11 @@ _Key = TypeVar("_Key")
 
 
 class SoftwareSymmetricKey:
-    """Opened material of a symmetric encryption key. Implements `SymmetricKey`."""
+    """Opened material of a symmetric encryption key. Implements `RawSymmetricKey`."""
 
     __slots__ = ("_key", "_material_id")
+
+    algorithm = ALGORITHM_XAES_256_GCM
 
     def __init__(self, material_id: str, key: XaesKey) -> None:
         self._material_id = material_id
@@ -57,15 +59,25 @@ class SoftwareSymmetricKey:
         """Return a ciphertext blob, 80 bytes longer than `plaintext`. Draws a fresh nonce."""
         nonce = os.urandom(NONCE_LENGTH)
         header = build_header(ALGORITHM_XAES_256_GCM, self._material_id, nonce, len(plaintext) + TAG_LENGTH)
-        return header + self._key.seal(nonce, plaintext, associated_data(header, encryption_context))
+        return header + self.seal(nonce, plaintext, associated_data(header, encryption_context))
 
     def decrypt(self, blob: CiphertextBlob, encryption_context: dict[str, str]) -> bytes:
         """Return the plaintext. Raises InvalidCiphertext if anything at all is not as it was encrypted."""
         # XAES-256-GCM is not key-committing: only the material that the header names is ever tried.
         if blob.material_id != self._material_id or blob.algorithm != ALGORITHM_XAES_256_GCM:
             raise InvalidCiphertext
+        return self.unseal(blob.nonce, blob.ciphertext, associated_data(blob.header, encryption_context))
+
+    def seal(self, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
+        """Return the ciphertext and its 16-byte tag. `nonce` is 24 bytes, never used before with this key."""
+        return self._key.seal(nonce, plaintext, associated_data)
+
+    def unseal(self, nonce: bytes, ciphertext: bytes, associated_data: bytes) -> bytes:
+        """Return the plaintext. Raises InvalidCiphertext if anything at all is not as it was sealed."""
+        if len(nonce) != NONCE_LENGTH:
+            raise InvalidCiphertext
         try:
-            return self._key.open(blob.nonce, blob.ciphertext, associated_data(blob.header, encryption_context))
+            return self._key.open(nonce, ciphertext, associated_data)
         except InvalidTag:
             raise InvalidCiphertext from None
 

@@ -1,6 +1,6 @@
 """Steps 8 to 11 of the order of checks for each target of a call: find, authorize, key state, key usage."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from msgspec import Struct, structs
 
@@ -13,12 +13,22 @@ from strongroom.authorization.decide import (
     authorize_role,
     role_refused,
 )
+from strongroom.authorization.external_keys import AuthorizedExternalKey, authorize_by_rules
 from strongroom.authorization.ground import Decision
 from strongroom.crypto.ciphertext_blob import CiphertextBlob, parse
 from strongroom.directory import compiled_trust_policy
-from strongroom.errors import AccessDenied, IncorrectKey, InvalidCiphertext, InvalidKeyUsage, UnrecognizedClient
+from strongroom.errors import (
+    AccessDenied,
+    Disabled,
+    IncorrectKey,
+    InvalidCiphertext,
+    InvalidKeyUsage,
+    UnrecognizedClient,
+)
 from strongroom.messages.kms.multi_region import ReplicateKeyRequest
+from strongroom.messages.xks import XksRequest
 from strongroom.model.arn import alias_arn
+from strongroom.model.custom_key_store import CustomKeyStore
 from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
 from strongroom.model.key import KmsKey
 from strongroom.model.key_specs import SYMMETRIC_DEFAULT
@@ -31,6 +41,7 @@ from strongroom.operations.targets import (
     AccountTarget,
     AliasTarget,
     CustomKeyStoreTarget,
+    ExternalKeyTarget,
     FoundGrant,
     FoundKey,
     GrantTarget,
@@ -38,6 +49,9 @@ from strongroom.operations.targets import (
     KeyTarget,
     ReplicaTarget,
     RoleTarget,
+    Target,
+    find_custom_key_store,
+    find_external_key,
 )
 from strongroom.snapshot import KeyEntry
 
@@ -108,6 +122,16 @@ def _blob_of(entry: KeyEntry, ciphertext: bytes) -> CiphertextBlob | None:
     if blob.material_id not in entry.materials:
         raise IncorrectKey("The key ID in the request does not identify a CMK that can perform this operation.")
     return blob
+
+
+def authorize_external_key(call: Call, request: XksRequest, target: ExternalKeyTarget) -> AuthorizedExternalKey:
+    """Steps 8 to 10 for an external key. Raises NotFound, AccessDenied or, if it is disabled, Disabled."""
+    key = find_external_key(call.snapshot, request)
+    rules = call.snapshot.xks_stores[key.prefix].record.rules
+    authorized = authorize_by_rules(key, target.action, rules, request.body.request_metadata)
+    if target.enabled and not key.enabled:
+        raise Disabled("The external key is disabled.")
+    return authorized
 
 
 def authorize_grant(
@@ -192,7 +216,14 @@ def _arn_of_none(call: Call, target: IdentityTarget) -> str:
     return f"arn:aws:iam::{call.account}:{target.kind}{target.path}{target.name}"
 
 
-def hands_down(principal: Principal, action: str) -> bool:
+def applying(declared: Sequence[Target], principal: Principal) -> Iterator[Target]:
+    """The targets that a call has: of what sessions hand down, what the caller's does."""
+    for target in declared:
+        if not isinstance(target, RoleTarget) or not target.inherited or _hands_down(principal, target.action):
+            yield target
+
+
+def _hands_down(principal: Principal, action: str) -> bool:
     """Whether a caller's session gives to the session of a role what this action would set."""
     return (
         principal.source_identity is not None if action == "sts:SetSourceIdentity" else bool(principal.transitive_tags)
@@ -207,6 +238,17 @@ def authorize_role_target(call: Call, message: Struct | None, target: RoleTarget
         raise role_refused(asked)
     asked = structs.replace(asked, role=role)
     return authorize_role(asked, call.identity, role, compiled_trust_policy(role.trust_policy, role.trusted))
+
+
+def authorize_custom_key_store(
+    call: Call, message: Struct | None, target: CustomKeyStoreTarget
+) -> tuple[CustomKeyStore, Decision]:
+    """Steps 8 to 10 for a custom key store, the leave first: nobody learns of it who may not ask.
+
+    Raises AccessDenied, CustomKeyStoreNotFound, CustomKeyStoreInvalidState.
+    """
+    decision = authorize_without_key(call, message, target)
+    return find_custom_key_store(target, call.snapshot, call.principal, call.region).record, decision
 
 
 def authorize_without_key(call: Call, message: Struct | None, target: AccountTarget | CustomKeyStoreTarget) -> Decision:

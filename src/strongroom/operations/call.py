@@ -21,6 +21,7 @@ from strongroom.keystores.contract import (
 )
 from strongroom.keystores.custom import CustomKeyStores
 from strongroom.keystores.domain_keys import Seals
+from strongroom.keystores.external_keys import ExternalKeys
 from strongroom.model.custom_key_store import CustomKeyStore, KeyStoreUse
 from strongroom.model.exchange import Incoming
 from strongroom.model.key import KeyMaterial, KmsKey
@@ -50,6 +51,7 @@ class Call(Struct, frozen=True):
     regions: Container[str]
     custom_key_stores: CustomKeyStores
     operation: str
+    external_keys: ExternalKeys
 
     @property
     def principal(self) -> Principal:

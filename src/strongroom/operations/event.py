@@ -17,6 +17,7 @@ from strongroom.audit.record import (
     utc_time,
 )
 from strongroom.authorization.decide import AuthorizedKey, AuthorizedRole
+from strongroom.authorization.external_keys import AuthorizedExternalKey
 from strongroom.authorization.ground import Decision
 from strongroom.errors import AccessDenied, RequestError, code_of
 from strongroom.model.custom_key_store import CustomKeyStore
@@ -46,7 +47,7 @@ class Event(Struct):
 
     `request` is set once the body was read, and with it `declared`, what it acts on; `found`, `keys`, `roles`,
     `aliases` (ARNs), `custom_key_stores` (those of the keys too) and `decisions` as they are found and authorized.
-    `on_behalf_by` is the service that calls for the caller.
+    `external_keys` are those of the XKS proxy. `on_behalf_by` is the service that calls for the caller.
     """
 
     incoming: Incoming
@@ -60,13 +61,20 @@ class Event(Struct):
     roles: tuple[AuthorizedRole, ...] = ()
     aliases: tuple[str, ...] = ()
     custom_key_stores: tuple[CustomKeyStore, ...] = ()
+    external_keys: tuple[AuthorizedExternalKey, ...] = ()
     decisions: tuple[Decision, ...] = ()
     on_behalf_by: Principal | None = None
 
     @property
-    def authorized(self) -> tuple[AuthorizedKey, ...] | tuple[AuthorizedRole, ...]:
-        """What the operation is given: no operation acts on keys and on roles."""
-        return self.keys or self.roles
+    def authorized(self) -> tuple[AuthorizedKey, ...] | tuple[AuthorizedRole, ...] | tuple[AuthorizedExternalKey, ...]:
+        """What the operation is given: none acts on keys of several kinds, or on keys and on roles."""
+        return self.keys or self.roles or self.external_keys
+
+    @property
+    def used(self) -> list[tuple[str, str]]:
+        """The keys that the operation is given, and of each the key material that it uses."""
+        external = [(f"{one.key.prefix}/{one.key.external_key_id}", one.key.material_id) for one in self.external_keys]
+        return [(key.key.arn, key.material_id) for key in self.keys] + external
 
 
 def new_event(incoming: Incoming, now: float) -> Event:

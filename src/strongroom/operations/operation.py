@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 
 from msgspec import Struct
 
+from strongroom.errors import XKS_PROXY
 from strongroom.messages import iam, kms, sts
 from strongroom.messages.declaration import OperationMessages
 from strongroom.operations.logged import Logged, members
@@ -55,4 +56,4 @@ class Operation(Struct, frozen=True, kw_only=True):
     @property
     def names_resources(self) -> bool:
         """Whether its records say which keys it is about: none of IAM does, and none about custom key stores."""
-        return self.service != "iam" and not self.name.endswith(("CustomKeyStore", "CustomKeyStores"))
+        return self.service not in ("iam", XKS_PROXY) and not self.name.endswith(("CustomKeyStore", "CustomKeyStores"))

@@ -10,9 +10,10 @@ from strongroom.operations.iam.table import BUILT as IAM
 from strongroom.operations.kms.table import BUILT as KMS
 from strongroom.operations.operation import Operation
 from strongroom.operations.sts.table import BUILT as STS
+from strongroom.operations.xks.table import BUILT as XKS
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
-    (operation.service, operation.name): operation for operation in (*KMS, *IAM, *STS)
+    (operation.service, operation.name): operation for operation in (*KMS, *IAM, *STS, *XKS)
 }
 """(service, operation name) -> row."""
 

@@ -17,6 +17,7 @@ from strongroom.errors import (
     NotFound,
 )
 from strongroom.keystores.grant_tokens import GrantTokens
+from strongroom.messages.xks import XksRequest
 from strongroom.model.arn import alias_arn, key_arn
 from strongroom.model.custom_key_store import CONNECTED, CustomKeyStore
 from strongroom.model.grant import Grant, GrantConstraints
@@ -24,6 +25,7 @@ from strongroom.model.key_reference import KeyReference, parse_key_reference
 from strongroom.model.key_specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
 from strongroom.model.numbered import Numbered
 from strongroom.model.principal import Principal
+from strongroom.model.xks import ExternalKey
 from strongroom.snapshot import KeyEntry, Snapshot
 
 
@@ -42,6 +44,13 @@ class CustomKeyStoreTarget(NamedTuple):
     action: str
     custom_key_store_id: str
     connected: bool = False
+
+
+class ExternalKeyTarget(NamedTuple):
+    """A call on an external key that the XKS proxy serves. `enabled` says that it is used, and must be enabled."""
+
+    action: str
+    enabled: bool = False
 
 
 class AliasTarget(NamedTuple):
@@ -152,6 +161,7 @@ Target = (
     AccountTarget
     | AliasTarget
     | CustomKeyStoreTarget
+    | ExternalKeyTarget
     | GrantTarget
     | IdentityTarget
     | KeyTarget
@@ -238,6 +248,14 @@ def find_custom_key_store(
     if target.connected and found.record.state != CONNECTED:
         raise CustomKeyStoreInvalidState(f"Custom key store {target.custom_key_store_id} is not connected.")
     return found
+
+
+def find_external_key(snapshot: Snapshot, request: XksRequest) -> ExternalKey:
+    """Step 8 for an external key of the XKS proxy. Raises NotFound: another key store's is none of the caller's."""
+    found = snapshot.external_keys.get((request.prefix, request.external_key_id))
+    if found is None:
+        raise NotFound("There is no such external key.")
+    return found.record
 
 
 def grant_not_found(grant_id: str) -> NotFound:

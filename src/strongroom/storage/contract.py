@@ -26,6 +26,7 @@ from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
+from strongroom.model.xks import AttachedObject, ExternalKey, XksCredential, XksStore
 
 Record = (
     Installation
@@ -47,6 +48,10 @@ Record = (
     | KeyUsage
     | PendingErasure
     | ClockReading
+    | XksStore
+    | XksCredential
+    | ExternalKey
+    | AttachedObject
 )
 R = TypeVar("R", bound=Record)
 

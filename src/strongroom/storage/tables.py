@@ -21,6 +21,7 @@ from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
+from strongroom.model.xks import AttachedObject, ExternalKey, XksCredential, XksStore
 from strongroom.storage.column_types import ANY_TEXT
 from strongroom.storage.contract import R, Record
 
@@ -28,7 +29,7 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0010"
+REVISION: Final = "0011"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
@@ -361,6 +362,55 @@ CLOCK_READINGS: Final = Table(
     _blob("mac"),
 )
 
+XKS_STORES: Final = Table(
+    "xks_stores",
+    METADATA,
+    _text("prefix", key=True),
+    _time("created"),
+    Column("rate", Integer, nullable=False),
+    _text("rules"),
+    _number("number"),
+    _blob("mac"),
+)
+
+XKS_CREDENTIALS: Final = Table(
+    "xks_credentials",
+    METADATA,
+    _text("access_key_id", key=True),
+    _text("prefix"),
+    _time("created"),
+    _blob("sealed_secret"),
+    _number("number"),
+    _blob("mac"),
+)
+
+EXTERNAL_KEYS: Final = Table(
+    "external_keys",
+    METADATA,
+    _text("prefix", key=True),
+    _text("external_key_id", key=True),
+    _time("created"),
+    Column("enabled", Boolean, nullable=False),
+    _text("material_id"),
+    Column("algorithm", Integer, nullable=False),
+    _text("key_store"),
+    Column("domain_key_version", Integer, nullable=False),
+    _blob("wrapped"),
+    Column("uses", BigInteger, nullable=True),
+    _blob("recovery", nullable=True),
+    _number("number"),
+    _blob("mac"),
+)
+
+ATTACHED_OBJECTS: Final = Table(
+    "attached_objects",
+    METADATA,
+    _text("label", key=True),
+    _number("uses"),
+    _number("number"),
+    _blob("mac"),
+)
+
 FEED: Final = Table(
     "feed",
     METADATA,
@@ -465,6 +515,10 @@ RECORD_TABLES: Final[dict[type, RecordTable]] = {
     KeyUsage: _record_table(KeyUsage, KEY_USAGES),
     PendingErasure: _record_table(PendingErasure, PENDING_ERASURES),
     ClockReading: _record_table(ClockReading, CLOCK_READINGS),
+    XksStore: _record_table(XksStore, XKS_STORES),
+    XksCredential: _record_table(XksCredential, XKS_CREDENTIALS),
+    ExternalKey: _record_table(ExternalKey, EXTERNAL_KEYS),
+    AttachedObject: _record_table(AttachedObject, ATTACHED_OBJECTS),
 }
 """Record type -> its table."""
 

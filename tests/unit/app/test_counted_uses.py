@@ -11,7 +11,9 @@ from msgspec.structs import replace
 from strongroom.app import counted_uses
 from strongroom.app.counted_uses import AT_ONCE, LIMIT, WARNED_AT, CountedUses
 from strongroom.errors import ConflictError, KeyUnavailable, KMSInternal, LimitExceeded
+from strongroom.keystores.external_keys import key_and_material
 from strongroom.model.key import KeyMaterial
+from strongroom.model.xks import ExternalKey
 from strongroom.storage import sqlite
 from strongroom.storage.contract import Insert, Replace, Storage
 from tests.keys import kms_key
@@ -182,3 +184,72 @@ def test_the_regions_of_a_multi_region_key_count_together(storage: Storage, monk
     for one in (there, here, there):
         counted.count(one)
     assert (taken(storage, here), taken(storage, there)) == (3, None)
+
+
+def external(prefix: str = "/tenant", uses: int | None = 0) -> ExternalKey:
+    return ExternalKey(prefix, "key-1", 1.5, True, "ab" * 32, 2, "object", 0, b"label", uses)
+
+
+def counted_in(storage: Storage, of: ExternalKey) -> int | None:
+    found = storage.find(ExternalKey, (of.prefix, of.external_key_id))
+    assert found is not None
+    assert replace(found[0], uses=of.uses) == of
+    return found[0].uses
+
+
+def count(storage: Storage, of: ExternalKey) -> None:
+    """Count as a process does that has just begun."""
+    _, used = key_and_material(of)
+    CountedUses(storage).count(used)
+
+
+def test_external_keys_are_counted_each_in_its_own_record(
+    storage: Storage, another: Storage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(counted_uses, "AT_ONCE", 3)
+    one, other = external(), replace(external(""), material_id="cd" * 32)
+    storage.commit([Insert(one), Insert(other), Insert(material())], None)
+    counted = CountedUses(storage)
+    seen = []
+    for _ in range(4):
+        counted.count(key_and_material(one)[1])
+        seen.append(counted_in(storage, one))
+    assert seen == [3, 3, 3, 6]
+    count(another, one)
+    count(another, other)
+    assert (counted_in(storage, one), counted_in(storage, other), taken(storage, material())) == (9, 3, None)
+
+
+def test_external_keys_end_at_their_limit_too(storage: Storage, capsys: pytest.CaptureFixture[str]) -> None:
+    last = external(uses=LIMIT - AT_ONCE)
+    storage.commit([Insert(last)], None)
+    count(storage, last)
+    assert counted_in(storage, last) == LIMIT
+    with pytest.raises(LimitExceeded, match=r"^Key key-1 has encrypted 4294967296 times, the most that it can\.$"):
+        count(storage, last)
+    half = external("/half", WARNED_AT - AT_ONCE // 2)
+    storage.commit([Insert(half)], None)
+    count(storage, half)
+    told = "strongroom: key key-1 of the XKS proxy's /half has encrypted 2147483648 times, half of its limit\n"
+    assert capsys.readouterr().err == told
+
+
+def test_an_external_key_that_was_deleted_or_made_anew_is_unavailable(storage: Storage) -> None:
+    with pytest.raises(KeyUnavailable):
+        count(storage, external())
+    anew = replace(external(), material_id="cd" * 32)
+    storage.commit([Insert(anew)], None)
+    with pytest.raises(KeyUnavailable):
+        count(storage, external())
+    assert counted_in(storage, anew) == 0
+
+
+def test_changes_of_an_external_key_meanwhile_are_kept(storage: Storage) -> None:
+    one = external()
+    storage.commit([Insert(one)], None)
+    found = storage.find(ExternalKey, (one.prefix, one.external_key_id))
+    assert found is not None
+    disabled = replace(one, enabled=False)
+    storage.commit([Replace(disabled, found[1])], None)
+    count(Contended(storage, 9), one)  # type: ignore[arg-type]
+    assert counted_in(storage, disabled) == AT_ONCE

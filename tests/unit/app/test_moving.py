@@ -3,8 +3,8 @@
 import shutil
 import sqlite3
 import time
-from collections.abc import Sequence
-from contextlib import closing
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ from msgspec.structs import replace
 
 from strongroom import app
 from strongroom.app import moving
-from strongroom.app.installing import open_installation
+from strongroom.app.installing import Opened, open_installation
+from strongroom.app.key_store import key_store_of, served_external_keys
 from strongroom.app.recorded_change import Commit, commit_recorded
 from strongroom.app.serving_lock import alone, serving
 from strongroom.audit.record import CloudTrailRecord
@@ -22,11 +23,14 @@ from strongroom.audit.writer import AuditLog
 from strongroom.config import Config, Hsm, HsmPin, read_config
 from strongroom.errors import ConfigurationError, HsmError, StorageError
 from strongroom.keystores.domain_keys import recovery_fingerprint
+from strongroom.keystores.external_keys import ExternalKeys
 from strongroom.keystores.hsm import pkcs11 as p11
-from strongroom.keystores.hsm.arguments import Template
+from strongroom.keystores.hsm.arguments import Mechanism, Template
 from strongroom.keystores.hsm.domain_keys import PURPOSES
 from strongroom.keystores.hsm.recovery import for_holder
+from strongroom.keystores.hsm.templates import secret_key
 from strongroom.model.key import KeyMaterial
+from strongroom.model.xks import ExternalKey
 from strongroom.storage.contract import Insert, Position, Write
 from strongroom.storage.sqlite import read_domain_keys
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
@@ -190,3 +194,52 @@ def test_nothing_moves_beneath_a_server(data: Path, softhsm: SoftHsm, private: P
         move(replace(config, hsm=token(softhsm)), private)
     with alone(config), pytest.raises(ConfigurationError, match="is being moved to another token"), serving(config):
         pytest.fail("somebody is alone with it")
+
+
+@contextmanager
+def opened(config: Config) -> Iterator[tuple[Opened, ExternalKeys]]:
+    """An installation, and its external keys."""
+    opened = open_installation(config)
+    try:
+        opened.storage.load()
+        yield opened, served_external_keys(opened, key_store_of(opened))
+    finally:
+        opened.close()
+
+
+def test_external_keys_move_too(data: Path, softhsm: SoftHsm, private: Path, public: Path) -> None:
+    config = installed(data, token(softhsm), public)
+    with opened(config) as (here, keys):
+        old = [keys.new(prefix, "key-1", 1.5) for prefix in ("", "/tenant")]
+        encrypted = [keys.open(one).encrypt(b"plaintext", b"aad", integrity=True) for one in old]
+        here.storage.commit(list(map(Insert, old)), None)
+    config = replace(config, hsm=token(softhsm))
+    assert move(config, private) == 2
+    with opened(config) as (here, keys):
+        moved = sorted((one for one, _ in here.storage.find_all(ExternalKey)), key=lambda one: one.prefix)
+        for before, after, sealed in zip(old, moved, encrypted, strict=True):
+            assert after.wrapped != before.wrapped
+            assert after.recovery == before.recovery
+            assert after.recovery is not None
+            assert after.domain_key_version == 2
+            assert replace(after, wrapped=before.wrapped, domain_key_version=1) == before
+            parts = sealed.ciphertext, sealed.iv, sealed.tag, sealed.metadata
+            assert keys.open(after).decrypt(*parts, b"aad") == b"plaintext"
+
+
+def test_what_was_in_the_old_token_before_does_not_move(
+    data: Path, softhsm: SoftHsm, private: Path, public: Path
+) -> None:
+    old, new = token(softhsm), token(softhsm)
+    config = installed(data, old, public)
+    usable = secret_key(p11.CKK_AES, p11.CKA_ENCRYPT, p11.CKA_DECRYPT, token=True)
+    template = Template({**usable, p11.CKA_VALUE_LEN: 32, p11.CKA_LABEL: b"their key"})
+    with logged_in(softhsm, old.token) as session:
+        session.generate_key(Mechanism(p11.CKM_AES_KEY_GEN), template)
+    with opened(config) as (here, keys):
+        here.storage.commit([Insert(keys.attach("/tenant", "key-1", "their key", 1.5, uses=0))], None)
+    told = "^the external key key-1 of /tenant cannot be moved: it is the object 'their key' of the old token$"
+    with pytest.raises(HsmError, match=told):
+        move(replace(config, hsm=new), private)
+    assert keys_in(softhsm, new) == 0
+    assert app.WRONG not in {finding.verdict for finding in app.diagnose(config)}

@@ -76,7 +76,20 @@ def call(principal: Principal, region: str = REGION) -> Call:
     incoming = Incoming("POST", b"/", b"", (), b"", "192.0.2.1")
     nothing: Any = None
     return Call(
-        0.0, "", incoming, Identity(principal), region, SNAPSHOT, nothing, nothing, Uses(), nothing, (), nothing, ""
+        0.0,
+        "",
+        incoming,
+        Identity(principal),
+        region,
+        SNAPSHOT,
+        nothing,
+        nothing,
+        Uses(),
+        nothing,
+        (),
+        nothing,
+        "",
+        nothing,
     )
 
 

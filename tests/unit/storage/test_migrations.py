@@ -21,6 +21,7 @@ RECORDS = {
     "schema-0007": 18,
     "schema-0008": 18,
     "schema-0009": 18,
+    "schema-0010": 19,
 }
 """How many records each has: one of every kind that there was."""
 

@@ -104,6 +104,16 @@ def test_an_installation_is_made_only_once(storage: DatabaseStorage, url: str) -
     assert len(storage.load().records) == 1
 
 
+def test_no_samples_are_kept_of_what_is_wrapped(intruder: psycopg.Connection) -> None:
+    wrapped = {
+        (table.name, column)
+        for table in RECORD_TABLES.values()
+        for column in {"wrapped", "sealed_secret", "recovery"} & set(table.columns)
+    }
+    query = "SELECT attrelid::regclass::text, attname FROM pg_attribute WHERE attstattarget = 0 AND attnum > 0"
+    assert set(intruder.execute(query).fetchall()) == wrapped
+
+
 def test_a_database_without_tables_is_not_ours(url: str) -> None:
     fails(lambda: open_storage(url, ROW_KEY), "the database is damaged or not one of Strongroom's")
 

@@ -22,6 +22,7 @@ from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_usage import KeyUsage
 from strongroom.model.principal import AccessKey, AccessKeyUsage, Account, Service
+from strongroom.model.xks import AttachedObject, ExternalKey, XksCredential, XksStore
 from strongroom.storage import feed
 from strongroom.storage.contract import AuditChain, Delete, Insert, OutboxEntry, Record, Replace
 from strongroom.storage.database import DatabaseStorage
@@ -88,6 +89,13 @@ def records(version: int) -> list[Record]:
             KeyUsage(ACCOUNT, REGION, key_id, time, "Encrypt", "request", f"event {version}"),
             PendingErasure(ACCOUNT, REGION, key_id, time, "cks-1", ("ab" * 32,)),
             ClockReading(f"boot-{number}", 1.0, 2.0, time),
+            XksStore(f"/store-{number}", time, 1800, "{}"),
+            XksCredential(f"AKID{number:016d}", "/store-1", time, b"sealed %d" % number),
+            ExternalKey(
+                "/store-1", f"key-{number}", time, True, "ab" * 32, 2, "hsm", 1, b"wrapped %d" % number, 7,
+                b"recovery",
+            ),
+            AttachedObject(f"object {number}", 7),
         ]  # fmt: skip
     return both
 
@@ -112,12 +120,17 @@ FIRST = {
     "key_usages": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab",
     "pending_erasures": f"{ACCOUNT}/{REGION}/00000001-12ab-34cd-56ef-1234567890ab",
     "clock_readings": "boot-1",
+    "xks_stores": "/store-1",
+    "xks_credentials": "AKID0000000000000001",
+    "external_keys": "/store-1/key-1",
+    "attached_objects": "object 1",
 }
 """Table -> the name of its first row."""
 TABLES = list(FIRST)
 KEYS = {table.name: table.key for table in RECORD_TABLES.values()}
 KINDS = {table.name: kind for kind, table in RECORD_TABLES.items()}
 COLUMNS = [(table.name, column) for table in RECORD_TABLES.values() for column in table.columns]
+TRUTHS = {"multi_region", "enabled"}
 
 
 class Intruder:
@@ -198,7 +211,7 @@ def altered(cell: object) -> object:
 @pytest.mark.parametrize(("table", "column"), [pair for pair in COLUMNS if pair[1] not in KEYS[pair[0]]])
 def test_an_edited_cell(storage: DatabaseStorage, intruder: Intruder, table: str, column: str) -> None:
     row = intruder.rows(table)[0]
-    cell = 1 if column == "multi_region" else altered(row[column])
+    cell = int(not row[column]) if column in TRUTHS else altered(row[column])
     intruder.put(table, row | {column: cell})
     name = f"{table} row {FIRST[table]}: its authentication code does not match"
     refused(storage.load, name)
@@ -214,7 +227,7 @@ def test_a_cell_of_another_type(storage: DatabaseStorage, intruder: Intruder, ta
     assert intruder.run("UPDATE sqlite_schema SET sql = replace(sql, 'NOT NULL', '') WHERE type = 'table'") > 0
     intruder.run("PRAGMA writable_schema = RESET")
     for column in column_names(RECORD_TABLES[KINDS[table]].table):
-        if column == "multi_region":
+        if column in TRUTHS:
             continue  # whatever is not zero reads as true
         row = intruder.rows(table)[0]
         intruder.run(f"UPDATE {table} SET {column} = ? WHERE rowid = (SELECT min(rowid) FROM {table})", value)

@@ -29,6 +29,7 @@ From the ground up:
     importing          import keys, and material taken over
     opened             key material that is open in the token
     keys               what opened key material does
+    objects            keys that were in the token before, used as they are
     opening            the library loaded, the token open, its abilities proven, its domain keys found
     root               what stands for the root key
     store              the key store

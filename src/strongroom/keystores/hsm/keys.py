@@ -46,6 +46,8 @@ class HsmSymmetricKey:
 
     __slots__ = ("_materials", "_opened")
 
+    algorithm = ALGORITHM_XAES_256_GCM
+
     def __init__(self, materials: OpenedMaterials[Any, int], opened: Opened[int]) -> None:
         self._materials = materials
         self._opened = opened
@@ -55,29 +57,38 @@ class HsmSymmetricKey:
         nonce = os.urandom(NONCE_LENGTH)
         material_id = self._opened.material.material_id
         header = build_header(ALGORITHM_XAES_256_GCM, material_id, nonce, len(plaintext) + TAG_LENGTH)
-        associated = associated_data(header, encryption_context)
-
-        def seal(session: Session, handle: int, masked: int) -> bytes:
-            key = session.derive_by_encryption(handle, message_key_blocks(masked, nonce), MESSAGE_KEY)
-            try:
-                return session.encrypt_gcm(key, nonce[_HALF_NONCE:], plaintext, associated)
-            finally:
-                session.discard(key)
-
-        return header + self._materials.use(self._opened, seal)
+        return header + self.seal(nonce, plaintext, associated_data(header, encryption_context))
 
     def decrypt(self, blob: CiphertextBlob, encryption_context: dict[str, str]) -> bytes:
         """Return the plaintext. Raises InvalidCiphertext if anything at all is not as it was encrypted."""
         # XAES-256-GCM is not key-committing: only the material that the header names is ever tried.
         if blob.material_id != self._opened.material.material_id or blob.algorithm != ALGORITHM_XAES_256_GCM:
             raise InvalidCiphertext
-        nonce, ciphertext = blob.nonce, blob.ciphertext
-        associated = associated_data(blob.header, encryption_context)
+        return self.unseal(blob.nonce, blob.ciphertext, associated_data(blob.header, encryption_context))
+
+    def seal(self, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
+        """Return the ciphertext and its 16-byte tag. `nonce` is 24 bytes, never used before with this key."""
+        if len(nonce) != NONCE_LENGTH:
+            raise ValueError("an XAES-256-GCM nonce has 24 bytes")
+
+        def seal(session: Session, handle: int, masked: int) -> bytes:
+            key = session.derive_by_encryption(handle, message_key_blocks(masked, nonce), MESSAGE_KEY)
+            try:
+                return session.encrypt_gcm(key, nonce[_HALF_NONCE:], plaintext, associated_data)
+            finally:
+                session.discard(key)
+
+        return self._materials.use(self._opened, seal)
+
+    def unseal(self, nonce: bytes, ciphertext: bytes, associated_data: bytes) -> bytes:
+        """Return the plaintext. Raises InvalidCiphertext if anything at all is not as it was sealed."""
+        if len(nonce) != NONCE_LENGTH or len(ciphertext) < TAG_LENGTH:
+            raise InvalidCiphertext
 
         def open_(session: Session, handle: int, masked: int) -> bytes:
             key = session.derive_by_encryption(handle, message_key_blocks(masked, nonce), MESSAGE_KEY)
             try:
-                return _open_gcm(session, key, nonce[_HALF_NONCE:], ciphertext, associated)
+                return _open_gcm(session, key, nonce[_HALF_NONCE:], ciphertext, associated_data)
             finally:
                 session.discard(key)
 
@@ -89,6 +100,8 @@ class HsmDirectKey:
 
     __slots__ = ("_count", "_materials", "_opened")
 
+    algorithm = ALGORITHM_AES_256_GCM
+
     def __init__(
         self, materials: OpenedMaterials[Any, None], opened: Opened[None], count: Callable[[KeyMaterial], None]
     ) -> None:
@@ -99,23 +112,35 @@ class HsmDirectKey:
 
     def encrypt(self, plaintext: bytes, encryption_context: dict[str, str]) -> bytes:
         """Return a ciphertext blob, 68 bytes longer than `plaintext`. Draws a fresh nonce."""
-        material = self._opened.material
-        self._count(material)
         nonce = os.urandom(_HALF_NONCE)
-        header = build_header(ALGORITHM_AES_256_GCM, material.material_id, nonce, len(plaintext) + TAG_LENGTH)
-        associated = associated_data(header, encryption_context)
-        return header + self._materials.use(
-            self._opened, lambda session, handle, _: session.encrypt_gcm(handle, nonce, plaintext, associated)
-        )
+        material_id = self._opened.material.material_id
+        header = build_header(ALGORITHM_AES_256_GCM, material_id, nonce, len(plaintext) + TAG_LENGTH)
+        return header + self.seal(nonce, plaintext, associated_data(header, encryption_context))
 
     def decrypt(self, blob: CiphertextBlob, encryption_context: dict[str, str]) -> bytes:
         """Return the plaintext. Raises InvalidCiphertext if anything at all is not as it was encrypted."""
         if blob.material_id != self._opened.material.material_id or blob.algorithm != ALGORITHM_AES_256_GCM:
             raise InvalidCiphertext
-        associated = associated_data(blob.header, encryption_context)
+        return self.unseal(blob.nonce, blob.ciphertext, associated_data(blob.header, encryption_context))
+
+    def seal(self, nonce: bytes, plaintext: bytes, associated_data: bytes) -> bytes:
+        """Count this use, and return the ciphertext and its 16-byte tag. `nonce` is 12 random bytes.
+
+        Raises what counting raises, and then nothing is encrypted.
+        """
+        if len(nonce) != _HALF_NONCE:
+            raise ValueError("an AES-256-GCM nonce has 12 bytes here")
+        self._count(self._opened.material)
         return self._materials.use(
-            self._opened,
-            lambda session, handle, _: _open_gcm(session, handle, blob.nonce, blob.ciphertext, associated),
+            self._opened, lambda session, handle, _: session.encrypt_gcm(handle, nonce, plaintext, associated_data)
+        )
+
+    def unseal(self, nonce: bytes, ciphertext: bytes, associated_data: bytes) -> bytes:
+        """Return the plaintext. Raises InvalidCiphertext if anything at all is not as it was sealed."""
+        if len(nonce) != _HALF_NONCE or len(ciphertext) < TAG_LENGTH:
+            raise InvalidCiphertext
+        return self._materials.use(
+            self._opened, lambda session, handle, _: _open_gcm(session, handle, nonce, ciphertext, associated_data)
         )
 
 

@@ -14,8 +14,8 @@ from strongroom.keystores.contract import (
     DecapsulationKey,
     DecryptionKey,
     MacKey,
+    RawSymmetricKey,
     SigningKey,
-    SymmetricKey,
 )
 from strongroom.keystores.generation import FewAtOnce
 from strongroom.keystores.hsm.capabilities import HOST_IMPORT, HOST_OAEP_SHA_256, OAEP_SHA_256, Capabilities
@@ -26,6 +26,7 @@ from strongroom.keystores.hsm.keys import HsmDirectKey, HsmMacKey, HsmPrivateKey
 from strongroom.keystores.hsm.making import make_data_key_pair
 from strongroom.keystores.hsm.materials import KEY_STORE, Materials
 from strongroom.keystores.hsm.mechanisms import OaepOpeners, subkey
+from strongroom.keystores.hsm.objects import TokenObjects
 from strongroom.keystores.hsm.opened import OpenedMaterials
 from strongroom.keystores.hsm.recovery import RecoveryRoot, rsa_public_key
 from strongroom.keystores.hsm.templates import class_of
@@ -80,6 +81,8 @@ class HsmKeyStore:
             self._openers.prepare()  # requests do not wait for it
         self._deriving = OpenedMaterials(token, self._open_deriving)
         self._plain = OpenedMaterials(token, self._open_plain)
+        self.objects = TokenObjects(token, count_use)
+        """What was in the token before, and is used as it is: by external keys alone."""
         self._software_signing = OpenedKeys(partial(self._open_seed, load_signing_key))
         self._software_decapsulation = OpenedKeys(partial(self._open_seed, load_decapsulation_key))
 
@@ -118,7 +121,7 @@ class HsmKeyStore:
         make = partial(self._run, lambda lease: make_data_key_pair(lease.session, key_spec))
         return self._one_of_few(make) if key_spec in MODULUS_BITS else make()
 
-    def open_symmetric(self, key: KmsKey, material: KeyMaterial) -> SymmetricKey:
+    def open_symmetric(self, key: KmsKey, material: KeyMaterial) -> RawSymmetricKey:
         """Open the material of a symmetric encryption key."""
         if material.algorithm == ALGORITHM_XAES_256_GCM:
             return HsmSymmetricKey(self._deriving, self._deriving.get(key, material))
@@ -173,6 +176,7 @@ class HsmKeyStore:
         """Drop opened material of a key in a Region. Idempotent."""
         for opened in (self._deriving, self._plain, self._software_signing, self._software_decapsulation):
             opened.forget(region, material_id)
+        self.objects.forget(region, material_id)
         if self.calls is not None:
             self.calls.soon(self._sweep)
 

@@ -70,6 +70,7 @@ def call(principal: Principal, key: KmsKey = KEY) -> Call:
         (),
         nothing,
         "CreateGrant",
+        nothing,
     )
 
 
