@@ -192,6 +192,14 @@ def test_stores_do_not_see_each_others_keys(proxy: ProxyProcess, kms: Any) -> No
     assert refused[0] == "XksKeyNotFoundException"
 
 
+def test_a_renewed_certificate_is_taken_up(proxy: ProxyProcess) -> None:
+    before, deadline = proxy.serial_number(), time.monotonic() + PATIENCE_SECONDS
+    proxy.renew_certificate()
+    while proxy.serial_number() == before:
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+
+
 @pytest.mark.soak
 def test_either_side_is_killed_under_load_and_all_that_was_acknowledged_decrypts(
     proxy: ProxyProcess, kms_client: Callable[..., Any], size: Size, tmp_path: Path

@@ -5,12 +5,16 @@ import json
 import os
 import re
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 from collections.abc import Sequence
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
+
+from cryptography import x509
 
 from strongroom import cli
 from strongroom.testing.server import initialize
@@ -55,6 +59,19 @@ class ProxyProcess:
     @property
     def config(self) -> str:
         return str(self.data / "strongroom.yaml")
+
+    def renew_certificate(self) -> None:
+        """Put another certificate in the place of the one that is served."""
+        self.authority.issue(HOST).replace(self._certificate)
+
+    def serial_number(self) -> int:
+        """The serial number of the certificate that a new connection is shown."""
+        context = ssl.create_default_context(cafile=self.ca)
+        raw = socket.create_connection(("127.0.0.1", self.port))
+        with context.wrap_socket(raw, server_hostname=HOST) as connection:
+            shown = connection.getpeercert(binary_form=True)
+        assert shown is not None
+        return x509.load_der_x509_certificate(shown).serial_number
 
     def stop(self) -> int:
         self.process.send_signal(signal.SIGTERM)

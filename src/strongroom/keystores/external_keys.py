@@ -116,7 +116,7 @@ class ExternalKeys:
         self._key_store = key_store
         self._objects = objects
         self._trial = Lock()
-        """Held while the key store is tried, and guards what follows."""
+        """Held by whoever tries the key store again."""
         self._tried: float | None = None
         self._well = False
 
