@@ -20,8 +20,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 from strongroom.authorization.documents import NOT_IN_KEY_POLICIES
+from strongroom.errors import XKS_PROXY
 from strongroom.keystores.hsm.capabilities import WEAKER_WAYS, Capabilities
 from strongroom.keystores.hsm.templates import class_of
+from strongroom.messages.xks import BODIES
 from strongroom.model.aws_managed_keys import managed_keys
 from strongroom.model.key_specs import KEY_SPECS, KeySpec
 from strongroom.model.key_states import KEY_STATES, refusal
@@ -35,6 +37,7 @@ SERVICES = {
     "kms": "AWS KMS, API version 2014-11-01",
     "iam": "IAM, API version 2010-05-08",
     "sts": "AWS STS, API version 2011-06-15",
+    XKS_PROXY: "AWS KMS XKS Proxy, API version 1.0.3",
 }
 """The services, in the order in which they are told."""
 
@@ -77,7 +80,7 @@ _HEADER = """\
 
 # Compatibility
 
-What answers as AWS does. All services are on one endpoint.
+What answers as AWS does. All services but the XKS proxy are on one endpoint.
 """
 
 _CONDITION_KEYS = """\
@@ -151,10 +154,13 @@ def compatibility(operations: Sequence[Operation], tested: Path) -> str:
 
 def _operations(operations: Sequence[Operation]) -> str:
     service, names = operations[0].service, {operation.name for operation in operations}
-    of_model = MESSAGES[service]
-    rows = ((f"`{name}`", "built" if name in names else "missing", LIMITS.get(name, "")) for name in sorted(of_model))
+    of_model = BODIES if service == XKS_PROXY else MESSAGES[service]
+    limits = {} if service == XKS_PROXY else LIMITS
+    rows = ((f"`{name}`", "built" if name in names else "missing", limits.get(name, "")) for name in sorted(of_model))
     count = f"{len(names)} of {len(of_model)} operations are built."
-    if service != "kms":
+    if service == XKS_PROXY:
+        count += " They are on an endpoint of their own ([how-to](how-to/xks-proxy.md))."
+    elif service != "kms":
         count = f"These {len(names)} operations are built. Any other is refused with `InvalidAction`."
     return f"## {SERVICES[service]}\n\n{count}\n\n" + _table(("operation", "state", "limits"), rows)
 

@@ -82,10 +82,11 @@ def note(now: Clocks, readings: Readings) -> list[Write]:
 
 def _told(seconds: float) -> str:
     """A length of time as people say it."""
+    whole = round(abs(seconds))
     for unit, length in (("days", 86_400), ("hours", 3_600), ("minutes", 60)):
-        if abs(seconds) >= 2 * length:
-            return f"{abs(seconds) / length:,.0f} {unit}"
-    return f"{abs(seconds):,.0f} seconds"
+        if whole >= 2 * length:
+            return f"{whole / length:,.0f} {unit}"
+    return f"{whole:,} seconds"
 
 
 def _of_boot(boot_id: str, readings: Readings) -> tuple[ClockReading, int] | None:

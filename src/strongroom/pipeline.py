@@ -136,8 +136,6 @@ class Pipeline:
         if principal.access_key_id and principal.issued is None:
             self._uses.note_access_key(principal.access_key_id, now=event.now, region=caller.region, service=service)
         try:
-            if caller.xks_store is not None:  # once, however often it is authenticated again
-                self._rates.take(caller.xks_store.prefix, caller.xks_store.rate, event.now)
             caller = await self._caller(event, operation, caller)
             return await self._serve(event, operation, caller)
         except Exception as error:  # noqa: BLE001 — nothing a caller sends ends without a record and an answer
@@ -163,6 +161,8 @@ class Pipeline:
         request = _decode(operation, event.incoming)  # 4, 5, 6
         event.request = request
         event.declared = operation.targets(request)  # 7
+        if caller.xks_store is not None:  # once, however often it is decided again
+            self._rates.take(caller.xks_store.prefix, caller.xks_store.rate, event.now)
         for token in getattr(request, "grant_tokens", None) or ():
             self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
         for attempt in range(_ATTEMPTS):

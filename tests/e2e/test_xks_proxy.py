@@ -89,6 +89,7 @@ def test_a_key_in_the_proxys_hsm_works_for_another_strongroom(proxy: ProxyProces
     assert text.endswith("the external key is not enabled in the external key manager.")
     proxy.run("key", "enable", "--prefix", "/working", "--id", external)
     assert kms.decrypt(CiphertextBlob=blob, EncryptionContext=CONTEXT)["Plaintext"] == b"p" * 4096
+    proxy.run("key", "disable", "--prefix", "/working", "--id", external)
     proxy.run("key", "delete", "--prefix", "/working", "--id", external)
     code, text = refusal(kms.decrypt, CiphertextBlob=blob, EncryptionContext=CONTEXT)
     assert text.endswith("it could not find the external key.")

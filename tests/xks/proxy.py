@@ -131,10 +131,15 @@ class XksProxy:
         self.cut()
 
     def cut(self) -> None:
-        """Cut the connections that there are."""
+        """Cut the connections that there are. What was still to be read from them is not heard."""
         for connection in list(self._open):
+            self.left(connection)
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+
+    def hears(self, connection: socket.socket) -> bool:
+        """Whether a connection was not cut."""
+        return connection in self._open
 
     def entered(self, connection: socket.socket) -> int:
         self._open.add(connection)
@@ -238,6 +243,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
+        if not self.proxy.hears(self.connection):
+            self.close_connection = True
+            return
         self.proxy.asked.append(Asked(self.path, self.headers.items(), json.loads(body), self.number))
         if self.proxy.hang_up:
             self.proxy.hang_up -= 1

@@ -70,13 +70,17 @@ def disable_external_key(config: Config, prefix: str, external_key_id: str, now:
 
 
 def delete_external_key(config: Config, prefix: str, external_key_id: str, now: float) -> str | None:
-    """Delete a key and erase its material from the database's files: what it encrypted is lost.
+    """Delete a key that is disabled, and erase its material from the database's files: what it encrypted is lost.
 
     An object of the token stays there. Returns None, or why its bytes are still in the files: a server that runs, or
     the next one, erases them. Raises ConfigurationError.
     """
     with opened_proxy(config) as opened:
         key, number = _find(opened, prefix, external_key_id)
+        if key.enabled:
+            raise ConfigurationError(
+                f"key {external_key_id} is enabled: disable it first, and delete it when nobody misses it"
+            )
         note = PendingErasure(ACCOUNT, prefix, external_key_id, now)
         counted = [_counted(opened, key)] if key.key_store == OBJECT else []
         noted = opened.storage.find(PendingErasure, (ACCOUNT, prefix, external_key_id))

@@ -7,8 +7,8 @@ A JSON document:
       {"Effect": "Deny", "Operations": ["ReEncrypt"]}
     ]}
 
-Each member of a rule but Effect has patterns, in which `*` stands for any characters and `?` for any one: Keys of the
-external key's id; Calls of what is called, GetKeyMetadata, Encrypt or Decrypt; Operations, Principals, KmsKeys,
+Calls of a rule says what is called: GetKeyMetadata, Encrypt or Decrypt. Its other members but Effect have patterns, in
+which `*` stands for any characters and `?` for any one: Keys of the external key's id; Operations, Principals, KmsKeys,
 ViaServices, SourceVpcs and SourceVpces of kmsOperation, awsPrincipalArn, kmsKeyArn, kmsViaService, awsSourceVpc and
 awsSourceVpce in the request's metadata. A rule matches if one pattern of each member does. A member that is left out
 matches anything; one that is there never matches a request without that metadata. What a Deny matches is refused, and
@@ -29,6 +29,9 @@ MAX_RULES = 32_768
 """Characters of a document, at most: it is compiled in memory, and read for each request."""
 
 _Patterns = Annotated[tuple[Annotated[str, Meta(min_length=1)], ...], Meta(min_length=1)]
+_Operations = Annotated[tuple[Annotated[str, Meta(pattern="^[A-Za-z*?]+$")], ...], Meta(min_length=1)]
+"""Names as `Encrypt`: one as `kms:Encrypt` would never match."""
+_Calls = Annotated[tuple[Literal["GetKeyMetadata", "Encrypt", "Decrypt"], ...], Meta(min_length=1)]
 
 
 class Asked(NamedTuple):
@@ -66,8 +69,8 @@ class _Rule(Struct, frozen=True, forbid_unknown_fields=True, rename="pascal"):
 
     effect: Literal["Allow", "Deny"]
     keys: _Patterns | UnsetType = UNSET
-    calls: _Patterns | UnsetType = UNSET
-    operations: _Patterns | UnsetType = UNSET
+    calls: _Calls | UnsetType = UNSET
+    operations: _Operations | UnsetType = UNSET
     principals: _Patterns | UnsetType = UNSET
     kms_keys: _Patterns | UnsetType = UNSET
     via_services: _Patterns | UnsetType = UNSET

@@ -64,7 +64,7 @@ def _add_keys(actions: Commands) -> None:
     enable.set_defaults(run=run_enable_key)
     disable = _of_key(actions.add_parser("disable", help="let a key not be used"))
     disable.set_defaults(run=run_disable_key)
-    delete = _of_key(actions.add_parser("delete", help="delete a key at once and for good"))
+    delete = _of_key(actions.add_parser("delete", help="delete a disabled key at once and for good"))
     delete.set_defaults(run=run_delete_key)
 
 

@@ -194,10 +194,16 @@ def test_keys_from_beginning_to_end(
     done("key", "enable", "--prefix", "", "--id", "0.A_b-c")
     assert seen().external_keys["", "0.A_b-c"].record == key
 
+    done("key", "disable", "--prefix", "", "--id", "0.A_b-c")
     done("key", "delete", "--prefix", "", "--id", "0.A_b-c")
     assert seen().external_keys.keys() == {("", random)}
     names = sorted(event["eventName"] for event in events(data) if "ExternalKey" in event["eventName"])
-    assert names == ["CreateExternalKey"] * 2 + ["DeleteExternalKey", "DisableExternalKey", "EnableExternalKey"]
+    assert names == [
+        *["CreateExternalKey"] * 2,
+        "DeleteExternalKey",
+        *["DisableExternalKey"] * 2,
+        "EnableExternalKey",
+    ]
     deleted = [event for event in events(data) if event["eventName"] == "DeleteExternalKey"]
     told = {"prefix": "", "externalKeyId": "0.A_b-c", "materialId": key.material_id}
     assert deleted[0]["serviceEventDetails"] == told
@@ -207,6 +213,7 @@ def test_key_stores_have_keys_of_the_same_id_apart(done: Callable[..., str], see
     for prefix in ("", "/a", "/a/b"):
         done("store", "create", "--prefix", prefix)
         done("key", "create", "--prefix", prefix, "--id", "key")
+    done("key", "disable", "--prefix", "/a", "--id", "key")
     done("key", "delete", "--prefix", "/a", "--id", "key")
     assert seen().external_keys.keys() == {("", "key"), ("/a/b", "key")}
     done("store", "delete", "--prefix", "/a")
@@ -322,12 +329,20 @@ def test_a_stored_secret_is_its_credentials_alone(done: Callable[..., str], open
             open_secret(opened, moved)
 
 
+def test_a_key_that_is_enabled_is_not_deleted(done: Callable[..., str], refused: Callable[..., str]) -> None:
+    done("store", "create", "--prefix", "/a")
+    done("key", "create", "--prefix", "/a", "--id", "key")
+    assert "is enabled: disable it first" in refused("key", "delete", "--prefix", "/a", "--id", "key")
+    assert done("key", "list", "--prefix", "/a").startswith("key  enabled")
+
+
 def test_a_deleted_key_leaves_no_byte_in_the_database(done: Callable[..., str], opened: Opened, data: Path) -> None:
     done("store", "create", "--prefix", "/a")
     done("key", "create", "--prefix", "/a", "--id", "doomed")
     done("key", "create", "--prefix", "/a", "--id", "kept")
     doomed, kept = (key.wrapped for key, _ in sorted_keys(opened))
     assert in_files(data, doomed)
+    done("key", "disable", "--prefix", "/a", "--id", "doomed")
     done("key", "delete", "--prefix", "/a", "--id", "doomed")
     assert not in_files(data, doomed)
     assert in_files(data, kept)
@@ -349,6 +364,7 @@ def test_what_cannot_be_erased_at_once_a_server_erases(run: Run, opened: Opened,
             wrapped.append(sorted_keys(opened)[0][0].wrapped)
             reader.execute("BEGIN")
             reader.execute("SELECT * FROM external_keys").fetchall()
+            run("key", "disable", "--prefix", "/a", "--id", "key")
             code, out, err = run("key", "delete", "--prefix", "/a", "--id", "key")
             assert (code, out) == (0, "Deleted key\n")
             assert err.startswith("strongroom: its key material is not erased from the files yet")
@@ -391,6 +407,7 @@ def test_a_server_that_erases_at_the_same_time_may_say_so_first(
         asyncio.run(run_deletion_job(opened))
 
     monkeypatch.setattr(DatabaseStorage, "erase", erase_while_a_server_does)
+    done("key", "disable", "--prefix", "/a", "--id", "key")
     done("key", "delete", "--prefix", "/a", "--id", "key")
     assert opened.storage.find_all(PendingErasure) == []
 
@@ -453,9 +470,11 @@ def test_an_object_of_the_token_becomes_one_key(
     assert app.list_external_keys(config, "/a") == sorted([attached, made], key=lambda key: key.external_key_id)
     encrypt_once(config, attached)
     for key in (attached, made):
+        app.disable_external_key(config, "/a", key.external_key_id, 2.0)
         assert app.delete_external_key(config, "/a", key.external_key_id, 2.0) is None
     again = app.create_external_key(config, "/a", "again", label=label, now=3.0)
     assert again.uses == AT_ONCE, "what it encrypted before counts"
+    app.disable_external_key(config, "/a", "again", 4.0)
     app.delete_external_key(config, "/a", "again", 4.0)
     of_two_that_attach_it_at_once_one_does(config, label, monkeypatch)
     with logged_in(softhsm, settings.token) as session:

@@ -17,6 +17,7 @@ KEY = "arn:aws:kms:us-east-1:111122223333:key/1234abcd-12ab-34cd-56ef-1234567890
 EVERYTHING = Asked("payments-1", "Encrypt", "ReEncrypt", ANN, KEY, "ebs.us-east-1.amazonaws.com", "vpc-1", "vpce-1")
 MEMBERS = ("Keys", "Calls", "Operations", "Principals", "KmsKeys", "ViaServices", "SourceVpcs", "SourceVpces")
 """In the order of `Asked`."""
+CALLS = ("GetKeyMetadata", "Encrypt", "Decrypt")
 
 
 def document(*rules: dict[str, Any]) -> str:
@@ -38,11 +39,19 @@ def test_what_no_rule_allows_is_refused() -> None:
     assert not allowed(EVERYTHING, {"Effect": "Allow", "Keys": ["other"]})
 
 
-@pytest.mark.parametrize("place", range(len(MEMBERS)), ids=MEMBERS)
+@pytest.mark.parametrize("call", CALLS)
+def test_calls_are_named_whole(call: str) -> None:
+    asked, others = EVERYTHING._replace(call=call), [other for other in CALLS if other != call]
+    assert allowed(asked, {"Effect": "Allow", "Calls": [call]})
+    assert not allowed(asked, {"Effect": "Allow", "Calls": others})
+    assert not allowed(asked, {"Effect": "Allow"}, {"Effect": "Deny", "Calls": [call]})
+
+
+@pytest.mark.parametrize("place", [place for place, member in enumerate(MEMBERS) if member != "Calls"])
 def test_each_member_is_compared_with_its_own_metadata(place: int) -> None:
     there = EVERYTHING[place]
     assert there is not None
-    others = [value for value in EVERYTHING if value != there]
+    others = [other for other in EVERYTHING if other and other != there and other.isalpha() >= there.isalpha()]
     assert allowed(EVERYTHING, {"Effect": "Allow", MEMBERS[place]: [there]})
     assert allowed(EVERYTHING, {"Effect": "Allow", MEMBERS[place]: ["none", f"{there[:3]}*"]})
     assert allowed(EVERYTHING, {"Effect": "Allow", MEMBERS[place]: [f"?{there[1:]}"]})
@@ -71,14 +80,16 @@ def test_nothing_in_a_pattern_is_a_variable() -> None:
 
 
 patterns = st.lists(st.text("ab*?", min_size=1, max_size=6), min_size=1, max_size=3)
+calls = st.sampled_from(CALLS)
 rules = st.lists(
     st.fixed_dictionaries(
-        {"Effect": st.sampled_from(["Allow", "Deny"])}, optional=dict.fromkeys(MEMBERS, patterns)
+        {"Effect": st.sampled_from(["Allow", "Deny"])},
+        optional=dict.fromkeys(MEMBERS, patterns) | {"Calls": st.lists(calls, min_size=1, max_size=2)},
     ),
     max_size=5,
 )  # fmt: skip
 said = st.none() | st.text("ab", max_size=6)
-requests = st.builds(Asked, st.text("ab", max_size=6), st.text("ab", max_size=6), said, said, said, said, said)
+requests = st.builds(Asked, st.text("ab", max_size=6), calls, st.text("ab", max_size=6), said, said, said, said, said)
 
 
 def matches_plainly(rule: dict[str, Any], asked: Asked) -> bool:
@@ -138,6 +149,9 @@ def test_saying_less_matches_no_more_allows(some: list[dict[str, Any]], asked: A
         ('{"Version": 1, "Rules": [{"Effect": "Deny", "Keys": [""]}]}', "length >= 1"),
         ('{"Version": 1, "Rules": [{"Effect": "Deny", "Keys": null}]}', "null"),
         ('{"Version": 1, "Rules": [{"Effect": "Deny", "Effect": "Allow"}]}', "twice"),
+        ('{"Version": 1, "Rules": [{"Effect": "Deny", "Calls": ["Decript"]}]}', "Decript"),
+        ('{"Version": 1, "Rules": [{"Effect": "Deny", "Calls": ["*"]}]}', "Invalid enum value"),
+        ('{"Version": 1, "Rules": [{"Effect": "Deny", "Operations": ["kms:Decrypt"]}]}', "matching regex"),
         ("[" * 20_000 + "]" * 10_000, "nested|not JSON"),
         (document({"Effect": "Allow", "Keys": ["a" * MAX_RULES]}), "32,768 characters"),
     ],

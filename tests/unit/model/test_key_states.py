@@ -95,8 +95,8 @@ def test_nothing_is_allowed_by_omission() -> None:
 def test_every_built_operation_on_a_key_is_in_the_table() -> None:
     on_keys = {
         name
-        for (_, name), operation in OPERATIONS.items()
-        if ON_KEYS.search(str(operation.targets.__annotations__["return"]))
+        for (service, name), operation in OPERATIONS.items()
+        if service == "kms" and ON_KEYS.search(str(operation.targets.__annotations__["return"]))
     }
 
     assert on_keys == set(KEY_STATES) == set(EXPECTED)

@@ -98,7 +98,7 @@ def test_what_is_throttled_is_recorded(proxy: Proxy) -> None:
     assert [reply.status for reply in replies] == [200] * RATE + [429]
     record = record_of(proxy, replies[-1])
     assert (record["errorCode"], record["eventName"]) == ("ThrottlingException", "Encrypt")
-    assert record["requestParameters"] is None
+    assert record["requestParameters"]["requestMetadata"] == TOLD
     assert record["userIdentity"]["principalId"] == SLOW
 
 
