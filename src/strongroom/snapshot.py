@@ -7,7 +7,7 @@ every server process agrees at once.
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -271,17 +271,17 @@ class LiveSnapshot:
             self._snapshot = self._from_contents(self._storage.load())
             for region, material_id in before.materials.keys() - self._snapshot.materials.keys():
                 self._forget(region, material_id)
-            self._forget_external_keys(before, self._snapshot)
+            self._forget_external_keys(before, before.external_keys.keys())
         elif changes.position != self._snapshot.position:
             before = self._snapshot
             self._snapshot = self._with_changes(changes)
-            self._forget_external_keys(before, self._snapshot)
+            self._forget_external_keys(before, before.external_keys.keys() & _external_keys_of(changes))
 
-    def _forget_external_keys(self, before: Snapshot, after: Snapshot) -> None:
+    def _forget_external_keys(self, before: Snapshot, touched: Iterable[tuple[str, str]]) -> None:
         """Forget those that are gone or changed. A newer number of uses changes nothing of what is opened."""
-        for identity, (key, number) in before.external_keys.items():
-            now = after.external_keys.get(identity)
-            if now is None or (now.number != number and structs.replace(now.record, uses=key.uses) != key):
+        for identity in touched:
+            key, now = before.external_keys[identity].record, self._snapshot.external_keys.get(identity)
+            if now is None or structs.replace(now.record, uses=key.uses) != key:
                 self._forget(key.prefix, key.material_id)
 
     def _from_contents(self, contents: Contents) -> Snapshot:
@@ -455,6 +455,12 @@ def _change_custom_key_stores(snapshot: Snapshot, written: list[Stored], removed
         if gone.kind is CustomKeyStore:
             account, region, custom_key_store_id = map(str, gone.key)
             snapshot.custom_key_stores.pop((region, account, custom_key_store_id), None)
+
+
+def _external_keys_of(changes: Changes) -> set[tuple[str, str]]:
+    """The external keys that were written or removed."""
+    written = {(one.prefix, one.external_key_id) for one, _ in changes.written if isinstance(one, ExternalKey)}
+    return written | {(str(one.key[0]), str(one.key[1])) for one in changes.removed if one.kind is ExternalKey}
 
 
 def _remove_xks(snapshot: Snapshot, removed: list[Removed]) -> None:

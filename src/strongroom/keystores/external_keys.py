@@ -6,7 +6,6 @@ token of the installation before.
 """
 
 import os
-from hashlib import sha256
 from hmac import compare_digest
 from struct import Struct
 from threading import Lock
@@ -26,6 +25,7 @@ from strongroom.errors import (
 from strongroom.keystores.contract import KeyStore, RawSymmetricKey
 from strongroom.keystores.hsm.objects import KEY_STORE as OBJECT
 from strongroom.keystores.hsm.objects import TokenObjects
+from strongroom.messages.xks import integrity_value
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.key_specs import ENCRYPT_DECRYPT, SYMMETRIC_DEFAULT
 from strongroom.model.key_states import ENABLED
@@ -265,11 +265,6 @@ def associated_data(aad: bytes, metadata: bytes) -> bytes:
     if len(aad) > MAX_AAD_LENGTH:
         raise UnsupportedOperation(f"At most {MAX_AAD_LENGTH} bytes of additional authenticated data are supported.")
     return b"".join((_AAD_LENGTH.pack(len(aad)), aad, bytes([len(metadata)]), metadata))
-
-
-def integrity_value(aad: bytes, metadata: bytes, iv: bytes, ciphertext: bytes, tag: bytes) -> bytes:
-    """AWS's `ciphertextDataIntegrityValue`: a SHA-256, by which KMS finds what was altered on its way."""
-    return sha256(b"".join((aad, metadata, iv, ciphertext, tag))).digest()
 
 
 def _check_length(text: bytes) -> None:

@@ -3,6 +3,7 @@
 Bytes are base64 of the standard alphabet, with padding. Members that nobody knows are passed over.
 """
 
+from hashlib import sha256
 from typing import Annotated, Any, Final, Literal
 
 import msgspec
@@ -116,6 +117,11 @@ class DecryptResponse(Struct, frozen=True, rename="camel"):
 
     def __repr__(self) -> str:
         return "DecryptResponse()"
+
+
+def integrity_value(aad: bytes, metadata: bytes, iv: bytes, ciphertext: bytes, tag: bytes) -> bytes:
+    """`ciphertextDataIntegrityValue`: a SHA-256, by which KMS finds what was altered on its way."""
+    return sha256(b"".join((aad, metadata, iv, ciphertext, tag))).digest()
 
 
 Body = HealthRequest | MetadataRequest | EncryptRequest | DecryptRequest

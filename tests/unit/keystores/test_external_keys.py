@@ -34,7 +34,6 @@ from strongroom.keystores.external_keys import (
     ExternalKeys,
     OpenedExternalKey,
     associated_data,
-    integrity_value,
     key_and_material,
     with_material,
 )
@@ -49,6 +48,7 @@ from strongroom.keystores.hsm.templates import secret_key
 from strongroom.keystores.hsm.token import Lease
 from strongroom.keystores.root_key import RootKey
 from strongroom.keystores.software import SoftwareKeyStore, SoftwareSymmetricKey
+from strongroom.messages.xks import integrity_value
 from strongroom.model.key import KeyMaterial
 from strongroom.model.xks import ExternalKey
 from strongroom.testing.softhsm import LIBRARY, SoftHsm

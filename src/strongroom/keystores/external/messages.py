@@ -3,7 +3,6 @@
 Bytes are base64 of the standard alphabet, with padding. Members of an answer that nobody knows are passed over.
 """
 
-from hashlib import sha256
 from hmac import compare_digest
 from typing import Annotated, Literal, TypeVar
 
@@ -11,15 +10,13 @@ import msgspec
 from msgspec import Meta, Struct
 
 from strongroom.keystores.external.failures import Kind, ProxyError
+from strongroom.messages.xks import AES_GCM, SHA_256, Manager, integrity_value
 from strongroom.model.custom_key_store import KeyStoreUse
 
 TAG_LENGTH = 16
 MAX_METADATA_LENGTH = 20
 IV_LENGTHS = frozenset({12, 16})
 """Bytes."""
-
-AES_GCM = "AES_GCM"
-SHA_256 = "SHA_256"
 
 
 class RequestMetadata(Struct, frozen=True, rename="camel", omit_defaults=True):
@@ -70,14 +67,6 @@ class DecryptRequest(Struct, frozen=True, rename="camel", omit_defaults=True):
     ciphertext_metadata: bytes = b""
 
 
-class Manager(Struct, frozen=True, rename="camel"):
-    """An external key manager behind a proxy. DEGRADED serves."""
-
-    id: str
-    model: str
-    health_status: Literal["ACTIVE", "DEGRADED", "UNAVAILABLE"]
-
-
 class Health(Struct, frozen=True, rename="camel"):
     """The answer of GetHealthStatus."""
 
@@ -124,9 +113,13 @@ class EncryptResponse(Encrypted, frozen=True, rename="camel", kw_only=True):
         if (
             len(self.ciphertext) != len(plaintext)
             or len(self.initialization_vector) not in IV_LENGTHS
-            or not compare_digest(integrity_value(self, associated_data), self.ciphertext_data_integrity_value)
+            or not compare_digest(self._integrity_value(associated_data), self.ciphertext_data_integrity_value)
         ):
             raise ProxyError(Kind.INVALID_RESPONSE)
+
+    def _integrity_value(self, associated_data: bytes) -> bytes:
+        iv, tag = self.initialization_vector, self.authentication_tag
+        return integrity_value(associated_data, self.ciphertext_metadata, iv, self.ciphertext, tag)
 
 
 class DecryptResponse(Struct, frozen=True, rename="camel"):
@@ -144,17 +137,6 @@ class ErrorResponse(Struct, frozen=True, rename="camel"):
     """The answer to what failed. Its `errorMessage` is for nobody here."""
 
     error_name: str
-
-
-def integrity_value(encrypted: Encrypted, associated_data: bytes) -> bytes:
-    """The SHA-256 over all that came, by which it is known that a proxy sent what it had tried to decrypt."""
-    return sha256(
-        associated_data
-        + encrypted.ciphertext_metadata
-        + encrypted.initialization_vector
-        + encrypted.ciphertext
-        + encrypted.authentication_tag
-    ).digest()
 
 
 Answer = TypeVar("Answer", Health, KeyMetadata, EncryptResponse, DecryptResponse, ErrorResponse)

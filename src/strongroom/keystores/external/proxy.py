@@ -17,7 +17,6 @@ from strongroom.keystores.external.connections import Connections
 from strongroom.keystores.external.deadline import new_deadline
 from strongroom.keystores.external.failures import NAMED, OF_CALLERS, Kind, ProxyError
 from strongroom.keystores.external.messages import (
-    AES_GCM,
     Answer,
     DecryptRequest,
     DecryptResponse,
@@ -34,6 +33,7 @@ from strongroom.keystores.external.messages import (
     read_answer,
 )
 from strongroom.keystores.external.signing import Signer
+from strongroom.messages.xks import AES_GCM
 from strongroom.model.custom_key_store import KeyStoreUse
 
 _OK = 200

@@ -6,12 +6,12 @@ neither.
 
 from hashlib import sha256
 
+from strongroom.errors import XKS_PROXY
 from strongroom.sigv4.canonical import ALGORITHM, canonical_request, credential_scope, string_to_sign
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import derive_signing_key, signature
 from strongroom.sigv4.timestamps import format_timestamp
 
-SERVICE = "kms-xks-proxy"
 _SIGNED = (b"host", b"x-amz-date")
 
 
@@ -32,7 +32,7 @@ class Signer:
         request = SignedRequest("POST", path.encode(), b"", ())
         canonical = canonical_request(request, signed, _SIGNED, sha256(body).hexdigest())
         date = timestamp[:8]
-        scope = credential_scope(date, self._region, SERVICE)
+        scope = credential_scope(date, self._region, XKS_PROXY)
         proof = signature(self._signing_key(date), string_to_sign(timestamp, scope, canonical))
         names = b";".join(_SIGNED).decode()
         return [
@@ -49,6 +49,6 @@ class Signer:
     def _signing_key(self, date: str) -> bytes:
         day, key = self._day
         if day != date:
-            key = derive_signing_key(self._secret_access_key, date, self._region, SERVICE)
+            key = derive_signing_key(self._secret_access_key, date, self._region, XKS_PROXY)
             self._day = (date, key)
         return key

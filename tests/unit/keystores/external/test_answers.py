@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from strongroom.keystores.external.failures import Kind, ProxyError
-from strongroom.keystores.external.messages import Encrypted, integrity_value
+from strongroom.keystores.external.messages import EncryptResponse
 from strongroom.keystores.external.proxy import Proxy
 from tests.xks.keys import used_for
 from tests.xks.proxy import XksProxy
@@ -49,8 +49,11 @@ def test_the_integrity_value_is_that_of_the_specification() -> None:
             "vBxN2ncH1oEkR8WVXpmyYQ==",
         )
     )
-    value = integrity_value(Encrypted(ciphertext, iv, tag, metadata), aad)
-    assert encoded(value) == "qHA/ImC9h5HsLRXqCyPmWgYx7tzyoTplzILbP0fPXsc="
+    known = base64.b64decode("qHA/ImC9h5HsLRXqCyPmWgYx7tzyoTplzILbP0fPXsc=")
+    answer = EncryptResponse(ciphertext, iv, tag, metadata, ciphertext_data_integrity_value=known)
+    answer.check(bytes(len(ciphertext)), aad)
+    with pytest.raises(ProxyError):
+        answer.check(bytes(len(ciphertext)), aad + b"x")
 
 
 @pytest.mark.parametrize("iv_length", [12, 16])
