@@ -39,10 +39,23 @@ class Answering(Protocol):
         ...
 
 
-def application(answering: Answering) -> ASGI3Application:
-    """Make the callable. It runs behind `http_protocol.Protocol` only, which hands over bodies in one piece."""
+class Respond(Protocol):
+    """What makes a response of a request; `whole` is false if there was too much of it to be read."""
 
-    async def respond(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
+    async def __call__(self, answering: Answering, incoming: Incoming, *, whole: bool) -> Response:
+        """Have it answered, and return the response."""
+        ...
+
+
+def application(answering: Answering) -> ASGI3Application:
+    """Make the callable of KMS, IAM and STS."""
+    return served(answering, _respond)
+
+
+def served(answering: Answering, respond: Respond) -> ASGI3Application:
+    """Make a callable. It runs behind `http_protocol.Protocol` only, which hands over bodies in one piece."""
+
+    async def serve(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
         assert scope["type"] == "http"
         message = await receive()
         if message["type"] != "http.request":
@@ -59,11 +72,11 @@ def application(answering: Answering) -> ASGI3Application:
             client[0] if client is not None else "",
             scope["state"]["tls"],
         )
-        status, response_headers, body = await _respond(answering, incoming, whole=not message["more_body"])
+        status, response_headers, body = await respond(answering, incoming, whole=not message["more_body"])
         await send({"type": "http.response.start", "status": status, "headers": response_headers})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
-    return respond
+    return serve
 
 
 async def _respond(answering: Answering, incoming: Incoming, *, whole: bool) -> Response:

@@ -5,14 +5,15 @@ for `GET /ping`: load balancers ask that, and nobody is told anything.
 """
 
 from collections.abc import Mapping
-from typing import Final, Protocol
+from typing import Final
 
 import msgspec
-from uvicorn._types import ASGI3Application, ASGIReceiveCallable, ASGISendCallable, Scope
+from uvicorn._types import ASGI3Application
 
 from strongroom.errors import XKS_PROXY, InvalidUriPath, RequestEntityTooLarge, RequestError, code_of
 from strongroom.messages.xks import route
 from strongroom.model.exchange import Answer, Incoming
+from strongroom.wire.asgi import Answering, served
 from strongroom.wire.response import Response
 
 _STATUSES: Final[Mapping[str, int]] = {
@@ -31,43 +32,9 @@ _MAX_MESSAGE = 511
 _PONG = b"pong"
 
 
-class Answering(Protocol):
-    """What stands behind the wire."""
-
-    async def answer(self, incoming: Incoming, service: str, operation: str | None) -> Answer:
-        """Carry a request to its end. Never raises, but for `CancelledError`."""
-        ...
-
-    def refuse(self, incoming: Incoming, error: RequestError, service: str | None) -> Answer:
-        """Give what was refused before an operation could be told a request id and its place in the log."""
-        ...
-
-
 def application(answering: Answering) -> ASGI3Application:
-    """Make the callable. It runs behind `http_protocol.Protocol` only, which hands over bodies in one piece."""
-
-    async def respond(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallable) -> None:
-        assert scope["type"] == "http"
-        message = await receive()
-        if message["type"] != "http.request":
-            return
-        headers = scope["headers"]
-        assert isinstance(headers, list)
-        client = scope["client"]
-        incoming = Incoming(
-            scope["method"],
-            scope["raw_path"],
-            scope["query_string"],
-            headers,
-            message["body"],
-            client[0] if client is not None else "",
-            scope["state"]["tls"],
-        )
-        status, response_headers, body = await _respond(answering, incoming, whole=not message["more_body"])
-        await send({"type": "http.response.start", "status": status, "headers": response_headers})
-        await send({"type": "http.response.body", "body": body, "more_body": False})
-
-    return respond
+    """Make the callable of the XKS proxy."""
+    return served(answering, _respond)
 
 
 async def _respond(answering: Answering, incoming: Incoming, *, whole: bool) -> Response:
