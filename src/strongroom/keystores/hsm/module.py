@@ -15,6 +15,8 @@ from strongroom.keystores.hsm.functions import Functions, load
 from strongroom.keystores.hsm.gate import DRAIN_SECONDS, Gate
 from strongroom.keystores.hsm.session import Session
 
+FIRST_PAUSES = (0.01, 0.05, 0.2)
+"""Seconds between the first looks for a token: SoftHSM does not see one while another process writes its file."""
 QUIET_SECONDS = 20.0
 """How long tokens that are well are left alone before the library is initialized anew again for one that is not."""
 
@@ -124,8 +126,11 @@ class Module:
         try:
             self.enter()
             found = self._sees(label)
-            if not found and self.users > 1 and self.reinitialize_for_one(others=self.well_users > 1):
-                found = self._sees(label)
+            for pause in FIRST_PAUSES:
+                if found:
+                    break
+                time.sleep(pause)
+                found = self.reinitialize_for_one(others=self.well_users > 1) and self._sees(label)
         except Pkcs11Error:
             return False
         finally:

@@ -30,7 +30,7 @@ from strongroom.keystores.hsm.failures import (
     UserRefusedError,
 )
 from strongroom.keystores.hsm.gate import DRAIN_SECONDS
-from strongroom.keystores.hsm.module import Module
+from strongroom.keystores.hsm.module import FIRST_PAUSES, Module
 from strongroom.keystores.hsm.pin import Pin
 from strongroom.keystores.hsm.session import Session
 
@@ -124,14 +124,24 @@ class Token(Generic[Prepared]):
         self._closed_to_calls = False
 
     def _enter_first(self) -> None:
-        """Enter a library that others may use already. Some see only the tokens that there were when they began."""
-        try:
-            self._enter()
-        except (NoTokenError, Pkcs11Error):
-            module = self._module
-            if module.users == 1 or not module.reinitialize_for_one(others=module.well_users > 1):
-                raise
-            self._enter()
+        """Enter a library that others may use already.
+
+        Some see only the tokens that there were when they began, and SoftHSM not even one that another process is just
+        logging in to, whose file it writes: so it is begun anew, unless that were to trouble others.
+        """
+        module = self._module
+        for pause in FIRST_PAUSES:
+            try:
+                self._enter()
+            except (NoTokenError, Pkcs11Error) as error:
+                if isinstance(error, Pkcs11Error) and module.users == 1:
+                    raise
+                time.sleep(pause)
+                if not module.reinitialize_for_one(others=module.well_users > 1):
+                    raise
+            else:
+                return
+        self._enter()
 
     def close(self) -> None:
         """End, for good. Session objects are gone with it; a call that does not return is not waited for."""

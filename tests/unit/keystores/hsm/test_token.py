@@ -24,7 +24,7 @@ from strongroom.keystores.hsm.store import HsmKeyStore
 from strongroom.keystores.hsm.token import Token
 from strongroom.model.key import KeyMaterial
 from strongroom.testing.softhsm import LIBRARY, SoftHsm
-from tests.hsm import IDS, Faults, new_token, opened_hsm, place_of
+from tests.hsm import IDS, Faults, logged_in, new_token, opened_hsm, place_of
 from tests.importing import ALGORITHMS, imported, wrapped
 from tests.keys import generate, kms_key
 
@@ -410,6 +410,25 @@ def test_a_token_that_was_closed_is_not_used(softhsm: SoftHsm, label: str) -> No
 def test_a_token_that_is_not_there_is_named(softhsm: SoftHsm) -> None:
     with pytest.raises(HsmError, match=r"^there is no token 'nowhere'$"):
         probe_token(place_of(softhsm, "nowhere"))
+
+
+def test_a_token_that_is_not_seen_at_first_is_looked_for_again(softhsm: SoftHsm, label: str) -> None:
+    """As one of SoftHSM that another process is logging in to."""
+    faults = Faults(load(str(LIBRARY)))
+    blind = iter([True, True])
+
+    def unseen(call: Callable[..., int], arguments: tuple[object, ...]) -> int:
+        if not next(blind, False):
+            return call(*arguments)
+        arguments[2]._obj.value = 0  # type: ignore[attr-defined]
+        return p11.CKR_OK
+
+    faults.set("C_GetSlotList", unseen)
+    module = Module(faults.functions)
+    assert module.has_token(label)
+    blind = iter([True, True])
+    with logged_in(softhsm, label, module) as session:
+        assert len(session.random(8)) == 8
 
 
 def test_a_token_whose_pin_is_locked_is_not_tried(softhsm: SoftHsm, label: str) -> None:
