@@ -7,6 +7,8 @@
     regions: [us-east-1]        # the Regions served; without it, all of AWS's
     root_key: root.key          # the root key file; relative to this file
     tls: {certificate: server.pem, key: server.key}
+    node: db-1                  # this node's name; without it the machine's
+    postgresql: {url: "postgresql://strongroom@db.internal/strongroom", lease: 1.0}  # many nodes over one database
     audit: {sync: always}       # or `interval`: a record may be lost for 100 ms after its answer
     hsm: {library: /usr/lib/softhsm/libsofthsm2.so, token: strongroom, pin: {file: hsm.pin}, allow: []}  # no root key
     web_identity: {allow: [gitlab.internal], ca: ca.pem}  # issuers on private addresses, and whom to trust for them
@@ -29,6 +31,9 @@ import yaml
 
 from strongroom.errors import ConfigurationError
 
+SHORTEST_LEASE, LONGEST_LEASE = 0.1, 86_400.0
+"""Seconds of a lease on what a database server has confirmed."""
+
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where to listen. Off loopback only with `tls`."""
@@ -48,6 +53,18 @@ class Audit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """`always`: a record is on disk before its answer leaves. `interval`: written before, synced within 100 ms."""
 
     sync: Literal["always", "interval"] = "always"
+
+
+class Postgresql(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The database that the nodes share, instead of the SQLite file.
+
+    `url` is libpq's; a password may stand in it, or better in the file that its `passfile` names. `lease` is for how
+    many seconds a node relies on what the database last confirmed: how long after an acknowledged change another node
+    may still answer by the state before it, and how long keys can be used while the database is away.
+    """
+
+    url: str
+    lease: float = 1.0
 
 
 class WebIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,6 +157,8 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     regions: tuple[str, ...] | None = None
     root_key: Path = Path("root.key")
     tls: Tls | None = None
+    node: str | None = None
+    postgresql: Postgresql | None = None
     audit: Audit = Audit()
     web_identity: WebIdentity = WebIdentity()
     hsm: Hsm | None = None
@@ -261,6 +280,10 @@ def _checked(config: Config) -> Config:
     _check_port("xks_proxy.port", config.xks_proxy.port)
     if not 1 <= config.workers <= 64:  # noqa: PLR2004 — more than any machine's use
         raise ConfigurationError(f"workers must be 1 to 64, not {config.workers}")
+    if config.node is not None and re.fullmatch("[A-Za-z0-9-]{1,64}", config.node) is None:
+        raise ConfigurationError(f"node {config.node!r} is not 1 to 64 letters, digits and hyphens")
+    if config.postgresql is not None and not SHORTEST_LEASE <= config.postgresql.lease <= LONGEST_LEASE:
+        raise ConfigurationError(f"postgresql.lease is {SHORTEST_LEASE} to {LONGEST_LEASE} seconds")
     if config.hsm is not None and sum(there is not None for there in msgspec.structs.astuple(config.hsm.pin)) != 1:
         raise ConfigurationError("hsm.pin must have one of file, credential and environment")
     if config.hsm is not None and not config.hsm.token:

@@ -125,11 +125,14 @@ class Pipeline:
         event = new_event(incoming, self._clock())
         try:
             operation = find_operation(service, name)  # 2
-            if operation.by_web_identity:
-                asked = _decode_message(operation, incoming)
-                caller = await self._federation.identify(asked, event.now)  # 3, after 6
-            else:
-                caller = self._authenticator.authenticate(incoming, service, event.now)  # 3
+            if self._state.stale:
+                await self._state.confirm()
+            try:
+                caller = await self._identify(event, operation)  # 3
+            except RequestError:
+                if not await self._state.renewed():
+                    raise
+                caller = await self._identify(event, operation)
         except Exception as error:  # noqa: BLE001 — nothing a stranger sends ends without an answer
             return self._refuse_stranger(event, service, name or "", self._told(error))
         principal = caller.credential.identity.principal
@@ -144,6 +147,12 @@ class Pipeline:
     def refuse(self, incoming: Incoming, error: RequestError, service: str | None) -> Answer:
         """Answer a request in which no operation can be told, and in a form not even the service."""
         return self._refuse_stranger(new_event(incoming, self._clock()), service, "", error)
+
+    async def _identify(self, event: Event, operation: Operation) -> Caller:
+        """Step 3. A token stands among the request's members, which are decoded first."""
+        if operation.by_web_identity:
+            return await self._federation.identify(_decode_message(operation, event.incoming), event.now)
+        return self._authenticator.authenticate(event.incoming, operation.service, event.now)
 
     async def _caller(self, event: Event, operation: Operation, caller: Caller) -> Caller:
         """Whom the request is for: the user that a service names, or else who signed. Raises AccessDenied."""
@@ -165,14 +174,17 @@ class Pipeline:
             self._rates.take(caller.xks_store.prefix, caller.xks_store.rate, event.now)
         for token in getattr(request, "grant_tokens", None) or ():
             self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
+        refused = False
         for attempt in range(_ATTEMPTS):
             call = self._call(event, operation, caller)
             try:
                 self._authorize(event, operation, call)  # 8, 9, 10, 11
-            except NotFound:
-                if not await self._make_managed_key(event, operation, call):
+            except RequestError as error:
+                if not refused and await self._state.renewed():
+                    refused = True
+                elif not (isinstance(error, NotFound) and await self._make_managed_key(event, operation, call)):
                     raise
-                caller = self._again(event, operation)
+                caller = await self._again(event, operation)
                 continue
             try:
                 if operation.change is not None:
@@ -180,7 +192,7 @@ class Pipeline:
                 return await self._run(event, operation, caller, call)
             except ConflictError:
                 await asyncio.sleep(attempt * random.uniform(0, _PAUSE))  # noqa: S311 — so that not all come at once
-                caller = self._again(event, operation)
+                caller = await self._again(event, operation)
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
 
     def _authorize(self, event: Event, operation: Operation, call: Call) -> None:
@@ -260,7 +272,7 @@ class Pipeline:
         else:
             response = await run_on(threads, operation.run, call, event.request, event.authorized)
             if operation.asks_key_store or operation.generates:
-                caller = self._still_allowed(event, operation, caller)
+                caller = await self._still_allowed(event, operation, caller)
         _end_dry_run(event)
         await self._audit.write(self._record(event, operation, caller, response))
         if operation.uses_material:
@@ -281,7 +293,7 @@ class Pipeline:
         assert isinstance(change, Change), "a change says what to write"
         try:
             if operation.generates:
-                caller = self._still_allowed(event, operation, caller)
+                caller = await self._still_allowed(event, operation, caller)
             response, record, number = await run_on(self._pool, self._commit, event, operation, caller, change)
         except (ConflictError, RequestError):
             if change.undo is not None:
@@ -297,6 +309,10 @@ class Pipeline:
         except RequestError as error:
             # The change is made and its record is in the outbox, to be chained later: it must not have a second one.
             return Answer(event.request_id, error=error)
+        try:
+            await self._state.renewed()  # whoever asks here next sees it
+        except (IntegrityError, RollbackError) as error:
+            self._on_fatal(str(error))
         return Answer(event.request_id, response)
 
     def _threads(self, event: Event, operation: Operation) -> Threads | Executor | None:
@@ -311,16 +327,18 @@ class Pipeline:
             return self._key_store.calls
         return self._pool if operation.blocks or operation.change is not None else None
 
-    def _still_allowed(self, event: Event, operation: Operation, caller: Caller) -> Caller:
+    async def _still_allowed(self, event: Event, operation: Operation, caller: Caller) -> Caller:
         """Decide again what waited for others, if anything changed meanwhile: what it made may not be given out then.
 
         Return the caller as they are now. Raises what steps 3 and 8 to 11 raise; ConflictError if the same names now
         mean other keys, so that the work has to be done again.
         """
+        if self._state.stale:
+            await self._state.confirm()
         if self._state.current() is caller.snapshot:
             return caller
         used = event.used
-        caller = self._again(event, operation)
+        caller = await self._again(event, operation)
         self._authorize(event, operation, self._call(event, operation, caller))
         if event.used != used:
             raise ConflictError("the names of the request mean other keys now")
@@ -338,9 +356,9 @@ class Pipeline:
         position = self._storage.commit(change.writes, outbox)
         return change.response, record, position.number
 
-    def _again(self, event: Event, operation: Operation) -> Caller:
+    async def _again(self, event: Event, operation: Operation) -> Caller:
         """Whom the request is for, on fresh state: what changed may be the caller. Raises as `_caller` and step 3."""
-        self._state.fresh()
+        await self._state.confirm()
         caller = self._authenticator.authenticate(event.incoming, operation.service, event.now)
         named = self._authenticator.on_behalf(event.incoming, caller, operation, event.now)
         return caller if named is None else named.caller

@@ -1,13 +1,20 @@
 """The in-memory, immutable view of what is stored, which requests read.
 
-A request takes one `Snapshot` and sees one state from its first check to its last. `LiveSnapshot.current()` first asks
-the storage whether anybody committed since; if so it takes the changes over before it answers, so that on one machine
-every server process agrees at once.
+A request takes one `Snapshot` and sees one state from its first check to its last. On one machine
+`LiveSnapshot.current()` first asks the storage whether anybody committed since; if so it takes the changes over before
+it answers, so that every server process agrees at once.
+
+Of nodes over a database server each relies for the time of a *lease* on what the database has confirmed, and asks it
+beside requests. The lease runs from the moment before the question was sent, on a clock that goes on while the machine
+is suspended. So no request succeeds that was sent later than an acknowledged change plus the lease, if the change
+forbids it. No refusal is stale: before it, the database is asked (`renewed`).
 """
 
 import asyncio
 import math
+import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Executor
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -17,7 +24,7 @@ from strongroom.authorization.documents import compile_key_policy, repair_policy
 from strongroom.authorization.grants import NO_GRANTS, KeyGrants
 from strongroom.authorization.policy import Policy
 from strongroom.directory import Credential, Directory, HeldKey
-from strongroom.errors import IntegrityError, MalformedPolicyDocument
+from strongroom.errors import IntegrityError, MalformedPolicyDocument, StorageError
 from strongroom.model.alias import Alias
 from strongroom.model.arn import root_arn, session_arn
 from strongroom.model.clock_reading import ClockReading
@@ -53,6 +60,9 @@ _DIRECTORY_MEMBERS: dict[type, str] = {
     IdentityProvider: "providers",
 }
 """Record type -> where a directory has it, by the last part of its primary key."""
+
+_PATIENCE = 3.0
+"""Seconds that a request waits for the database's answer what is newer."""
 
 _PASSING = frozenset({CREATING, PENDING_DELETION, PENDING_REPLICA_DELETION, UPDATING})
 """Key states that end by themselves."""
@@ -220,6 +230,13 @@ class Snapshot(Struct, frozen=True):
         return f"Snapshot({self.position.number}, {len(self.keys)} keys)"
 
 
+class Lease(NamedTuple):
+    """How long confirmed state may be relied on, in seconds, and the thread on which the database is asked."""
+
+    seconds: float
+    thread: Executor
+
+
 class LiveSnapshot:
     """Keeps the current snapshot. For the event loop's thread alone."""
 
@@ -228,54 +245,118 @@ class LiveSnapshot:
         storage: Storage,
         open_secret: Callable[[AccessKey | XksCredential], str],
         forget: Callable[[str, str], None],
+        lease: Lease | None = None,
     ) -> None:
         """`open_secret` unseals a secret access key; `forget` is told Regions and ids of materials that are gone.
 
-        Of external keys, prefixes and ids of materials that are gone, or whose keys changed.
+        Of external keys, prefixes and ids of materials that are gone, or whose keys changed. Without a lease the
+        storage is asked at every request, on the event loop's thread.
         """
         self._storage = storage
         self._open_secret = open_secret
         self._forget = forget
+        self._lease = lease
+        self._confirmed = _boot_seconds()
+        self._confirming = asyncio.Lock()
+        self._next: asyncio.Task[None] | None = None
         self._version = storage.version()
         self._checked = False
         self._snapshot = self._from_contents(storage.load())
 
+    @property
+    def lease_left(self) -> float:
+        """For how many seconds the state may be relied on; infinite without a lease."""
+        return math.inf if self._lease is None else self._confirmed + self._lease.seconds - _boot_seconds()
+
+    @property
+    def stale(self) -> bool:
+        """Whether `confirm` comes before `current`, since the lease is over."""
+        return self._lease is not None and self._confirmed + self._lease.seconds < _boot_seconds()
+
     def current(self) -> Snapshot:
         """The state as of now: for any request whose last byte was read, all that was acknowledged before.
 
-        The storage is asked once for all requests that the event loop read together: their tasks run before the loop
-        reads again, and the question is put anew before any task that is begun by what it reads then.
+        With a lease, as of a moment within it. Without, the storage is asked once for all requests that the event loop
+        read together: their tasks run before the loop reads again, and the question is put anew before any task that is
+        begun by what it reads then.
         Raises IntegrityError, RollbackError or StorageError if what is stored cannot be trusted or read.
         """
-        if not self._checked:
+        if self._lease is not None:
+            if self.stale:
+                raise StorageError("the database did not confirm in time that the state is the newest")
+        elif not self._checked:
             version = self._storage.version()
             if version != self._version:
-                self._catch_up()
+                self._take_over(self._newer(self._snapshot.position))
                 self._version = version
             self._checked = True
             asyncio.get_running_loop().call_soon(self._check_again)
         return self._snapshot
 
     def fresh(self) -> Snapshot:
-        """The state as of this very call."""
+        """The state as of this very call, without a lease."""
         self._checked = False
         return self.current()
+
+    async def confirm(self) -> Snapshot:
+        """The state as of this very call, or later. Raises as `current`.
+
+        With a lease, who calls while the database is being asked shares the next question.
+        """
+        if self._lease is None:
+            return self.fresh()
+        if self._next is None:
+            self._next = asyncio.create_task(self._ask(self._lease))
+        try:
+            await asyncio.wait_for(asyncio.shield(self._next), _PATIENCE)
+        except TimeoutError:
+            raise StorageError("the database does not answer") from None
+        return self._snapshot
+
+    async def renewed(self) -> bool:
+        """Whether a request that would be refused may be decided otherwise by newer state, which is there now.
+
+        While the database cannot be asked it is not. Raises IntegrityError or RollbackError.
+        """
+        if self._lease is None:
+            return False
+        before = self._snapshot
+        try:
+            return await self.confirm() is not before
+        except StorageError:
+            return False
 
     def _check_again(self) -> None:
         self._checked = False
 
-    def _catch_up(self) -> None:
-        changes = self._storage.changes_since(self._snapshot.position)
-        if changes is None:
-            before = self._snapshot
-            self._snapshot = self._from_contents(self._storage.load())
+    async def _ask(self, lease: Lease) -> None:
+        """Ask the database what is newer. One at a time; who comes later than the question waits for the next."""
+        async with self._confirming:
+            self._next = None
+            began = _boot_seconds()
+            loop = asyncio.get_running_loop()
+            version = await loop.run_in_executor(lease.thread, self._storage.version)
+            if version != self._version:
+                newer = await loop.run_in_executor(lease.thread, self._newer, self._snapshot.position)
+                self._take_over(newer)
+                self._version = version
+            self._confirmed = began
+
+    def _newer(self, position: Position) -> Changes | Contents:
+        """What came after a position; everything if that is not known any more. Blocks on the storage."""
+        changes = self._storage.changes_since(position)
+        return self._storage.load() if changes is None else changes
+
+    def _take_over(self, newer: Changes | Contents) -> None:
+        before = self._snapshot
+        if isinstance(newer, Contents):
+            self._snapshot = self._from_contents(newer)
             for region, material_id in before.materials.keys() - self._snapshot.materials.keys():
                 self._forget(region, material_id)
             self._forget_external_keys(before, before.external_keys.keys())
-        elif changes.position != self._snapshot.position:
-            before = self._snapshot
-            self._snapshot = self._with_changes(changes)
-            self._forget_external_keys(before, before.external_keys.keys() & _external_keys_of(changes))
+        elif newer.position != before.position:
+            self._snapshot = self._with_changes(newer)
+            self._forget_external_keys(before, before.external_keys.keys() & _external_keys_of(newer))
 
     def _forget_external_keys(self, before: Snapshot, touched: Iterable[tuple[str, str]]) -> None:
         """Forget those that are gone or changed. A newer number of uses changes nothing of what is opened."""
@@ -455,6 +536,11 @@ def _change_custom_key_stores(snapshot: Snapshot, written: list[Stored], removed
         if gone.kind is CustomKeyStore:
             account, region, custom_key_store_id = map(str, gone.key)
             snapshot.custom_key_stores.pop((region, account, custom_key_store_id), None)
+
+
+def _boot_seconds() -> float:
+    """Seconds on a clock that nobody sets, and that goes on while the machine is suspended."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 def _external_keys_of(changes: Changes) -> set[tuple[str, str]]:

@@ -29,7 +29,8 @@ def place_of(config: Config, hsm: HsmConfig) -> Place:
     unknown = sorted(set(hsm.allow) - set(WEAKER_WAYS))
     if unknown:
         raise ConfigurationError(f"hsm.allow names {unknown[0]!r}; the weaker ways are {', '.join(WEAKER_WAYS)}")
-    own = hsm is config.hsm and config.database.exists()  # another token's PIN is a person's to try again
+    installed = config.postgresql is not None or config.database.exists()
+    own = hsm is config.hsm and installed  # another token's PIN is a person's to try again
     marker = config.refused_pin if own else None
     pin = Pin(file=hsm.pin_file, text=hsm.pin_text, rewritten=hsm.pin.file is not None, marker=marker)
     return Place(open_module(str(hsm.library)), hsm.token, pin)

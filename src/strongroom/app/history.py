@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from strongroom.app.installing import Opened
+from strongroom.app.installing import Opened, audit_log
 from strongroom.audit.rollback import known_changes
 from strongroom.errors import DataDirectoryError, IntegrityError, RollbackError
 from strongroom.storage.contract import Position, Storage
@@ -61,12 +61,14 @@ def refuse_rollback(opened: Opened) -> None:
 
 
 def missing_chains(opened: Opened) -> list[str]:
-    """The ids of the audit chains that the database knows and the log does not hold, oldest first.
+    """The ids of this node's audit chains that the database knows and the log does not hold, oldest first.
 
     Without them it cannot be told whether the database is behind the log.
     """
     directory = opened.config.audit_directory
-    registered = [chain.chain_id for chain in opened.storage.chains() if chain.sequence > 0]
+    own = f"{audit_log(opened).node_id}."
+    here = [chain.chain_id for chain in opened.storage.chains() if chain.sequence > 0]
+    registered = here if opened.config.postgresql is None else [one for one in here if one.startswith(own)]
     return [chain_id for chain_id in registered if not (directory / chain_id).is_dir()]
 
 

@@ -16,12 +16,13 @@ import msgspec
 import yaml
 
 from strongroom.app.client_files import write_credentials, write_private
+from strongroom.app.databases import create_storage, open_storage, read_domain_keys
 from strongroom.app.hardware import new_protection, opened_protection
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.audit.writer import AuditLog
 from strongroom.clock import read_clocks
-from strongroom.config import Config, read_config
+from strongroom.config import Config, Listen, Postgresql, read_config
 from strongroom.config import Hsm as HsmConfig
 from strongroom.crypto.public_keys import public_key_to_pem
 from strongroom.errors import ConfigurationError, DataDirectoryError
@@ -33,8 +34,8 @@ from strongroom.model.installation import Installation
 from strongroom.model.principal import AccessKey, Account
 from strongroom.model.regions import REGIONS
 from strongroom.model.xks import XksCredential
-from strongroom.storage.contract import Insert, Record, Storage
-from strongroom.storage.sqlite import create_storage, open_storage, read_domain_keys
+from strongroom.storage.contract import Insert, Record
+from strongroom.storage.database import DatabaseStorage
 
 CONFIGURATION = "strongroom.yaml"
 
@@ -43,7 +44,7 @@ class Opened(NamedTuple):
     """An installation with its keys open. `installation` is as the database has it, not yet proven."""
 
     config: Config
-    storage: Storage
+    storage: DatabaseStorage
     domain_keys: DomainKeys
     installation: Installation
     hsm: Hsm | None
@@ -71,7 +72,7 @@ def is_installed(data: Path) -> bool:
     return (data / CONFIGURATION).is_file()
 
 
-def initialize(
+def initialize(  # noqa: PLR0913 — what `init` is told
     data: Path,
     *,
     region: str,
@@ -79,13 +80,15 @@ def initialize(
     account: str | None,
     hsm: HsmConfig | None = None,
     recovery_key: Path | None = None,
+    postgresql: str | None = None,
     now: float,
 ) -> Made:
     """Make an installation in `data`, whole or not at all.
 
     All is made in a directory beside it, which then takes its name. `data` must be missing or empty. With `hsm` its
     domain keys are made in that token, and there is no root key file; `recovery_key` is the public half of one (PEM).
-    Raises DataDirectoryError, ConfigurationError or HsmError.
+    `postgresql` is the URL of an empty database; without it there is an SQLite file.
+    Raises DataDirectoryError, ConfigurationError, StorageError or HsmError.
     """
     account = account_number(account)
     check_region(Config(region=region))
@@ -100,7 +103,14 @@ def initialize(
         if data.exists() and any(data.iterdir()):
             raise DataDirectoryError(f"{data} is not empty and holds no {CONFIGURATION}: name another directory")
         building.mkdir(mode=0o700, parents=True)
-        fingerprint = _build(building, region=region, port=port, account=account, hsm=hsm, recovery=recovery, now=now)
+        config = Config(
+            data=building,
+            listen=Listen(port=port),
+            region=region,
+            hsm=hsm,
+            postgresql=None if postgresql is None else Postgresql(postgresql),
+        )
+        fingerprint = _build(config, account=account, recovery=recovery, now=now)
         building.rename(data)
         _sync(data.parent)
     except OSError as error:
@@ -136,13 +146,13 @@ def open_installation(config: Config) -> Opened:
     """
     check_region(config)
     _check_data_directory(config.data)
-    installation_id, records = read_domain_keys(config.database)
+    installation_id, records = read_domain_keys(config)
     with opened_protection(config, installation_id, records) as protection:
         domain_keys = DomainKeys.open(protection.root, installation_id, records)
-        storage = open_storage(config.database, domain_keys.row_authentication)
+        storage = open_storage(config, domain_keys.row_authentication)
         found = storage.find(Installation, (installation_id,))
         if found is None:
-            raise DataDirectoryError(f"{config.database} does not name its installation")
+            raise DataDirectoryError(f"{storage.name} does not name its installation")
     return Opened(config, storage, domain_keys, found[0], protection.hsm)
 
 
@@ -164,26 +174,25 @@ def audit_log(opened: Opened) -> AuditLog:
         installation=opened.installation,
         digest_key=opened.domain_keys.digest_signing_key,
         storage=opened.storage,
-        node_id=node_id(),
+        node_id=opened.config.node or machine_name(),
     )
 
 
-def node_id() -> str:
-    """This machine's name, of the characters that name an audit chain."""
+def machine_name() -> str:
+    """This machine's name, of the characters that name a node."""
     return re.sub("[^A-Za-z0-9-]", "-", os.uname().nodename)[:64] or "node"
 
 
-def _build(
-    data: Path, *, region: str, port: int, account: str, hsm: HsmConfig | None, recovery: bytes | None, now: float
-) -> str | None:
-    installation_id = str(uuid.uuid4())
-    config = Config(data=data, hsm=hsm)
+def _build(config: Config, *, account: str, recovery: bytes | None, now: float) -> str | None:
+    data, installation_id = config.data, str(uuid.uuid4())
     with new_protection(config, installation_id) as root:
-        new = generate_domain_keys(root, installation_id, now, in_hsm=hsm is not None, for_holder=_for_holder(recovery))
+        new = generate_domain_keys(
+            root, installation_id, now, in_hsm=config.hsm is not None, for_holder=_for_holder(recovery)
+        )
         domain_records, chain_public_key, digest_public_key = new
         domain_keys = DomainKeys.open(root, installation_id, domain_records)
         config.audit_directory.mkdir(mode=0o700)
-        storage = create_storage(config.database, domain_keys.row_authentication)
+        storage = create_storage(config, domain_keys.row_authentication)
         installation = Installation(installation_id, now, chain_public_key, digest_public_key, now, recovery)
         access_key, secret = new_access_key(domain_keys, account, now)
         clocks = read_clocks()
@@ -199,8 +208,8 @@ def _build(
         commit_recorded(audit_log(opened), event, [Insert(record) for record in records], storage.commit)
         storage.close()
         write_private(data / "audit-public-key.pem", public_key_to_pem(digest_public_key).decode())
-        write_credentials(data, access_key_id=access_key.access_key_id, secret=secret, region=region)
-        write_private(data / CONFIGURATION, _configuration(region=region, port=port, hsm=hsm))
+        write_credentials(data, access_key_id=access_key.access_key_id, secret=secret, region=config.region)
+        write_private(data / CONFIGURATION, _configuration(config))
         read_config(data / CONFIGURATION)
         _sync(data)
     return None if recovery is None else recovery_fingerprint(domain_records)
@@ -211,14 +220,18 @@ def _for_holder(recovery: bytes | None) -> Callable[[bytes], bytes] | None:
     return None if recovery is None else partial(for_holder, rsa_public_key(recovery))
 
 
-def _configuration(*, region: str, port: int, hsm: HsmConfig | None) -> str:
-    protection = "" if hsm is None else yaml.safe_dump({"hsm": _settings(hsm)}, sort_keys=False)
+def _configuration(config: Config) -> str:
+    settings: dict[str, object] = {}
+    if config.hsm is not None:
+        settings["hsm"] = _settings(config.hsm)
+    if config.postgresql is not None:
+        settings["postgresql"] = {"url": config.postgresql.url}
     return (
         "# The configuration of a Strongroom installation. Paths are relative to this file.\n"
         "# docs/configuration.md tells every setting.\n"
         "data: .\n"
-        f"listen: {{host: 127.0.0.1, port: {port}}}\n"
-        f"region: {region}\n" + protection
+        f"listen: {{host: {config.listen.host}, port: {config.listen.port}}}\n"
+        f"region: {config.region}\n" + (yaml.safe_dump(settings, sort_keys=False) if settings else "")
     )
 
 

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from msgspec.structs import replace
 
+from strongroom.app.databases import open_storage, read_domain_keys
 from strongroom.app.hardware import made_in_token, place_of
 from strongroom.app.history import refuse_rollback
 from strongroom.app.installing import Opened, audit_log
@@ -32,7 +33,7 @@ from strongroom.model.installation import Installation
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.xks import ExternalKey
 from strongroom.storage.contract import Delete, Insert, Replace, Storage, Write
-from strongroom.storage.sqlite import open_storage, read_domain_keys
+from strongroom.storage.database import DatabaseStorage
 
 
 def move_to_token(
@@ -54,7 +55,7 @@ def move_to_token(
     if settings is None:
         raise ConfigurationError("the configuration names no HSM to move to")
     with alone(config):
-        installation_id, records = read_domain_keys(config.database)
+        installation_id, records = read_domain_keys(config)
         versions = versions_in_hsm(records)
         if not versions:
             raise ConfigurationError("this installation has a root key file: there is nothing in an HSM")
@@ -65,10 +66,10 @@ def move_to_token(
         lost = RecoveryRoot(read_private_key(recovery_key.read_bytes(), ask_passphrase()))
         recoverable = [replace(record, wrapped=record.recovery or b"") for record in records]
         domain_keys = DomainKeys.open(lost, installation_id, recoverable)
-        storage = open_storage(config.database, domain_keys.row_authentication)
+        storage = open_storage(config, domain_keys.row_authentication)
         try:
             storage.load()
-            installation, number = _installation(config, storage, installation_id)
+            installation, number = _installation(storage, installation_id)
             opened = Opened(config, storage, domain_keys, installation, None)
             refuse_rollback(opened)
             _refuse_objects(storage)
@@ -77,7 +78,7 @@ def move_to_token(
                 clear_token(place_of(config, settings), installation_id, version)
 
             def needed() -> bool:
-                return version in versions_in_hsm(read_domain_keys(config.database)[1])
+                return version in versions_in_hsm(read_domain_keys(config)[1])
 
             with made_in_token(config, settings, installation_id, version, needed=needed) as hsm:
                 anew = wrapped_anew(HsmRoot(hsm.token), lost, installation_id, recoverable, version, now)
@@ -148,8 +149,8 @@ def _named(external: ExternalKey) -> str:
     return f"the external key {external.external_key_id} of {external.prefix or '/'}"
 
 
-def _installation(config: Config, storage: Storage, installation_id: str) -> tuple[Installation, int]:
+def _installation(storage: DatabaseStorage, installation_id: str) -> tuple[Installation, int]:
     found = storage.find(Installation, (installation_id,))
     if found is None:
-        raise DataDirectoryError(f"{config.database} does not name its installation")
+        raise DataDirectoryError(f"{storage.name} does not name its installation")
     return found

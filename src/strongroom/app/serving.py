@@ -20,6 +20,7 @@ from uvicorn._types import ASGI3Application
 
 from strongroom.app.client_files import write_client_environment
 from strongroom.app.custom_key_stores import configured_key_stores
+from strongroom.app.databases import shared_nonces
 from strongroom.app.history import missing_chains, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
 from strongroom.app.key_store import served_external_keys, serving_key_store
@@ -37,14 +38,14 @@ from strongroom.jobs.calendar import Job, Office, keep_calendar
 from strongroom.jobs.custom_key_stores import CustomKeyStoreJob
 from strongroom.jobs.deletion import DeletionJob
 from strongroom.jobs.expiry import ExpiryJob
+from strongroom.jobs.following import follow_forever
 from strongroom.jobs.key_usage import UsageJob, store_forever, store_last
 from strongroom.jobs.multi_region import MultiRegionJob
 from strongroom.jobs.rotation import RotationJob
 from strongroom.keystores.process import disable_core_dumps
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
-from strongroom.snapshot import LiveSnapshot
-from strongroom.storage.nonces import SqliteNonces
+from strongroom.snapshot import Lease, LiveSnapshot
 from strongroom.web_identity.issuers import Issuers
 from strongroom.wire.asgi import application as kms_application
 from strongroom.wire.server import Server, bind, require_tls_off_loopback
@@ -149,7 +150,7 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
             key_store.forget(region, material_id)
             custom_key_stores.forget(region, material_id)
 
-        state = LiveSnapshot(opened.storage, partial(open_secret, opened), forget)
+        state = _live_snapshot(opened, forget, closing, on_fatal=stop)
         refuse_rollback(opened)
         begin_tracking(opened, time.time())
         for chain_id in missing_chains(opened):
@@ -193,7 +194,7 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
             authenticator=Authenticator(state, opened.domain_keys.seals.session_tokens, served_regions(config)),
             federation=Federation(state, issuers),
             seals=opened.domain_keys.seals,
-            nonces=SqliteNonces(config.nonces),
+            nonces=shared_nonces(config, opened.storage),
             regions=served_regions(config),
             clock=time.time,
             hurry=office.hurry,
@@ -205,6 +206,22 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
         _settle_garbage_collector()
         await server.serve(list(listeners))
     return 1 if fatal else 0
+
+
+def _live_snapshot(
+    opened: Opened, forget: Callable[[str, str], None], closing: AsyncExitStack, *, on_fatal: Callable[[str], None]
+) -> LiveSnapshot:
+    """The state that requests read; of a database that nodes share, on a lease, and followed."""
+    shared = opened.config.postgresql
+    open_secrets = partial(open_secret, opened)
+    if shared is None:
+        return LiveSnapshot(opened.storage, open_secrets, forget)
+    asking = closing.enter_context(ThreadPoolExecutor(1, thread_name_prefix="confirming"))
+    state = LiveSnapshot(opened.storage, open_secrets, forget, Lease(shared.lease, asking))
+    hearing = closing.enter_context(ThreadPoolExecutor(1, thread_name_prefix="notices"))
+    following = follow_forever(state, opened.storage, hearing, shared.lease, on_fatal=on_fatal)
+    closing.callback(asyncio.create_task(following).cancel)
+    return state
 
 
 async def _recover(opened: Opened, audit: AuditWriter) -> None:

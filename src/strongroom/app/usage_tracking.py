@@ -36,5 +36,5 @@ def _tracked(installation: Installation, number: int, now: float) -> Replace:
 def _read(opened: Opened) -> tuple[Installation, int]:
     found = opened.storage.find(Installation, (opened.installation.installation_id,))
     if found is None:
-        raise DataDirectoryError(f"{opened.config.database} does not name its installation")
+        raise DataDirectoryError(f"{opened.storage.name} does not name its installation")
     return found

@@ -20,6 +20,7 @@ def add_to(commands: Commands) -> None:
     parser.add_argument(
         "--recovery-key", type=Path, help="the public half of an RSA key (PEM): its holder can move all"
     )
+    parser.add_argument("--postgresql", metavar="URL", help="an empty PostgreSQL database, which many nodes can share")
     parser.set_defaults(run=run)
 
 
@@ -34,6 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
         account=arguments.account,
         hsm=hsm_of(arguments),
         recovery_key=arguments.recovery_key,
+        postgresql=arguments.postgresql,
         now=time.time(),
     )
     print(f"Made {arguments.data}: account {made.account}, its root credential in {arguments.data}/credentials")

@@ -90,7 +90,7 @@ class Office:
 
     async def look(self, clocks: Clocks) -> Look:
         """Look at the clock, and note a time that can be trusted."""
-        readings = self.state.current().clock_readings.values()
+        readings = (await self.state.confirm()).clock_readings.values()
         doubtful = doubt(clocks, readings)
         if doubtful is None:
             await self.commit(note(clocks, readings), None)
@@ -98,7 +98,7 @@ class Office:
 
     async def agenda(self) -> Agenda:
         """What there is to do, by the state as it is now."""
-        snapshot = self.state.current()
+        snapshot = await self.state.confirm()
         if self._agenda is None or self._agenda.snapshot is not snapshot:
             self._agenda = await self.in_pool(lambda: agenda_of(snapshot))
         return self._agenda
@@ -110,7 +110,7 @@ class Office:
         """
         for attempt in range(_ATTEMPTS):
             await asyncio.sleep(attempt * random.uniform(0, _PAUSE))  # noqa: S311 — so that not all come at once
-            snapshot = self.state.fresh()
+            snapshot = await self.state.confirm()
             entry = snapshot.keys.get((key.region, key.account, key.key_id))
             done = None if entry is None else decide(snapshot, entry)
             if done is None or await self.commit(done.writes, done.record):

@@ -53,7 +53,7 @@ class UsageJob:
         """Store what is due, and everything if the process is `ending`. Raises OperatorError: try again later."""
         conflicts = 0
         while conflicts < _ATTEMPTS:
-            snapshot, noted = self._state.fresh(), self._uses.noted()
+            snapshot, noted = await self._state.confirm(), self._uses.noted()
             writes, settled = await self._in_pool(partial(due, snapshot, noted, now=self._clock(), ending=ending))
             if writes:
                 try:
@@ -61,7 +61,7 @@ class UsageJob:
                 except ConflictError:
                     conflicts += 1
                     continue
-                self._state.fresh()  # before it is forgotten here: no request may see it in neither place
+                await self._state.confirm()  # before it is forgotten here: no request may see it in neither place
             self._uses.forget(settled)
             if len(writes) < _AT_ONCE:
                 return

@@ -187,6 +187,13 @@ class Storage(Protocol):
         """
         ...
 
+    def await_change(self, seconds: float) -> None:
+        """Return when something was committed since the last call, perhaps earlier, at most after `seconds`.
+
+        For one thread. It is a wake-up: what was committed, `version` and `changes_since` say.
+        """
+        ...
+
     def position(self) -> Position:
         """The newest change."""
         ...

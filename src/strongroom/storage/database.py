@@ -77,6 +77,10 @@ class Database(Protocol):
         """A number that differs after a change was committed; see `Storage`."""
         ...
 
+    def await_change(self, seconds: float) -> None:
+        """Return when something was committed; see `Storage`."""
+        ...
+
     def check_structure(self, connection: Connection) -> None:
         """Raise StorageError unless the system's own structures are sound, indexes above all: reads go through them.
 
@@ -97,7 +101,7 @@ class DatabaseStorage:
     """One open database; `Storage` says what each method promises."""
 
     def __init__(self, database: Database, row_key: bytes) -> None:
-        self._database = database
+        self.database = database
         self._row_key = row_key
         self._write_lock = threading.Lock()  # threads wait in line here and not in the database, one connection each
         self._newest = Position(0, genesis(row_key))  # that was made or seen here
@@ -123,11 +127,16 @@ class DatabaseStorage:
                 schema.migrate(connection, database.name)
         return cls(database, row_key)
 
+    @property
+    def name(self) -> str:
+        """What messages call the database. Holds no password."""
+        return self.database.name
+
     @contextmanager
     def _reading(self) -> Iterator[tuple[Connection, FeedHead]]:
         """A transaction that sees one state, with its verified head, which is not behind what was seen before."""
         newest = self._newest  # as of now: the state that is read will not know what is seen meanwhile
-        with self._database.reading() as connection:
+        with self.database.reading() as connection:
             yield connection, self._read_head(connection, newest)
 
     @contextmanager
@@ -135,7 +144,7 @@ class DatabaseStorage:
         """As `_reading`, with no other writer. What is written is durable when it ends."""
         with self._write_lock:
             newest = self._newest
-            with self._database.writing() as connection:
+            with self.database.writing() as connection:
                 yield connection, self._read_head(connection, newest)
 
     def _read_head(self, connection: Connection, newest: Position) -> FeedHead:
@@ -155,7 +164,7 @@ class DatabaseStorage:
         """Read everything and prove it; see `Storage`. Names up to five faults in its IntegrityError."""
         proved, records, _ = self._prove()
         with self._reading() as (connection, _):
-            self._database.check_structure(connection)
+            self.database.check_structure(connection)
         return Contents(Position(proved.head.number, proved.head.chain), records)
 
     def checkpoint(self) -> None:
@@ -181,7 +190,11 @@ class DatabaseStorage:
 
     def version(self) -> int:
         """A number that differs after a change was committed; see `Storage`."""
-        return self._database.version()
+        return self.database.version()
+
+    def await_change(self, seconds: float) -> None:
+        """Return when something was committed; see `Storage`."""
+        self.database.await_change(seconds)
 
     def position(self) -> Position:
         """The newest change; see `Storage`."""
@@ -220,29 +233,29 @@ class DatabaseStorage:
 
     def find(self, kind: type[R], key: Key) -> tuple[R, int] | None:
         """Read one record by primary key; see `Storage`."""
-        with self._database.connecting() as connection:
+        with self.database.connecting() as connection:
             return rows.find(connection, self._row_key, kind, key)
 
     def find_all(self, kind: type[R]) -> list[tuple[R, int]]:
         """Read every record of one type; see `Storage`."""
-        with self._database.connecting() as connection:
+        with self.database.connecting() as connection:
             return rows.find_all(connection, self._row_key, kind)
 
     def list_keys(self, account: str, region: str, *, after: str, limit: int) -> list[KmsKey]:
         """KMS keys in order of key id; see `Storage`."""
-        with self._database.connecting() as connection:
+        with self.database.connecting() as connection:
             return rows.list_keys(connection, self._row_key, account, region, after=after, limit=limit)
 
     def count_keys(self, account: str, region: str) -> int:
         """How many KMS keys an account has in a Region; see `Storage`."""
-        with self._database.connecting() as connection:
+        with self.database.connecting() as connection:
             return rows.count_keys(connection, account, region)
 
     def list_aliases(
         self, account: str, region: str, *, after: str, limit: int, key_id: str | None = None
     ) -> list[Alias]:
         """Aliases in order of name; see `Storage`."""
-        with self._database.connecting() as connection:
+        with self.database.connecting() as connection:
             return rows.list_aliases(
                 connection, self._row_key, account, region, after=after, limit=limit, key_id=key_id
             )
@@ -263,20 +276,20 @@ class DatabaseStorage:
             "grantee_principal": grantee_principal,
             "grantee_service": grantee_service,
         }
-        with self._database.connecting() as connection:
+        with self.database.connecting() as connection:
             return rows.list_grants(connection, self._row_key, key, after=after, limit=limit, members=members)
 
     def list_retirable_grants(
         self, region: str, retiring: tuple[str, str | None], *, after: tuple[str, str, str], limit: int
     ) -> list[Grant]:
         """Grants that a principal may retire; see `Storage`."""
-        with self._database.connecting() as connection:
+        with self.database.connecting() as connection:
             return rows.list_retirable_grants(connection, self._row_key, region, retiring, after=after, limit=limit)
 
     def erase(self) -> None:
         """Write the database anew without what was deleted; see `Storage`."""
         with self._write_lock:
-            self._database.write_anew()
+            self.database.write_anew()
 
     def register_chain(self, chain: AuditChain, *, chained: Sequence[int] = ()) -> None:
         """Insert or update a chain, and drop records from the outbox; see `Storage`."""
@@ -301,7 +314,7 @@ class DatabaseStorage:
 
     def close(self) -> None:
         """Release every connection."""
-        self._database.close()
+        self.database.close()
 
 
 def read_domain_keys(database: Database) -> tuple[str, list[DomainKey]]:

@@ -1,15 +1,21 @@
-"""The nonces of requests, in an SQLite file of their own that all server processes of one machine share.
+"""The nonces of requests: in an SQLite file that all server processes of a machine share, or in the nodes' database.
 
-Nothing is synced to the disk: a power failure may forget the nonces of the last minutes, a killed process does not.
+The file is not synced to the disk: a power failure may forget the newest nonces, a killed process does not.
 """
 
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+from sqlalchemy import text
+
 from strongroom.errors import StorageError
 from strongroom.storage.contract import NONCE_SECONDS
+from strongroom.storage.database import Database
 
+_TABLE = text(
+    "CREATE TABLE IF NOT EXISTS nonces (owner text, nonce text, used double precision, PRIMARY KEY (owner, nonce))"
+)
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS nonces (owner TEXT, nonce TEXT, used REAL, PRIMARY KEY (owner, nonce)) WITHOUT ROWID"
 )
@@ -46,3 +52,21 @@ class SqliteNonces:
         except sqlite3.Error as error:
             raise StorageError(f"cannot open {self._path}: {error}") from error
         return connection
+
+
+class DatabaseNonces:
+    """See `contract.Nonces`. Safe to use from any thread. The table is neither authenticated nor part of a backup."""
+
+    def __init__(self, database: Database) -> None:
+        """Make the table if there is none. Raises StorageError."""
+        self._database = database
+        with database.writing() as connection:
+            connection.execute(_TABLE)
+            connection.execute(text("CREATE INDEX IF NOT EXISTS nonces_by_time ON nonces (used)"))
+
+    def first_use(self, owner: str, nonce: str, now: float) -> bool:
+        """Note a nonce; whether it was not there."""
+        with self._database.connecting() as connection:
+            connection.execute(text("DELETE FROM nonces WHERE used < :oldest"), {"oldest": now - NONCE_SECONDS})
+            insert = text("INSERT INTO nonces VALUES (:owner, :nonce, :now) ON CONFLICT DO NOTHING")
+            return connection.execute(insert, {"owner": owner, "nonce": nonce, "now": now}).rowcount == 1

@@ -8,6 +8,7 @@ that was opened is found by its change feed.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
 from sqlalchemy import URL, Connection, FromClause, Label, create_engine, func, literal, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
@@ -26,8 +27,19 @@ _SETTINGS = (
     "-c synchronous_commit=on -c default_transaction_isolation=read\\ committed "
     f"-c lock_timeout={_LOCK_SECONDS}s -c statement_timeout={_STATEMENT_SECONDS}s"
 )
+_CONNECT = {
+    "connect_timeout": _CONNECT_SECONDS,
+    "options": _SETTINGS,
+    "application_name": "strongroom",
+    "tcp_user_timeout": 10_000,  # milliseconds: a server that is gone without a word
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+}
 _POOL_SIZE = 8
 """Connections kept open; more are made while more threads read at once."""
+_CHANNEL = "strongroom"
+"""What is notified when something was committed. It says nothing, and is believed nothing: it wakes up."""
 _WRITER = 0x5374726F6E67726D
 """The advisory lock of whoever changes anything."""
 
@@ -128,7 +140,7 @@ class PostgresqlDatabase:
         self._url = _checked(url)
         engine = create_engine(
             self._url,
-            connect_args={"connect_timeout": _CONNECT_SECONDS, "options": _SETTINGS, "application_name": "strongroom"},
+            connect_args=_CONNECT,
             pool_size=_POOL_SIZE,
             max_overflow=-1,
             hide_parameters=True,
@@ -138,6 +150,7 @@ class PostgresqlDatabase:
         self._readers = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
         self._writers = engine.execution_options(isolation_level="READ COMMITTED")
         self._versions: Connection | None = None
+        self._notices: Connection | None = None
 
     @property
     def name(self) -> str:
@@ -163,6 +176,7 @@ class PostgresqlDatabase:
         with self._explained(), self._writers.begin() as connection:
             connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _WRITER})
             yield connection
+            connection.execute(text(f"NOTIFY {_CHANNEL}"))
 
     def version(self) -> int:
         """The first 64 bits of the newest change's chain value: another change of the same number has others."""
@@ -175,6 +189,27 @@ class PostgresqlDatabase:
                 self._forget_versions()  # the next call connects anew
                 raise
         return 0 if chain is None else int.from_bytes(chain[:8])
+
+    def await_change(self, seconds: float) -> None:
+        """Return when something was committed since the last call, perhaps earlier, at most after `seconds`.
+
+        For one thread. Raises StorageError; the next call connects anew.
+        """
+        with self._explained():
+            try:
+                if self._notices is None:
+                    self._notices = self._single.connect()
+                    self._notices.execute(text(f"LISTEN {_CHANNEL}"))
+                    return  # nobody knows what came before
+                raw: Any = self._notices.connection.driver_connection
+                for _ in raw.notifies(timeout=seconds, stop_after=1):
+                    pass
+            except self._engine.dialect.loaded_dbapi.Error as error:
+                self._forget_notices()
+                raise StorageError(f"{self.name}: {_reason(error)}") from None
+            except SQLAlchemyError:
+                self._forget_notices()
+                raise
 
     def check_structure(self, connection: Connection) -> None:
         """Raise StorageError unless every index leads to as many rows as its table has.
@@ -213,6 +248,7 @@ class PostgresqlDatabase:
     def close(self) -> None:
         """Release every connection."""
         self._forget_versions()
+        self._forget_notices()
         self._engine.dispose()
 
     def _forget_versions(self) -> None:
@@ -220,6 +256,12 @@ class PostgresqlDatabase:
             self._versions.invalidate()
             self._versions.close()
             self._versions = None
+
+    def _forget_notices(self) -> None:
+        if self._notices is not None:
+            self._notices.invalidate()
+            self._notices.close()
+            self._notices = None
 
     @contextmanager
     def _explained(self) -> Iterator[None]:

@@ -5,6 +5,7 @@ SQLite's write lock; readers see the state as of their first read.
 """
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -123,6 +124,10 @@ class SqliteDatabase:
             with sqlite_file.explained(self._file.path):
                 raise
         return row[0]
+
+    def await_change(self, seconds: float) -> None:
+        """Nothing tells: whoever shares the file asks for its version."""
+        time.sleep(seconds)
 
     def check_structure(self, connection: Connection) -> None:
         """Raise StorageError unless SQLite finds the file sound, its indexes included."""

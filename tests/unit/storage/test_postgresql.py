@@ -240,7 +240,7 @@ def test_rows_and_their_codes_are_those_of_sqlite(storage: DatabaseStorage, tmp_
     def written(one: DatabaseStorage) -> list[Any]:
         one.commit([Insert(record) for record in RECORDS], OutboxEntry("chain-1", "event-1", b"record"))
         one.register_chain(AuditChain("chain-1", 1.1, 7, bytes(32), ended=True))
-        with one._database.reading() as connection:
+        with one.database.reading() as connection:
             tables = [connection.execute(select(table)).all() for table in METADATA.sorted_tables]
         return [one.position(), tables]
 
@@ -378,12 +378,12 @@ def test_an_edited_cell(storage: DatabaseStorage, record: Record) -> None:
     entry = RECORD_TABLES[type(record)]
     storage.commit([Insert(record)], None)
     for column in entry.table.columns:
-        with storage._database.writing() as connection:
+        with storage.database.writing() as connection:
             cell = connection.execute(select(column)).scalar_one()
             connection.execute(update(entry.table).values({column: altered(cell)}))
         with pytest.raises(IntegrityError, match=rf"{entry.name} row [^\n;]*: its authentication code does not match"):
             storage.load()
-        with storage._database.writing() as connection:
+        with storage.database.writing() as connection:
             connection.execute(update(entry.table).values({column: cell}))
     storage.load()
 

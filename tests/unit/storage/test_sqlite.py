@@ -79,7 +79,7 @@ def test_open_makes_no_database(path: Path) -> None:
 
 
 def test_connections_are_durable_and_erase_what_is_deleted(storage: DatabaseStorage) -> None:
-    with storage._database.connecting() as connection:
+    with storage.database.connecting() as connection:
         settings = {
             name: connection.exec_driver_sql(f"PRAGMA {name}").scalar_one()
             for name in ("journal_mode", "synchronous", "secure_delete", "busy_timeout")

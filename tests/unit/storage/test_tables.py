@@ -34,7 +34,7 @@ def test_migrations_make_the_tables(system: str, tmp_path: Path, postgresql: Pos
             if system == "sqlite"
             else create_postgresql_storage(url, bytes(32))
         )
-        with storage._database.connecting() as connection:
+        with storage.database.connecting() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
             assert compare_metadata(context, METADATA) == []
         storage.close()

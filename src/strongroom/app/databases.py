@@ -1,0 +1,50 @@
+"""The database that a configuration names: an SQLite file, or one of PostgreSQL, which many nodes share."""
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from strongroom.config import Config
+from strongroom.errors import ConfigurationError
+from strongroom.model.domain_key import DomainKey
+from strongroom.storage import postgresql, sqlite
+from strongroom.storage.contract import Nonces
+from strongroom.storage.database import DatabaseStorage
+from strongroom.storage.nonces import DatabaseNonces, SqliteNonces
+
+T = TypeVar("T")
+
+
+def create_storage(config: Config, row_key: bytes) -> DatabaseStorage:
+    """Make the database of a new installation and open it. Raises StorageError if there is something already."""
+    shared = config.postgresql
+    if shared is None:
+        return sqlite.create_storage(config.database, row_key)
+    return _with_driver(lambda: postgresql.create_storage(shared.url, row_key))
+
+
+def open_storage(config: Config, row_key: bytes) -> DatabaseStorage:
+    """Open the database and bring its schema up to date. It proves nothing yet: that is `load`. Raises StorageError."""
+    shared = config.postgresql
+    if shared is None:
+        return sqlite.open_storage(config.database, row_key)
+    return _with_driver(lambda: postgresql.open_storage(shared.url, row_key))
+
+
+def read_domain_keys(config: Config) -> tuple[str, list[DomainKey]]:
+    """Read the installation's id and all domain keys, not verified. Raises StorageError."""
+    shared = config.postgresql
+    if shared is None:
+        return sqlite.read_domain_keys(config.database)
+    return _with_driver(lambda: postgresql.read_domain_keys(shared.url))
+
+
+def shared_nonces(config: Config, storage: DatabaseStorage) -> Nonces:
+    """The nonces of services' requests, which all server processes share: those of a machine, or of all nodes."""
+    return SqliteNonces(config.nonces) if config.postgresql is None else DatabaseNonces(storage.database)
+
+
+def _with_driver(work: Callable[[], T]) -> T:
+    try:
+        return work()
+    except ModuleNotFoundError as error:
+        raise ConfigurationError(f"PostgreSQL needs the package {error.name}: install strongroom[postgresql]") from None

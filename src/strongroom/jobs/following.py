@@ -1,0 +1,45 @@
+"""Follows a database that many nodes share: asks what is newer when somebody committed, and well within the lease."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from strongroom.errors import IntegrityError, RollbackError, StorageError
+from strongroom.snapshot import LiveSnapshot
+from strongroom.storage.contract import Storage
+
+_OFTEN = 4
+"""How often the database is asked in the time of a lease, if nobody commits."""
+_LONGEST_PAUSE = 1.0
+"""Seconds between two questions at most, however long the lease: other nodes' changes are not to wait for it."""
+
+
+async def follow_forever(
+    state: LiveSnapshot, storage: Storage, thread: Executor, lease: float, *, on_fatal: Callable[[str], None]
+) -> None:
+    """Follow until cancelled. `thread` is one that waits for notices, `lease` in seconds.
+
+    A database that is away is told of once, and asked again. State that was altered, a database that is behind what
+    was seen here, and a fault of our own are fatal.
+    """
+    pause = min(lease / _OFTEN, _LONGEST_PAUSE)
+    failing = False
+    while True:
+        try:
+            await asyncio.get_running_loop().run_in_executor(thread, storage.await_change, pause)
+            await state.confirm()
+            if failing:
+                sys.stderr.write("strongroom: the database is back\n")
+            failing = False
+        except (IntegrityError, RollbackError) as error:
+            on_fatal(str(error))
+            return
+        except StorageError as error:
+            if not failing:
+                sys.stderr.write(f"strongroom: the database is away: {error}\n")
+            failing = True
+            await asyncio.sleep(pause)
+        except Exception as error:  # noqa: BLE001 — whatever it is, nobody else would hear of it
+            on_fatal(f"the following of the database failed: {type(error).__name__}")
+            return
