@@ -182,6 +182,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.data / "served.lock"
 
     @property
+    def newest_change(self) -> Path:
+        """The newest change that this node has seen in the database that nodes share."""
+        return self.data / "newest-change"
+
+    @property
     def refused_pin(self) -> Path:
         """Made when the HSM has refused the PIN, so that it is not tried again."""
         return self.data / "hsm-pin-refused"

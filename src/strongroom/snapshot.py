@@ -326,6 +326,13 @@ class LiveSnapshot:
         except StorageError:
             return False
 
+    async def settle(self) -> None:
+        """Wait until the database is not being asked any more. Nobody may ask from now on."""
+        if self._next is not None:
+            await asyncio.wait([self._next])
+        async with self._confirming:
+            pass
+
     def _check_again(self) -> None:
         self._checked = False
 

@@ -18,7 +18,7 @@ What is named below is all that the command line uses.
 """
 
 from strongroom.app.accounts import create_account, list_accounts
-from strongroom.app.auditing import accept_rollback, verify_audit, verify_audit_offline
+from strongroom.app.auditing import accept_rollback, export_audit, verify_audit, verify_audit_offline
 from strongroom.app.diagnosis import NOTE, WRONG, Finding, diagnose
 from strongroom.app.explaining import ExplainedDecision, Explanation, explain
 from strongroom.app.hsm_backup import verify_backup
@@ -72,6 +72,7 @@ __all__ = [
     "disable_external_key",
     "enable_external_key",
     "explain",
+    "export_audit",
     "initialize",
     "is_installed",
     "list_accounts",

@@ -1,13 +1,17 @@
 """Verify the audit log; accept an older copy of the database."""
 
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
-from strongroom.app.history import find_lost_changes
-from strongroom.app.installing import audit_log, open_installation
+from strongroom.app.history import find_lost_changes, forget_seen
+from strongroom.app.installing import Opened, audit_log, open_installation
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.app.usage_tracking import tracking_anew
+from strongroom.audit.archiving import export_chain
 from strongroom.audit.record import service_event
 from strongroom.audit.rollback import ROLLBACK_EVENT, RollbackDetails, lost_chains
 from strongroom.audit.segments import chain_directories, segments
@@ -22,13 +26,47 @@ def verify_audit(config: Config) -> Report:
     opened = open_installation(config)
     try:
         private_key = opened.domain_keys.chain_private_key
-        return verify(
-            config.audit_directory, opened.installation, chain_private_key=private_key, storage=opened.storage
-        )
+        with _whole_log(opened) as directory:
+            return verify(directory, opened.installation, chain_private_key=private_key, storage=opened.storage)
     except OSError as error:
         raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
     finally:
         opened.close()
+
+
+def export_audit(config: Config, target: Path) -> int:
+    """Write the log of all nodes, as their database has it, into a directory that is not there; return the chains.
+
+    Raises ConfigurationError if there is no such database, DataDirectoryError.
+    """
+    opened = open_installation(config)
+    try:
+        archive = audit_log(opened).archive
+        if archive is None:
+            raise ConfigurationError(f"the audit log is in files already: {config.audit_directory}")
+        if target.exists():
+            raise DataDirectoryError(f"{target} is there already")
+        chains = [chain.chain_id for chain in opened.storage.chains()]
+        for chain_id in chains:
+            export_chain(archive, target / chain_id)
+        return len(chains)
+    except OSError as error:
+        raise DataDirectoryError(f"cannot write {target}: {error.strerror}") from error
+    finally:
+        opened.close()
+
+
+@contextmanager
+def _whole_log(opened: Opened) -> Iterator[Path]:
+    """A directory with the log of all nodes: of several, the database's copy of it, for as long as it is needed."""
+    archive, directory = audit_log(opened).archive, opened.config.audit_directory
+    if archive is None:
+        yield directory
+        return
+    with TemporaryDirectory(prefix="audit-", dir=opened.config.data) as exported:
+        for chain in opened.storage.chains():
+            export_chain(archive, Path(exported) / chain.chain_id)
+        yield Path(exported)
 
 
 def verify_audit_offline(directory: Path, public_key: Path) -> Report:
@@ -72,6 +110,7 @@ def accept_rollback(config: Config, *, to: int, now: float) -> int:
         )
         writes = [tracking_anew(opened, now)]  # which keys were used in the lost changes is not known any more
         commit_recorded(audit_log(opened), event, writes, partial(opened.storage.commit, beyond=lost.newest))
+        forget_seen(config)
     except OSError as error:
         raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
     finally:

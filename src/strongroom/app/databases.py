@@ -7,6 +7,7 @@ from strongroom.config import Config
 from strongroom.errors import ConfigurationError
 from strongroom.model.domain_key import DomainKey
 from strongroom.storage import postgresql, sqlite
+from strongroom.storage.audit_archive import AuditArchive
 from strongroom.storage.contract import Nonces
 from strongroom.storage.database import DatabaseStorage
 from strongroom.storage.nonces import DatabaseNonces, SqliteNonces
@@ -41,6 +42,11 @@ def read_domain_keys(config: Config) -> tuple[str, list[DomainKey]]:
 def shared_nonces(config: Config, storage: DatabaseStorage) -> Nonces:
     """The nonces of services' requests, which all server processes share: those of a machine, or of all nodes."""
     return SqliteNonces(config.nonces) if config.postgresql is None else DatabaseNonces(storage.database)
+
+
+def audit_archive(config: Config, storage: DatabaseStorage) -> AuditArchive | None:
+    """Where nodes keep their audit chains together; None on one machine, where they are in files alone."""
+    return None if config.postgresql is None else AuditArchive(storage.database)
 
 
 def _with_driver(work: Callable[[], T]) -> T:

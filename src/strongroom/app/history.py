@@ -2,8 +2,10 @@
 
 from typing import NamedTuple
 
+from strongroom.app.client_files import write_private
 from strongroom.app.installing import Opened, audit_log
 from strongroom.audit.rollback import known_changes
+from strongroom.config import Config
 from strongroom.errors import DataDirectoryError, IntegrityError, RollbackError
 from strongroom.storage.contract import Position, Storage
 
@@ -33,13 +35,40 @@ def find_lost_changes(opened: Opened) -> LostChanges | None:
     # Only the changes that are still in the feed, and have a record, can be compared.
     recorded = dict(opened.storage.change_records()) if known.unsigned else {}
     others = [number for number, record_hash in known.unsigned if recorded.get(number, record_hash) != record_hash]
-    if known.signed is not None and not _holds(opened.storage, known.signed, position):
-        others.append(known.signed.number)
+    marks = [mark for mark in (known.signed, _seen(opened.config)) if mark is not None]
+    others += [mark.number for mark in marks if not _holds(opened.storage, mark, position)]
+    newest = max([known.newest, *(mark.number for mark in marks)])
     if others:
-        return LostChanges(min(others), known.newest, forked=True)
-    if known.newest > position.number:
-        return LostChanges(position.number + 1, known.newest, forked=False)
+        return LostChanges(min(others), newest, forked=True)
+    if newest > position.number:
+        return LostChanges(position.number + 1, newest, forked=False)
     return None
+
+
+def note_seen(config: Config, position: Position) -> None:
+    """Remember how far a database that nodes share had come: other nodes' changes are not in this one's log.
+
+    So a standby that was behind when it was promoted is refused after a restart too. Not synced: a machine that loses
+    it has its own log still. Raises OSError.
+    """
+    seen = _seen(config)
+    if seen is None or seen.number < position.number:
+        write_private(config.newest_change, f"{position.number} {position.chain.hex()}\n")
+
+
+def forget_seen(config: Config) -> None:
+    """Go on from another database, knowingly."""
+    config.newest_change.unlink(missing_ok=True)
+
+
+def _seen(config: Config) -> Position | None:
+    try:
+        number, chain = config.newest_change.read_text("ascii").split()
+        return Position(int(number), bytes.fromhex(chain))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise DataDirectoryError(f"{config.newest_change} has not its form: remove it, knowingly") from error
 
 
 def refuse_rollback(opened: Opened) -> None:
@@ -61,14 +90,14 @@ def refuse_rollback(opened: Opened) -> None:
 
 
 def missing_chains(opened: Opened) -> list[str]:
-    """The ids of this node's audit chains that the database knows and the log does not hold, oldest first.
+    """The ids of the audit chains that the database knows and the log does not hold, oldest first.
 
     Without them it cannot be told whether the database is behind the log.
     """
     directory = opened.config.audit_directory
-    own = f"{audit_log(opened).node_id}."
-    here = [chain.chain_id for chain in opened.storage.chains() if chain.sequence > 0]
-    registered = here if opened.config.postgresql is None else [one for one in here if one.startswith(own)]
+    if audit_log(opened).archive is not None:
+        return []  # the database has them
+    registered = [chain.chain_id for chain in opened.storage.chains() if chain.sequence > 0]
     return [chain_id for chain_id in registered if not (directory / chain_id).is_dir()]
 
 

@@ -16,7 +16,7 @@ import msgspec
 import yaml
 
 from strongroom.app.client_files import write_credentials, write_private
-from strongroom.app.databases import create_storage, open_storage, read_domain_keys
+from strongroom.app.databases import audit_archive, create_storage, open_storage, read_domain_keys
 from strongroom.app.hardware import new_protection, opened_protection
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
@@ -175,6 +175,7 @@ def audit_log(opened: Opened) -> AuditLog:
         digest_key=opened.domain_keys.digest_signing_key,
         storage=opened.storage,
         node_id=opened.config.node or machine_name(),
+        archive=audit_archive(opened.config, opened.storage),
     )
 
 

@@ -21,7 +21,7 @@ from uvicorn._types import ASGI3Application
 from strongroom.app.client_files import write_client_environment
 from strongroom.app.custom_key_stores import configured_key_stores
 from strongroom.app.databases import shared_nonces
-from strongroom.app.history import missing_chains, refuse_rollback
+from strongroom.app.history import missing_chains, note_seen, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
 from strongroom.app.key_store import served_external_keys, serving_key_store
 from strongroom.app.serving_lock import serving
@@ -219,9 +219,24 @@ def _live_snapshot(
     asking = closing.enter_context(ThreadPoolExecutor(1, thread_name_prefix="confirming"))
     state = LiveSnapshot(opened.storage, open_secrets, forget, Lease(shared.lease, asking))
     hearing = closing.enter_context(ThreadPoolExecutor(1, thread_name_prefix="notices"))
-    following = follow_forever(state, opened.storage, hearing, shared.lease, on_fatal=on_fatal)
-    closing.callback(asyncio.create_task(following).cancel)
+    following = asyncio.create_task(
+        follow_forever(
+            state,
+            opened.storage,
+            hearing,
+            shared.lease,
+            note_seen=partial(note_seen, opened.config),
+            on_fatal=on_fatal,
+        )
+    )
+    closing.push_async_callback(state.settle)
+    closing.push_async_callback(_end, following)
     return state
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.wait([task])
 
 
 async def _recover(opened: Opened, audit: AuditWriter) -> None:

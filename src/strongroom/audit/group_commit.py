@@ -6,6 +6,7 @@ so that a record costs its hashes and little more.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from queue import SimpleQueue
@@ -13,11 +14,12 @@ from threading import Thread
 from typing import Literal, NamedTuple
 
 from strongroom.audit import chain
+from strongroom.audit.archiving import Archiving
 from strongroom.audit.chain import ChainState
 from strongroom.audit.digests import ClosedSegment
 from strongroom.audit.record import utc_time
 from strongroom.audit.segments import LogBrokenError, LogFile, log_path
-from strongroom.errors import KMSInternal
+from strongroom.errors import KMSInternal, StorageError
 
 SYNC_SECONDS = 0.1
 """In interval mode: how long a written record may wait for its sync to begin."""
@@ -84,6 +86,7 @@ class GroupCommit:
         now: Callable[[], float],
         on_fatal: Callable[[str], None],
         sync: Sync,
+        archiving: Archiving | None = None,
     ) -> None:
         self.segment = Segment(0, 0.0, 0)
         self.broken = False
@@ -98,6 +101,7 @@ class GroupCommit:
         self._now = now
         self._on_fatal = on_fatal
         self._sync: Sync = sync
+        self._archiving = archiving
         self._loop = asyncio.get_running_loop()
         self._file: LogFile | None = None
         self._chain = self._acknowledged = beginning
@@ -115,6 +119,11 @@ class GroupCommit:
     def size(self) -> int:
         """Bytes in the segment being written."""
         return 0 if self._file is None else self._file.size
+
+    @property
+    def behind(self) -> bool:
+        """Whether the database that nodes share does not have all that is written."""
+        return self._archiving is not None and self._archiving.behind
 
     @property
     def age(self) -> float:
@@ -145,6 +154,12 @@ class GroupCommit:
             self._gather_left_over()
             self._flush_soon()
 
+    def catch_up(self) -> None:
+        """Bring to the database what it does not have."""
+        archiving = self._archiving
+        if archiving is not None and archiving.behind and not self.broken:
+            self._jobs.put(_Job(archiving.catch_up, self._caught_up))
+
     def begin_segment(self) -> None:
         """Begin a new segment with the next group, even an empty one; nothing if one is being begun already."""
         if not self.broken and not any(group.opens for group in (self._writing, self._gathering) if group):
@@ -169,6 +184,8 @@ class GroupCommit:
         await self.drain()
         self._segment_due = False
         await self._sync_now()
+        self.catch_up()
+        await self._sync_now()
         if self._file is not None and not self.broken:
             self.closed_segments.append(self._closed_segment(self._file, self._acknowledged))
 
@@ -178,6 +195,8 @@ class GroupCommit:
             self._sync_timer.cancel()
         self._jobs.put(None)
         self._thread.join()
+        if self._archiving is not None:
+            self._archiving.close()
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -252,11 +271,24 @@ class GroupCommit:
             if file is not None:
                 file.close()
                 group.closes = file
-            return
-        assert file is not None
-        file.append(data)
-        if self._sync == "always":
+        else:
+            assert file is not None
+            file.append(data)
+        if not self._archived(group, data) and self._sync == "always" and group.opens is None:
+            assert file is not None
             file.sync()
+
+    def _archived(self, group: _Group, data: bytes) -> bool:
+        """Copy what was appended to the database that nodes share; whether it is there, so that no sync is needed."""
+        archiving, file = self._archiving, self._file
+        if archiving is None or file is None:
+            return False
+        segment, offset = self.segment.number if group.opens is None else group.opens.number, file.size - len(data)
+        if self._sync == "interval":
+            archiving.fall_behind(segment=segment, offset=offset)
+            return False
+        first, last = group.before.sequence + 1, group.after.sequence
+        return archiving.put(data, segment=segment, offset=offset, first=first, last=last)
 
     def _written(self, group: _Group, error: Exception | None) -> None:
         self._writing = None
@@ -303,6 +335,12 @@ class GroupCommit:
             failed.done.exception()  # Nobody may be waiting; asyncio need not complain.
         self._gathering = _Group(self._chain)
 
+    def _caught_up(self, error: Exception | None) -> None:
+        if error is not None and not isinstance(error, StorageError):  # which another attempt may mend
+            self._break(error)
+            if self._writing is None:
+                self._fail(self._gathering)
+
     def _break(self, error: Exception | None) -> None:
         if not self.broken:
             self.broken = True
@@ -319,6 +357,9 @@ class GroupCommit:
     def _sync_file(self) -> None:
         if self._file is not None:
             self._file.sync()
+        if self._sync == "interval" and self._archiving is not None:
+            with suppress(StorageError):  # the next tick tries again
+                self._archiving.catch_up()
 
     def _synced(self, done: asyncio.Future[None], error: Exception | None) -> None:
         if error is not None:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
+from strongroom.audit.archiving import put_digests, reconcile
 from strongroom.audit.chain import Line
 from strongroom.audit.digests import ClosedSegment, read_digest, write_digest
 from strongroom.audit.reading import ChainReader, SegmentReading
@@ -80,6 +81,9 @@ async def _recover(
     log: AuditLog, writer: AuditWriter, registered: list[AuditChain], chain_private_key: bytes, now: float
 ) -> list[RecoveryDetails]:
     left_over = _left_over(log, {chain.chain_id for chain in registered})
+    if log.archive is not None:
+        for gone in registered:
+            reconcile(log.archive, log.directory / gone.chain_id)
     dead = [_read_dead_chain(log, chain, chain_private_key, left_over) for chain in registered]
     held = frozenset[int]().union(*(chain.held for chain in dead))
     unwritten = [pending for pending in left_over if pending.number not in held]
@@ -102,7 +106,7 @@ def _take_dead_chains(log: AuditLog, writer: AuditWriter, locks: contextlib.Exit
     """Lock the chains whose process is gone until `locks` is left."""
     taken = set()
     for chain in log.storage.chains():
-        if chain.ended or chain.chain_id == writer.chain_id:
+        if chain.ended or chain.chain_id == writer.chain_id or not log.is_own(chain.chain_id):
             continue
         try:
             lock = lock_chain(log.directory / chain.chain_id)
@@ -202,6 +206,8 @@ def _end(log: AuditLog, chain: _DeadChain, changes: list[int], now: float) -> No
             position=log.storage.position(),
             previous=before.link if before is not None else None,
         )
+    if log.archive is not None:
+        put_digests(log.archive, directory)
     registered = chain.registered
     log.storage.register_chain(
         AuditChain(registered.chain_id, registered.opened, chain.sequence, chain.mac, ended=True), chained=changes

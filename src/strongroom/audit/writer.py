@@ -16,6 +16,7 @@ from typing import NamedTuple, TypeVar
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from strongroom.audit import chain
+from strongroom.audit.archiving import Archiving, put_digests
 from strongroom.audit.chain import ChainState
 from strongroom.audit.digests import DigestLink, write_digest
 from strongroom.audit.group_commit import GroupCommit, Segment, Sync
@@ -24,6 +25,7 @@ from strongroom.audit.record import utc_time
 from strongroom.audit.segments import LogBrokenError, lock_chain, sync_directory
 from strongroom.errors import ConfigurationError, DataDirectoryError, KMSInternal
 from strongroom.model.installation import Installation
+from strongroom.storage.audit_archive import AuditArchive
 from strongroom.storage.contract import AuditChain, Storage
 
 SEGMENT_SECONDS = 3600
@@ -37,7 +39,8 @@ _NODE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
 class AuditLog(NamedTuple):
     """An installation's audit log: where it is, and what it takes to add a chain to it.
 
-    `directory` holds one directory per chain. `node_id` is 1 to 64 letters, digits and hyphens.
+    `directory` holds one directory per chain. `node_id` is 1 to 64 letters, digits and hyphens. `archive` is where
+    nodes keep their chains together; what is in `directory` is then this node's copy of its own.
     """
 
     directory: Path
@@ -45,6 +48,11 @@ class AuditLog(NamedTuple):
     digest_key: RSAPrivateKey
     storage: Storage
     node_id: str
+    archive: AuditArchive | None = None
+
+    def is_own(self, chain_id: str) -> bool:
+        """Whether a chain is for this node to close when its process is gone: others' processes are out of sight."""
+        return self.archive is None or chain_id.startswith(f"{self.node_id}.")
 
     def __repr__(self) -> str:
         return f"AuditLog({self.directory})"
@@ -88,7 +96,13 @@ class AuditWriter:
         directory = log.directory / chain_id
         first = chain.beginning(chain_id, secrets.token_bytes(chain.KEY_BYTES))
         groups = GroupCommit(
-            directory, first, header=_header_maker(log, chain_id), now=now, on_fatal=on_fatal, sync=sync
+            directory,
+            first,
+            header=_header_maker(log, chain_id),
+            now=now,
+            on_fatal=on_fatal,
+            sync=sync,
+            archiving=None if log.archive is None else Archiving(log.archive, directory),
         )
         writer = cls(log, chain_id, groups=groups, opened=opened, executor=executor)
         try:
@@ -122,6 +136,7 @@ class AuditWriter:
             return
         if groups.left_over:
             groups.retry()
+        groups.catch_up()
         if groups.age >= SEGMENT_SECONDS or groups.size >= SEGMENT_BYTES:
             groups.begin_segment()
         await self._register(ended=False)
@@ -140,7 +155,7 @@ class AuditWriter:
             groups.left_over += await self._run(self._never_handed_over)
             groups.retry()
             await groups.finish()
-            if groups.left_over or groups.broken:
+            if groups.left_over or groups.broken or groups.behind:
                 raise DataDirectoryError("the audit log cannot be written to its end; the next start recovers it")
             await self._register(ended=True)
         except OSError as error:
@@ -180,7 +195,7 @@ class AuditWriter:
     async def _register_alone(self, *, ended: bool) -> None:
         async with self._bookkeeping:
             progress = await self._groups.durable()
-            if progress is None:
+            if progress is None or self._groups.behind:  # what others cannot read yet has not come so far for them
                 return
             sequence, mac, chained = progress
             if ended or chained or sequence > self._registered or self._groups.closed_segments:
@@ -202,6 +217,9 @@ class AuditWriter:
                 position=self._log.storage.position(),
                 previous=self._previous_digest,
             )
+            if self._log.archive is not None:
+                number = closed[0].number
+                put_digests(self._log.archive, self._log.directory / self.chain_id, but=set(range(1, number)))
             del closed[0]
 
     async def _run(self, work: Callable[[], T]) -> T:

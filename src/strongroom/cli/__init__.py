@@ -4,6 +4,7 @@
     strongroom serve            serve it
     strongroom doctor           say in plain words what is wrong with a configuration or data directory
     strongroom audit verify     prove that the audit log is whole
+    strongroom audit export     write the log of all nodes into files
     strongroom account create   make an account and its root credential
     strongroom account list     list the accounts
     strongroom service          declare, remove and list the services that may use keys for users

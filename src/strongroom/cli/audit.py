@@ -1,4 +1,4 @@
-"""`strongroom audit verify`: prove that the audit log is whole."""
+"""`strongroom audit`: prove that the audit log is whole; write the log of all nodes into files."""
 
 import argparse
 from pathlib import Path
@@ -17,6 +17,17 @@ def add_to(commands: Commands) -> None:
     source.add_argument("--log", type=Path, help="verify a copy of the audit directory by its digests alone")
     verify.add_argument("--public-key", type=Path, help="audit-public-key.pem of the installation; with --log")
     verify.set_defaults(run=run, usage=verify.error)
+    export = actions.add_parser("export", help="write the log of all nodes into files, as on one machine")
+    export.add_argument("--config", type=Path, required=True)
+    export.add_argument("--to", type=Path, required=True, help="a directory that is not there yet")
+    export.set_defaults(run=run_export)
+
+
+def run_export(arguments: argparse.Namespace) -> int:
+    """Write the log, and say how much it was."""
+    chains = app.export_audit(config_of(arguments), arguments.to)
+    print(f"Wrote {chains} chains to {arguments.to}")
+    return 0
 
 
 def run(arguments: argparse.Namespace) -> int:

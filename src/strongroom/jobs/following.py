@@ -7,7 +7,7 @@ from concurrent.futures import Executor
 
 from strongroom.errors import IntegrityError, RollbackError, StorageError
 from strongroom.snapshot import LiveSnapshot
-from strongroom.storage.contract import Storage
+from strongroom.storage.contract import Position, Storage
 
 _OFTEN = 4
 """How often the database is asked in the time of a lease, if nobody commits."""
@@ -16,26 +16,38 @@ _LONGEST_PAUSE = 1.0
 
 
 async def follow_forever(
-    state: LiveSnapshot, storage: Storage, thread: Executor, lease: float, *, on_fatal: Callable[[str], None]
+    state: LiveSnapshot,
+    storage: Storage,
+    thread: Executor,
+    lease: float,
+    *,
+    note_seen: Callable[[Position], None],
+    on_fatal: Callable[[str], None],
 ) -> None:
     """Follow until cancelled. `thread` is one that waits for notices, `lease` in seconds.
+
+    `note_seen` is told of each newer position, on that thread.
 
     A database that is away is told of once, and asked again. State that was altered, a database that is behind what
     was seen here, and a fault of our own are fatal.
     """
     pause = min(lease / _OFTEN, _LONGEST_PAUSE)
     failing = False
+    seen: Position | None = None
     while True:
         try:
             await asyncio.get_running_loop().run_in_executor(thread, storage.await_change, pause)
-            await state.confirm()
+            position = (await state.confirm()).position
+            if position != seen:
+                await asyncio.get_running_loop().run_in_executor(thread, note_seen, position)
+                seen = position
             if failing:
                 sys.stderr.write("strongroom: the database is back\n")
             failing = False
         except (IntegrityError, RollbackError) as error:
             on_fatal(str(error))
             return
-        except StorageError as error:
+        except (StorageError, OSError) as error:
             if not failing:
                 sys.stderr.write(f"strongroom: the database is away: {error}\n")
             failing = True

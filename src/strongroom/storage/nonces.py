@@ -7,15 +7,14 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from sqlalchemy import text
+from sqlalchemy import delete
+from sqlalchemy.dialects.postgresql import insert
 
 from strongroom.errors import StorageError
 from strongroom.storage.contract import NONCE_SECONDS
 from strongroom.storage.database import Database
+from strongroom.storage.tables import NONCES
 
-_TABLE = text(
-    "CREATE TABLE IF NOT EXISTS nonces (owner text, nonce text, used double precision, PRIMARY KEY (owner, nonce))"
-)
 _SCHEMA = (
     "CREATE TABLE IF NOT EXISTS nonces (owner TEXT, nonce TEXT, used REAL, PRIMARY KEY (owner, nonce)) WITHOUT ROWID"
 )
@@ -58,15 +57,11 @@ class DatabaseNonces:
     """See `contract.Nonces`. Safe to use from any thread. The table is neither authenticated nor part of a backup."""
 
     def __init__(self, database: Database) -> None:
-        """Make the table if there is none. Raises StorageError."""
         self._database = database
-        with database.writing() as connection:
-            connection.execute(_TABLE)
-            connection.execute(text("CREATE INDEX IF NOT EXISTS nonces_by_time ON nonces (used)"))
 
     def first_use(self, owner: str, nonce: str, now: float) -> bool:
         """Note a nonce; whether it was not there."""
         with self._database.connecting() as connection:
-            connection.execute(text("DELETE FROM nonces WHERE used < :oldest"), {"oldest": now - NONCE_SECONDS})
-            insert = text("INSERT INTO nonces VALUES (:owner, :nonce, :now) ON CONFLICT DO NOTHING")
-            return connection.execute(insert, {"owner": owner, "nonce": nonce, "now": now}).rowcount == 1
+            connection.execute(delete(NONCES).where(NONCES.c.used < now - NONCE_SECONDS))
+            given = insert(NONCES).values(owner=owner, nonce=nonce, used=now).on_conflict_do_nothing()
+            return connection.execute(given.returning(NONCES.c.used)).first() is not None

@@ -37,7 +37,7 @@ _CONNECT = {
     "keepalives_count": 3,
 }
 _POOL_SIZE = 8
-"""Connections kept open; more are made while more threads read at once."""
+"""Connections kept open; as many more are made while more threads read at once."""
 _CHANNEL = "strongroom"
 """What is notified when something was committed. It says nothing, and is believed nothing: it wakes up."""
 _WRITER = 0x5374726F6E67726D
@@ -142,7 +142,8 @@ class PostgresqlDatabase:
             self._url,
             connect_args=_CONNECT,
             pool_size=_POOL_SIZE,
-            max_overflow=-1,
+            max_overflow=_POOL_SIZE,
+            pool_timeout=_LOCK_SECONDS,
             hide_parameters=True,
         )
         self._engine = engine

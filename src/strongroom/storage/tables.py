@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Final, NamedTuple
 
 import msgspec
-from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, Integer, LargeBinary, MetaData, Table, Text
 
 from strongroom.model.alias import Alias
 from strongroom.model.clock_reading import ClockReading
@@ -29,7 +29,7 @@ Cell = str | int | float | bytes | bool | None
 Row = Mapping[str, Cell]
 Key = tuple[str | int, ...]
 
-REVISION: Final = "0011"
+REVISION: Final = "0012"
 """The newest migration: the schema that this module describes."""
 
 METADATA: Final = MetaData()
@@ -521,6 +521,34 @@ RECORD_TABLES: Final[dict[type, RecordTable]] = {
     AttachedObject: _record_table(AttachedObject, ATTACHED_OBJECTS),
 }
 """Record type -> its table."""
+
+NODES_METADATA: Final = MetaData()
+"""What nodes share besides: in PostgreSQL alone. It authenticates itself, or needs not to."""
+
+AUDIT_GROUPS: Final = Table(
+    "audit_groups",
+    NODES_METADATA,
+    Column("chain_id", ANY_TEXT, primary_key=True, nullable=False),
+    Column("first_sequence", BigInteger, primary_key=True, nullable=False, autoincrement=False),
+    Column("last_sequence", BigInteger, nullable=False),
+    Column("segment", Integer, nullable=False),
+    Column("lines", LargeBinary, nullable=False),
+)
+AUDIT_DIGESTS: Final = Table(
+    "audit_digests",
+    NODES_METADATA,
+    Column("chain_id", ANY_TEXT, primary_key=True, nullable=False),
+    Column("segment", Integer, primary_key=True, nullable=False, autoincrement=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("signature", LargeBinary, nullable=False),
+)
+NONCES: Final = Table(
+    "nonces",
+    NODES_METADATA,
+    Column("owner", Text, primary_key=True, nullable=False),
+    Column("nonce", Text, primary_key=True, nullable=False),
+    Column("used", Double, nullable=False, index=True),
+)
 
 TABLES_BY_NAME: Final = {entry.name: entry for entry in RECORD_TABLES.values()}
 
