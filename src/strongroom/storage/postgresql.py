@@ -30,7 +30,7 @@ _SETTINGS = (
 _CONNECT = {
     "connect_timeout": _CONNECT_SECONDS,
     "options": _SETTINGS,
-    "application_name": "strongroom",
+    "fallback_application_name": "strongroom",  # unless the URL says another
     "tcp_user_timeout": 10_000,  # milliseconds: a server that is gone without a word
     "keepalives_idle": 5,
     "keepalives_interval": 2,

@@ -30,10 +30,11 @@ _SETTINGS = {"listen_addresses": "", "fsync": "off", "max_connections": "200"}
 
 
 class Postgresql(Struct):
-    """A running server. `folder` is its directory, `programs` where PostgreSQL's programs are."""
+    """A server. `folder` is its directory, `programs` where PostgreSQL's programs are; `process` runs, or has ended."""
 
     folder: Path
     programs: Path
+    process: subprocess.Popen[bytes]
     databases: int = 0
 
     def create_database(self, like: str = "template1") -> str:
@@ -52,6 +53,51 @@ class Postgresql(Struct):
             yield url
         finally:
             self.run("dropdb", "--force", name)
+
+    def query(self, sql: str, database: str = "postgres") -> str:
+        """Run a statement as the superuser; return what it gave, one row a line."""
+        return self.run("psql", "-d", database, "-qAtc", sql).strip()
+
+    def crash(self) -> None:
+        """End the server at once, without writing anything (SIGQUIT): its next start recovers from the log."""
+        self.process.send_signal(signal.SIGQUIT)
+        self.process.wait(START_SECONDS)
+
+    def start(self) -> None:
+        """Start a server that has ended, and wait until it answers."""
+        self.process = _serve(self.programs, self.folder)
+
+    def copy(self) -> "Postgresql":
+        """Make a standby of this server as it is now, in a directory of its own, not started: so it is behind soon."""
+        folder = _new_folder()
+        options = [
+            "-h",
+            str(self.folder),
+            "-U",
+            _SUPERUSER,
+            "-D",
+            str(folder / "data"),
+            "-R",
+            "--no-sync",
+            "-c",
+            "fast",
+        ]
+        _run(self.programs / "pg_basebackup", options, folder)
+        return Postgresql(folder, self.programs, self.process)
+
+    def promote(self) -> None:
+        """Let a standby go on as a server of its own."""
+        self.query("SELECT pg_promote()")
+
+    def remove(self) -> None:
+        """End the server and remove its directory."""
+        if self.process.poll() is None:
+            self.process.send_signal(signal.SIGINT)  # a fast stop: it does not wait for clients
+            try:
+                self.process.wait(START_SECONDS)
+            finally:
+                self.process.kill()
+        shutil.rmtree(self.folder)
 
     def run(self, program: str, *arguments: str) -> str:
         """Run one of PostgreSQL's client programs; return what it printed."""
@@ -72,28 +118,36 @@ def find_programs() -> Path:
 def running_postgresql() -> Iterator[Postgresql]:
     """Make a server with nothing in it, run it, and stop it at the end."""
     programs = find_programs()
+    folder = _new_folder()
+    try:
+        _run(programs / "initdb", ["-D", str(folder / "data"), "-U", _SUPERUSER, "-A", "trust", "--no-sync"], folder)
+        server = Postgresql(folder, programs, _serve(programs, folder))
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
+    try:
+        yield server
+    finally:
+        server.remove()
+
+
+def _new_folder() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="strongroom-postgresql-"))
     user = _unprivileged_user()
+    if user is not None:
+        os.chown(folder, user, -1)
+    return folder
+
+
+def _serve(programs: Path, folder: Path) -> "subprocess.Popen[bytes]":
+    settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+    server = _start([str(programs / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings], folder)
     try:
-        if user is not None:
-            os.chown(folder, user, -1)
-        data = folder / "data"
-        initdb = [str(programs / "initdb"), "-D", str(data), "-U", _SUPERUSER, "-A", "trust", "--no-sync"]
-        if _start(initdb, user, folder).wait() != 0:
-            raise RuntimeError("PostgreSQL's initdb failed")
-        settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
-        server = _start([str(programs / "postgres"), "-D", str(data), "-k", str(folder), *settings], user, folder)
-        try:
-            _wait_until_ready(server, programs, folder)
-            yield Postgresql(folder, programs)
-        finally:
-            server.send_signal(signal.SIGINT)  # a fast stop: it does not wait for clients
-            try:
-                server.wait(START_SECONDS)
-            finally:
-                server.kill()
-    finally:
-        shutil.rmtree(folder)
+        _wait_until_ready(server, programs, folder)
+    except BaseException:
+        server.kill()
+        raise
+    return server
 
 
 def _unprivileged_user() -> int | None:
@@ -104,7 +158,13 @@ def _unprivileged_user() -> int | None:
     return names.get("postgres", names["nobody"])
 
 
-def _start(command: Sequence[str], user: int | None, folder: Path) -> subprocess.Popen[bytes]:
+def _run(program: Path, options: Sequence[str], folder: Path) -> None:
+    if _start([str(program), *options], folder).wait() != 0:
+        raise RuntimeError(f"PostgreSQL's {program.name} failed")
+
+
+def _start(command: Sequence[str], folder: Path) -> subprocess.Popen[bytes]:
+    user = _unprivileged_user()
     return subprocess.Popen(  # noqa: S603 — PostgreSQL's own programs
         ["/usr/bin/setpriv", "--pdeathsig", "INT", *command],  # it ends when we do, even if we are killed
         user=user,

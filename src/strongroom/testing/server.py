@@ -11,6 +11,7 @@ import configparser
 import contextlib
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -70,6 +71,16 @@ def initialize(data: Path, *options: str) -> None:
         subprocess.run([sys.executable, "-m", "strongroom", *words], check=True)  # noqa: S603 — our own command
     elif run(words) != 0:
         raise RuntimeError(f"no installation was made in {data}")
+
+
+def join(data: Path, other: Path, node: str) -> None:
+    """Make the data directory of another node over the database of an installation: its configuration and root key."""
+    data.mkdir(mode=0o700)
+    for name in ("strongroom.yaml", "root.key", "credentials"):
+        if (other / name).exists():
+            shutil.copy2(other / name, data / name)
+    with (data / "strongroom.yaml").open("a") as configuration:
+        configuration.write(f"node: {node}\n")
 
 
 def start_server(data: Path, *, workers: int = 1, wrapper: Sequence[str] = ()) -> Server:

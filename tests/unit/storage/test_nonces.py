@@ -7,7 +7,9 @@ import pytest
 
 from strongroom.errors import StorageError
 from strongroom.storage.contract import NONCE_SECONDS
-from strongroom.storage.nonces import SqliteNonces
+from strongroom.storage.nonces import DatabaseNonces, SqliteNonces
+from strongroom.storage.postgresql import create_storage
+from strongroom.testing.postgresql import Postgresql
 
 
 def test_a_nonce_is_new_once_for_each_owner(tmp_path: Path) -> None:
@@ -54,3 +56,17 @@ def test_a_file_that_is_no_database_is_an_error(tmp_path: Path) -> None:
         connection.execute("DROP TABLE nonces")
     with pytest.raises(StorageError):
         nonces.first_use("s3", "a", 1.0)
+
+
+def test_nodes_share_them(postgresql: Postgresql) -> None:
+    with postgresql.database() as url:
+        storage = create_storage(url, bytes(32))
+        one, other = DatabaseNonces(storage.database), DatabaseNonces(storage.database)
+        assert one.first_use("s3", "a", 1.0)
+        assert not other.first_use("s3", "a", 1.0 + NONCE_SECONDS)
+        assert other.first_use("ebs", "a", 1.0)
+        assert other.first_use("s3", "a", 1.5 + NONCE_SECONDS)
+        with ThreadPoolExecutor(8) as pool:
+            first = list(pool.map(lambda number: one.first_use("s3", str(number % 20), 2.0), range(200)))
+        assert first.count(True) == 20
+        storage.close()

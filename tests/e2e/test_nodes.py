@@ -1,0 +1,208 @@
+"""Two nodes over one PostgreSQL database, driven as one service."""
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+from botocore.exceptions import ClientError
+
+from strongroom.testing.postgresql import Postgresql, running_postgresql
+from strongroom.testing.server import Server, start_server
+from tests.e2e.commands import strongroom
+from tests.e2e.nodes import LEASE, client, make_nodes, start_nodes
+
+pytestmark = pytest.mark.root_key
+
+
+class Cluster(NamedTuple):
+    """The database, the nodes' data directories, and their servers."""
+
+    postgresql: Postgresql
+    nodes: dict[str, Path]
+    servers: dict[str, Server]
+
+    def client(self, name: str, service: str = "kms") -> Any:
+        return client(self.servers[name], service)
+
+    def restart(self, name: str) -> None:
+        self.servers[name] = start_server(self.nodes[name])
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    """At the end the log of both nodes verifies from either."""
+    with running_postgresql() as postgresql:
+        nodes = make_nodes(tmp_path_factory.mktemp("nodes"), postgresql.create_database())
+        cluster = Cluster(postgresql, nodes, start_nodes(nodes))
+        try:
+            yield cluster
+        finally:
+            codes = [server.stop() for server in cluster.servers.values()]
+        assert codes == [0, 0]
+        for data in nodes.values():
+            verified = strongroom("audit", "verify", "--config", data / "strongroom.yaml")
+            assert (verified.returncode, verified.stderr) == (0, ""), verified.stdout
+            assert verified.stdout.endswith(": 0 findings\n")
+
+
+def code_of(error: pytest.ExceptionInfo[ClientError]) -> tuple[str, int]:
+    response = error.value.response
+    return response["Error"]["Code"], response["ResponseMetadata"]["HTTPStatusCode"]
+
+
+def test_what_one_node_made_the_other_uses_at_once(cluster: Cluster) -> None:
+    """It asks the database before it says that there is none."""
+    here, there = cluster.client("a"), cluster.client("b")
+    for _ in range(20):
+        key_id = here.create_key()["KeyMetadata"]["KeyId"]
+        here.create_alias(AliasName=f"alias/{key_id}", TargetKeyId=key_id)
+        blob = there.encrypt(KeyId=f"alias/{key_id}", Plaintext=b"from one")["CiphertextBlob"]
+        assert here.decrypt(CiphertextBlob=blob)["Plaintext"] == b"from one"
+
+
+def test_no_use_succeeds_after_the_lease(cluster: Cluster) -> None:
+    here, there = cluster.client("a"), cluster.client("b")
+    key_id = here.create_key()["KeyMetadata"]["KeyId"]
+    for _ in range(5):
+        there.encrypt(KeyId=key_id, Plaintext=b"x")
+        here.disable_key(KeyId=key_id)
+        time.sleep(LEASE)
+        with pytest.raises(ClientError, match="DisabledException"):
+            there.encrypt(KeyId=key_id, Plaintext=b"x")
+        there.enable_key(KeyId=key_id)
+        here.encrypt(KeyId=key_id, Plaintext=b"x")  # a refusal is never of old state
+
+
+def test_a_new_credential_is_known_to_every_node_at_once(cluster: Cluster) -> None:
+    here = cluster.client("a", "iam")
+    here.create_user(UserName="ada")
+    for _ in range(5):
+        made = here.create_access_key(UserName="ada")["AccessKey"]
+        other = cluster.servers["b"]
+        sts = client(
+            Server(
+                other.data,
+                other.process,
+                other.endpoint,
+                other.region,
+                made["AccessKeyId"],
+                made["SecretAccessKey"],
+            ),
+            "sts",
+        )
+        assert sts.get_caller_identity()["Arn"].endswith(":user/ada")
+        here.delete_access_key(UserName="ada", AccessKeyId=made["AccessKeyId"])
+
+
+def test_changes_of_one_key_on_both_nodes_follow_each_other(cluster: Cluster) -> None:
+    here, there = cluster.client("a"), cluster.client("b")
+    key_id = here.create_key()["KeyMetadata"]["KeyId"]
+    for number in range(20):
+        (here, there)[number % 2].update_key_description(KeyId=key_id, Description=f"{number}")
+        described = (there, here)[number % 2].describe_key(KeyId=key_id)["KeyMetadata"]["Description"]
+        assert described == f"{number}"
+
+
+def test_while_the_database_is_away_keys_are_used_within_the_lease_and_nothing_is_changed(cluster: Cluster) -> None:
+    here = cluster.client("a")
+    key_id = here.create_key()["KeyMetadata"]["KeyId"]
+    blob = here.encrypt(KeyId=key_id, Plaintext=b"before")["CiphertextBlob"]
+    cluster.postgresql.crash()
+    gone = time.monotonic()
+    assert here.decrypt(CiphertextBlob=blob)["Plaintext"] == b"before"
+    assert time.monotonic() - gone < LEASE, "it is the lease that is tried here"
+    with pytest.raises(ClientError) as changed:
+        here.update_key_description(KeyId=key_id, Description="lost")
+    assert code_of(changed) == ("KMSInternalException", 500)
+    time.sleep(LEASE)
+    with pytest.raises(ClientError) as used:
+        here.decrypt(CiphertextBlob=blob)
+    assert code_of(used) == ("KMSInternalException", 500)
+    cluster.postgresql.start()
+    for name in cluster.servers:
+        recovered(cluster.client(name), blob)
+    assert here.describe_key(KeyId=key_id)["KeyMetadata"]["Description"] == ""
+    here.update_key_description(KeyId=key_id, Description="kept")
+
+
+def recovered(kms: Any, blob: bytes) -> None:
+    """Decrypt as soon as that is possible again."""
+    deadline = time.monotonic() + 20
+    while True:
+        try:
+            assert kms.decrypt(CiphertextBlob=blob)["Plaintext"] == b"before"
+        except ClientError:
+            assert time.monotonic() < deadline, "it does not recover"
+            time.sleep(0.1)
+        else:
+            return
+
+
+def test_connections_that_were_dropped_are_made_anew(cluster: Cluster) -> None:
+    here = cluster.client("a")
+    key_id = here.create_key()["KeyMetadata"]["KeyId"]
+    blob = here.encrypt(KeyId=key_id, Plaintext=b"before")["CiphertextBlob"]
+    for _ in range(3):
+        cluster.postgresql.query(
+            "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE application_name = 'strongroom'"
+        )
+        for name in cluster.servers:
+            recovered(cluster.client(name), blob)
+
+
+def test_a_node_that_lost_its_disk_starts_again(cluster: Cluster) -> None:
+    """Its log is in the database, and so is what its last process left behind."""
+    here = cluster.client("b")
+    key_id = here.create_key()["KeyMetadata"]["KeyId"]
+    cluster.servers["b"].kill()
+    shutil.rmtree(cluster.nodes["b"] / "audit")
+    cluster.restart("b")
+    cluster.client("b").describe_key(KeyId=key_id)
+    verified = strongroom("audit", "verify", "--config", cluster.nodes["a"] / "strongroom.yaml")
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_the_log_of_all_nodes_can_be_written_into_files(cluster: Cluster, tmp_path: Path) -> None:
+    cluster.client("b").list_keys()
+    exported = strongroom(
+        "audit", "export", "--config", cluster.nodes["a"] / "strongroom.yaml", "--to", tmp_path / "log"
+    )
+    assert exported.returncode == 0, exported.stderr
+    files = [path.read_text() for path in (tmp_path / "log").rglob("*.log")]
+    assert any('"eventName":"ListKeys"' in text for text in files)
+    key = cluster.nodes["a"] / "audit-public-key.pem"
+    verified = strongroom("audit", "verify", "--log", tmp_path / "log", "--public-key", key)
+    assert verified.returncode == 0, verified.stdout
+
+
+def test_a_database_that_is_behind_is_refused_also_by_who_made_none_of_its_changes(tmp_path: Path) -> None:
+    with running_postgresql() as postgresql:
+        nodes = make_nodes(tmp_path, postgresql.create_database())
+        servers = start_nodes(nodes)
+        standby = postgresql.copy()
+        try:
+            kms, other = client(servers["a"]), client(servers["b"])
+            key_id = kms.create_key()["KeyMetadata"]["KeyId"]
+            other.describe_key(KeyId=key_id)
+            other.encrypt(KeyId=key_id, Plaintext=b"x")
+            time.sleep(LEASE)  # until b has noted how far it is
+            postgresql.crash()
+            moved(nodes, postgresql, standby)
+            standby.start()
+            standby.promote()
+            for name, server in servers.items():
+                server.kill()
+                with pytest.raises(RuntimeError, match="the server ended with code 2"):
+                    start_server(nodes[name])
+        finally:
+            standby.remove()
+
+
+def moved(nodes: dict[str, Path], before: Postgresql, after: Postgresql) -> None:
+    """Point the nodes to another server of the same database."""
+    for data in nodes.values():
+        path = data / "strongroom.yaml"
+        path.write_text(path.read_text().replace(str(before.folder), str(after.folder)))
