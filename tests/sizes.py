@@ -27,6 +27,8 @@ class Size(NamedTuple):
     hsm_encryptions: int
     xks_kills: int
     """Of each side of an external key store under load."""
+    node_seconds: int
+    """How long nodes are under load while things fail."""
 
 
 SMALL = Size(
@@ -45,6 +47,7 @@ SMALL = Size(
     hsm_keys=60,
     hsm_encryptions=6_000,
     xks_kills=1,
+    node_seconds=10,
 )
 SOAK = Size(
     data_keys=1_000,
@@ -62,4 +65,5 @@ SOAK = Size(
     hsm_keys=10_000,
     hsm_encryptions=5_000_000,
     xks_kills=20,
+    node_seconds=180,
 )

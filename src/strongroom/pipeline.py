@@ -9,8 +9,10 @@ request fails. Plain functions do the work; what may wait for a disk or a device
 """
 
 import asyncio
+import math
 import random
 import sys
+import time
 import traceback
 import uuid
 from collections.abc import Callable, Container
@@ -69,6 +71,10 @@ from strongroom.storage.contract import Nonces, OutboxEntry, Storage
 
 _ATTEMPTS = 10
 """How often a change is decided again when others keep changing what it was decided on."""
+_REPORT_SECONDS = 10.0
+"""How long a failure is not told again."""
+_REPORTS = 100
+"""Failures that are remembered."""
 _PAUSE = 0.005
 """Seconds by which the pause before each new attempt grows at most."""
 
@@ -119,6 +125,7 @@ class Pipeline:
         self._hurry = hurry
         self._on_fatal = on_fatal
         self._rates = Rates()
+        self._reported: dict[str, float] = {}
 
     async def answer(self, incoming: Incoming, service: str, name: str | None) -> Answer:
         """Answer one request. Never raises."""
@@ -410,6 +417,16 @@ class Pipeline:
         self._strangers.write(record_of_stranger(event, service, name, error), event.now)
         return Answer(event.request_id, error=error)
 
+    def _report(self, error: Exception) -> None:
+        """Say on standard error what failed; the same once in a while: callers could fill the operator's log."""
+        text, now = _told_to_operator(error), time.monotonic()
+        if now - self._reported.get(text, -math.inf) < _REPORT_SECONDS:
+            return
+        if len(self._reported) >= _REPORTS:
+            self._reported.clear()
+        self._reported[text] = now
+        sys.stderr.write(f"strongroom: {text}\n")
+
     def _told(self, error: Exception) -> RequestError:
         """What the caller is told of a failure. Our own failures say nothing of their cause."""
         if isinstance(error, RequestError):
@@ -417,7 +434,7 @@ class Pipeline:
         if isinstance(error, IntegrityError | RollbackError):
             self._on_fatal(str(error))
         else:
-            _report(error)
+            self._report(error)
         return KMSInternal("An internal error occurred. Try the request again.")
 
 
@@ -443,11 +460,10 @@ def _end_dry_run(event: Event) -> None:
         raise DryRunOperation("The request would have succeeded, but the DryRun option is set.")
 
 
-def _report(error: Exception) -> None:
-    """Say on standard error where a request crashed, without the exception's text: it may quote what it was given."""
+def _told_to_operator(error: Exception) -> str:
+    """Where a request crashed, without the exception's text: it may quote what it was given."""
     if isinstance(error, OperatorError):  # its text is for the operator, and says nothing of the request
-        sys.stderr.write(f"strongroom: {error}\n")
-        return
+        return str(error)
     places = traceback.extract_tb(error.__traceback__)[-3:]
     where = " < ".join(f"{place.filename.rpartition('/')[2]}:{place.lineno}" for place in reversed(places))
-    sys.stderr.write(f"strongroom: {type(error).__name__} at {where}\n")
+    return f"{type(error).__name__} at {where}"
