@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import URL, Connection, FromClause, Label, create_engine, func, literal, make_url, select, text
+from sqlalchemy import URL, Connection, FromClause, Label, create_engine, event, func, literal, make_url, select, text
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
 from strongroom.errors import StorageError
@@ -146,6 +146,7 @@ class PostgresqlDatabase:
             pool_timeout=_LOCK_SECONDS,
             hide_parameters=True,
         )
+        event.listen(engine, "do_connect", _connect)
         self._engine = engine
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -168,7 +169,7 @@ class PostgresqlDatabase:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """A transaction that sees one state, as of its first read."""
-        with self._explained(), self._readers.begin() as connection:
+        with self._explained(), self._readers.begin() as connection, _patient(connection, _STATEMENT_SECONDS):
             yield connection
 
     @contextmanager
@@ -234,7 +235,8 @@ class PostgresqlDatabase:
             self._await_older_views(connection)
             connection.execute(text("SET statement_timeout = 0"))
             try:
-                connection.execute(text(f"VACUUM (FULL) {tables}"))
+                with _patient(connection, None):
+                    connection.execute(text(f"VACUUM (FULL) {tables}"))
             finally:
                 connection.invalidate()  # with its setting
 
@@ -273,6 +275,23 @@ class PostgresqlDatabase:
             raise StorageError(f"{self.name}: {_reason(error.orig)}") from None  # its text may quote values
         except SQLAlchemyError as error:
             raise StorageError(f"{self.name}: {_NOT_OURS}") from error
+
+
+def _connect(_dialect: object, _record: object, arguments: list[str], settings: dict[str, Any]) -> object:
+    from strongroom.storage.postgresql_connection import PatientConnection
+
+    return PatientConnection.connect(*arguments, **settings)
+
+
+@contextmanager
+def _patient(connection: Connection, seconds: float | None) -> Iterator[None]:
+    """For a block, wait longer for the server's answers: it may read much."""
+    raw: Any = connection.connection.driver_connection
+    before, raw.patience = raw.patience, seconds
+    try:
+        yield
+    finally:
+        raw.patience = before
 
 
 def _checked(url: str) -> URL:

@@ -30,6 +30,7 @@ from strongroom.storage import postgresql as postgresql_storage
 from strongroom.storage.contract import AuditChain, Delete, Insert, OutboxEntry, Position, Record, Replace, Stored
 from strongroom.storage.database import DatabaseStorage
 from strongroom.storage.postgresql import create_storage, open_storage, read_domain_keys
+from strongroom.storage.postgresql_connection import PatientConnection
 from strongroom.storage.tables import METADATA, RECORD_TABLES
 from strongroom.testing.postgresql import Postgresql, running_postgresql
 
@@ -424,3 +425,24 @@ def test_erasing_waits_for_those_who_see_what_was_deleted(
     fails(storage.erase, "others still see what was deleted; it could not be erased")
     intruder.execute("ROLLBACK")
     storage.erase()
+
+
+def test_a_server_that_hangs_is_waited_for_for_a_while_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PatientConnection, "patience", 0.3)
+    with running_postgresql() as own, closing(create_storage(own.create_database(), ROW_KEY)) as storage:
+        position = storage.commit([Insert(Account("000000000001", 1.0))], None)
+        signal_all(own.process.pid, signal.SIGSTOP)
+        try:
+            for work in (storage.version, lambda: storage.commit([Insert(Account("000000000002", 1.0))], None)):
+                with pytest.raises(StorageError, match="cannot be reached"):
+                    work()
+        finally:
+            signal_all(own.process.pid, signal.SIGCONT)
+        assert storage.position() == position
+        storage.commit([Insert(Account("000000000003", 1.0))], None)
+
+
+def signal_all(server: int, with_signal: signal.Signals) -> None:
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    for process in (server, *map(int, children)):
+        os.kill(process, with_signal)
