@@ -107,7 +107,7 @@ class Load:
     """wrk on the load's core, replaying requests against a server process."""
 
     def __init__(self, endpoint: str, requests: list[bytes], *, process_id: int, connections: int) -> None:
-        script = Path("build/bench.lua")
+        script = Path(f"build/bench-{process_id}.lua")
         written = ",\n".join(json.dumps(request.decode("ascii")) for request in requests)
         script.write_text(_SCRIPT.format(requests=written))
         self._command = ["taskset", "-c", str(cores()[1]), "wrk", "-t1", f"-c{connections}", "--timeout", "10"]

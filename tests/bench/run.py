@@ -33,6 +33,7 @@ from tests.bench.decision import measure_decisions, report_decisions  # noqa: E4
 from tests.bench.hsm import measure_hsm, report_hsm  # noqa: E402
 from tests.bench.load import Load, Result, client, signed  # noqa: E402
 from tests.bench.machine import cores, facts, processor_ticks, stolen_since, sync_milliseconds  # noqa: E402
+from tests.bench.nodes import measure_many_keys, measure_nodes, report_nodes  # noqa: E402
 from tests.bench.primitives import measure_primitives, report_primitives  # noqa: E402
 from tests.bench.rotated import measure_rotated, report_rotated  # noqa: E402
 from tests.bench.xks_proxy import measure_xks_proxy, report_xks_proxy  # noqa: E402
@@ -228,6 +229,7 @@ def main() -> None:
     print("\n".join(report_rotated(measure_rotated())))
     print("\n".join(report_custom_key_stores(measure_custom_key_stores(arguments.seconds))))
     print("\n".join(report_xks_proxy(measure_xks_proxy(arguments.seconds))))
+    print("\n".join(report_nodes(list(measure_nodes(arguments.seconds)), list(measure_many_keys()))))
 
 
 if __name__ == "__main__":

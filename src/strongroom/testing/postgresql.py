@@ -26,15 +26,19 @@ START_SECONDS = 30
 """How long the server may take until it answers."""
 
 _SUPERUSER = "strongroom"
-_SETTINGS = {"listen_addresses": "", "fsync": "off", "max_connections": "200"}
+_SETTINGS = {"listen_addresses": "", "max_connections": "200"}
 
 
 class Postgresql(Struct):
-    """A server. `folder` is its directory, `programs` where PostgreSQL's programs are; `process` runs, or has ended."""
+    """A server. `folder` is its directory, `programs` where PostgreSQL's programs are; `process` runs, or has ended.
+
+    Unless it is `durable` nothing is synced to the disk: what it holds outlives its own end, and not the machine's.
+    """
 
     folder: Path
     programs: Path
     process: subprocess.Popen[bytes]
+    durable: bool = False
     databases: int = 0
 
     def create_database(self, like: str = "template1") -> str:
@@ -65,7 +69,7 @@ class Postgresql(Struct):
 
     def start(self) -> None:
         """Start a server that has ended, and wait until it answers."""
-        self.process = _serve(self.programs, self.folder)
+        self.process = _serve(self.programs, self.folder, durable=self.durable)
 
     def copy(self) -> "Postgresql":
         """Make a standby of this server as it is now, in a directory of its own, not started: so it is behind soon."""
@@ -115,13 +119,13 @@ def find_programs() -> Path:
 
 
 @contextlib.contextmanager
-def running_postgresql() -> Iterator[Postgresql]:
+def running_postgresql(*, durable: bool = False) -> Iterator[Postgresql]:
     """Make a server with nothing in it, run it, and stop it at the end."""
     programs = find_programs()
     folder = _new_folder()
     try:
         _run(programs / "initdb", ["-D", str(folder / "data"), "-U", _SUPERUSER, "-A", "trust", "--no-sync"], folder)
-        server = Postgresql(folder, programs, _serve(programs, folder))
+        server = Postgresql(folder, programs, _serve(programs, folder, durable=durable), durable=durable)
     except BaseException:
         shutil.rmtree(folder)
         raise
@@ -139,8 +143,8 @@ def _new_folder() -> Path:
     return folder
 
 
-def _serve(programs: Path, folder: Path) -> "subprocess.Popen[bytes]":
-    settings = [f"--{name}={value}" for name, value in _SETTINGS.items()]
+def _serve(programs: Path, folder: Path, *, durable: bool) -> "subprocess.Popen[bytes]":
+    settings = [f"--{name}={value}" for name, value in (_SETTINGS | {"fsync": "on" if durable else "off"}).items()]
     server = _start([str(programs / "postgres"), "-D", str(folder / "data"), "-k", str(folder), *settings], folder)
     try:
         _wait_until_ready(server, programs, folder)
