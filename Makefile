@@ -74,7 +74,7 @@ clean:
 	@touch $@
 
 # What tests and benchmarks need of Debian, by the commands that say whether it is there.
-DEBIAN := npm=npm openssl=openssl pkcsconf=opencryptoki softhsm2-util=softhsm2 strace=strace wrk=wrk \
+DEBIAN := haproxy=haproxy npm=npm openssl=openssl pkcsconf=opencryptoki softhsm2-util=softhsm2 strace=strace wrk=wrk \
 	$(firstword $(wildcard /usr/lib/postgresql/*/bin/postgres) postgres)=postgresql
 
 .PHONY: debian

@@ -1,7 +1,7 @@
 """The configuration: one frozen value, read from one YAML file. The only reader of that file.
 
     data: .                     # the data directory; relative to this file
-    listen: {host: 127.0.0.1, port: 8400}
+    listen: {host: 127.0.0.1, port: 8400, proxy_protocol: [10.0.0.0/24]}  # the balancers that speak it
     workers: 1                  # server processes
     region: us-east-1           # the Region that client.env names
     regions: [us-east-1]        # the Regions served; without it, all of AWS's
@@ -23,6 +23,8 @@ Everything has a default; a name that is not in this list is refused.
 
 import os
 import re
+from collections.abc import Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Literal
 
@@ -36,10 +38,19 @@ SHORTEST_LEASE, LONGEST_LEASE = 0.1, 86_400.0
 
 
 class Listen(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where to listen. Off loopback only with `tls`."""
+    """Where to listen. Off loopback only with `tls`.
+
+    `proxy_protocol` names the networks of balancers: connections from there begin with a PROXY header, others do not.
+    """
 
     host: str = "127.0.0.1"
     port: int = 8400
+    proxy_protocol: tuple[str, ...] = ()
+
+    @property
+    def balancers(self) -> list[IPv4Network | IPv6Network]:
+        """What `proxy_protocol` names."""
+        return _networks("listen.proxy_protocol", self.proxy_protocol)
 
 
 class Tls(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -140,11 +151,17 @@ class XksProxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class XksProxyServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Where the XKS proxy that this service is listens. Off loopback only with `tls`."""
+    """Where the XKS proxy that this service is listens. Off loopback only with `tls`. Balancers as with `Listen`."""
 
     host: str = "127.0.0.1"
     port: int = 8443
     tls: Tls | None = None
+    proxy_protocol: tuple[str, ...] = ()
+
+    @property
+    def balancers(self) -> list[IPv4Network | IPv6Network]:
+        """What `proxy_protocol` names."""
+        return _networks("xks_proxy.proxy_protocol", self.proxy_protocol)
 
 
 class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -283,6 +300,8 @@ def _absolute_tls(tls: Tls | None, folder: Path) -> Tls | None:
 def _checked(config: Config) -> Config:
     _check_port("listen.port", config.listen.port)
     _check_port("xks_proxy.port", config.xks_proxy.port)
+    for listening in (config.listen, config.xks_proxy):
+        _ = listening.balancers
     if not 1 <= config.workers <= 64:  # noqa: PLR2004 — more than any machine's use
         raise ConfigurationError(f"workers must be 1 to 64, not {config.workers}")
     if config.node is not None and re.fullmatch("[A-Za-z0-9-]{1,64}", config.node) is None:
@@ -311,6 +330,13 @@ def _checked(config: Config) -> Config:
 def _check_port(name: str, port: int) -> None:
     if not 0 <= port <= 65535:  # noqa: PLR2004 — TCP ports
         raise ConfigurationError(f"{name} {port} is not a TCP port")
+
+
+def _networks(name: str, texts: Sequence[str]) -> list[IPv4Network | IPv6Network]:
+    try:
+        return [ip_network(text) for text in texts]
+    except ValueError as error:
+        raise ConfigurationError(f"{name}: {error}") from error
 
 
 def _check_cluster(config: Config, cluster_id: str, cluster: HsmCluster) -> None:

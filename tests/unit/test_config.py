@@ -1,6 +1,7 @@
 """The configuration: what is read of an HSM, from where its PIN comes, and where the XKS proxy listens."""
 
 import re
+from ipaddress import ip_network
 from pathlib import Path
 
 import pytest
@@ -115,6 +116,19 @@ def test_the_port_of_the_xks_proxy_is_one(tmp_path: Path, port: str) -> None:
 def test_what_is_missing_or_unknown_of_the_xks_proxy_is_refused(tmp_path: Path, section: str) -> None:
     with pytest.raises(ConfigurationError, match=r"^the configuration .* is wrong: "):
         read(tmp_path, f"xks_proxy: {section}")
+
+
+def test_balancers_are_networks_or_single_addresses(tmp_path: Path) -> None:
+    config = read(tmp_path, "listen: {proxy_protocol: [10.0.0.2, '2001:db8::/64']}")
+    assert config.listen.balancers == [ip_network("10.0.0.2/32"), ip_network("2001:db8::/64")]
+    assert config.xks_proxy.balancers == []
+
+
+@pytest.mark.parametrize("section", ["listen", "xks_proxy"])
+@pytest.mark.parametrize("network", ["10.0.0.1/8", "balancer.example.com", "10.0.0.0/33", ""])
+def test_what_is_no_network_is_refused(tmp_path: Path, section: str, network: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^{section}\.proxy_protocol: .*{re.escape(network)}"):
+        read(tmp_path, f"{section}: {{proxy_protocol: ['{network}']}}")
 
 
 DOCS = Path(__file__).parents[2] / "docs"

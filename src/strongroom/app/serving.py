@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,7 +31,7 @@ from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator
-from strongroom.config import Config, Listen, Tls
+from strongroom.config import Config, Tls
 from strongroom.errors import HsmError, OperatorError
 from strongroom.federation import Federation
 from strongroom.jobs.audit_tick import tick_forever
@@ -66,7 +67,8 @@ def serve(config: Config, announce: Announce) -> int:
     require_tls_off_loopback(config.listen.host, tls=config.tls is not None)
     listener = bind(config.listen.host, config.listen.port)
     config = _with_port(config, listener.getsockname()[1])
-    return _serve_on(config, Front(config.tls, kms_application), listener, partial(_announce, config, announce))
+    front = Front(config.tls, config.listen.balancers, kms_application)
+    return _serve_on(config, front, listener, partial(_announce, config, announce))
 
 
 def serve_xks_proxy(config: Config, announce: Announce) -> int:
@@ -76,13 +78,15 @@ def serve_xks_proxy(config: Config, announce: Announce) -> int:
     listener = bind(settings.host, settings.port)
     scheme = "http" if settings.tls is None else "https"
     line = f"The XKS proxy listens on {scheme}://{settings.host}:{listener.getsockname()[1]}"
-    return _serve_on(config, Front(settings.tls, xks_application), listener, partial(announce, line))
+    front = Front(settings.tls, settings.balancers, xks_application)
+    return _serve_on(config, front, listener, partial(announce, line))
 
 
 class Front(NamedTuple):
-    """What clients see of a server process: its certificate, and what answers them."""
+    """What clients see of a server process: its certificate, the balancers before it, and what answers them."""
 
     tls: Tls | None
+    balancers: Sequence[IPv4Network | IPv6Network]
     application: Callable[[Pipeline], ASGI3Application]
 
 
@@ -200,7 +204,8 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
             hurry=office.hurry,
             on_fatal=stop,
         )
-        server = Server(front.application(pipeline), certificate=certificate, ready=ready)
+        application = front.application(pipeline)
+        server = Server(application, certificate=certificate, balancers=front.balancers, ready=ready)
         if fatal:
             return 1
         _settle_garbage_collector()
@@ -260,7 +265,7 @@ def _announce(config: Config, announce: Announce) -> None:
 
 def _with_port(config: Config, port: int) -> Config:
     """The configuration with the port that was really taken."""
-    return replace(config, listen=Listen(config.listen.host, port))
+    return replace(config, listen=replace(config.listen, port=port))
 
 
 def _settle_garbage_collector() -> None:

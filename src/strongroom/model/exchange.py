@@ -18,7 +18,7 @@ class Incoming(Struct, frozen=True):
     """One request with its whole body.
 
     `path` and `query` are raw, `headers` in order of arrival with lower-case names and values as received.
-    `source_ip` is the socket's address, whatever headers say.
+    `source_ip` is the client's address: the socket's, or what a configured balancer says, whatever headers say.
     """
 
     method: str

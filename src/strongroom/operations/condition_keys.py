@@ -259,7 +259,7 @@ def _request_alias(asked: Asked, _rest: str) -> Values | None:
 
 
 def _source_ip(asked: Asked, _rest: str) -> Values | None:
-    """The socket's address. An IPv4 address that came through an IPv6 socket is told as what it is."""
+    """The client's address (`Incoming`). An IPv4 address that came through an IPv6 socket is told as what it is."""
     address = asked.call.incoming.source_ip
     if address.startswith("::ffff:"):
         mapped = ipaddress.IPv6Address(address).ipv4_mapped

@@ -68,20 +68,21 @@ class Limits:
     `request` runs from a request's first byte to its last, and from the accepting of a connection to its first byte;
     `idle` from an answer to the next request; `linger` is how long a client that was refused in the middle of its
     request has to read why: closing at once would reset the connection and could destroy the answer. `grace` is
-    what a half-received request still gets when the server stops.
+    what a half-received request still gets when the server stops. `header` is what a balancer has for its PROXY header.
     """
 
     request: float = 30
     idle: float = 75
     linger: float = 2
     grace: float = 2
+    header: float = 5
 
 
 class State(ServerState):
     """What the connections of a server share: limits, room, the current time and date, and a count.
 
     `now` is the event loop's clock, `date_line` the Date header; the server renews them as it ticks. `not_http` counts
-    connections that sent something else than HTTP.
+    connections that sent something else than HTTP, or than the PROXY header that was due.
     """
 
     def __init__(self, limits: Limits) -> None:
@@ -113,20 +114,22 @@ class Protocol(HttpToolsProtocol):
     `answering`: the request that the application works on. `waiting`: whole requests behind it.
     `last`: nothing further is read from this client; what arrives is dropped. `unread`: the client may still be
     sending when we have said our last. `farewell`: a status to end with. `oversized`: the head announces more than
-    `MAXIMUM_BODY`. `expecting`: the client sends its body when it is told to continue.
+    `MAXIMUM_BODY`. `expecting`: the client sends its body when it is told to continue. `source`: the client's address
+    where a balancer told it.
     """
 
     def __init__(self, config: uvicorn.Config, state: State, accepted: socket.socket) -> None:
-        """Begin with the socket; `connection_made` comes after the TLS handshake, if there is one."""
+        """Begin with the socket; `connection_made` comes after the PROXY header and TLS handshake, if there are any."""
         super().__init__(config, state, {})
         self.state = state
         self.accepted = accepted
+        self.source: tuple[str, int] | None = None
         self.deadline = state.now + state.limits.request
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """Take the connection over. Its address is the socket's, whatever headers will say."""
+        """Take the connection over. Its address is the balancer's word or the socket's, whatever headers will say."""
         super().connection_made(transport)
-        self.client = _plain_address(self.client)
+        self.client = self.source or _plain_address(self.client)
         self.app_state = {"tls": _tls_details(transport)}
         self.parser.set_dangerous_leniencies(lenient_data_after_close=False)
         self.receiving = self.in_head = False

@@ -8,13 +8,14 @@ import resource
 import signal
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from email.utils import formatdate
 
 import uvicorn
 from uvicorn._types import ASGI3Application
 
 from strongroom.errors import ConfigurationError
+from strongroom.wire import proxy_protocol
 from strongroom.wire.http_protocol import MAXIMUM_CONNECTIONS, Limits, Protocol, State
 from strongroom.wire.tls import Certificate
 
@@ -84,10 +85,14 @@ class Server(uvicorn.Server):
         app: ASGI3Application,
         *,
         certificate: Certificate | None = None,
+        balancers: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = (),
         ready: Callable[[], None] = lambda: None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
     ) -> None:
-        """`ready` is called once, when connections are being accepted."""
+        """`ready` is called once, when connections are being accepted.
+
+        Whoever connects from one of `balancers` has to begin with a PROXY header, and is believed.
+        """
         super().__init__(
             uvicorn.Config(
                 app,
@@ -104,6 +109,7 @@ class Server(uvicorn.Server):
         self.state = State(limits)
         self.server_state = self.state
         self._certificate = certificate
+        self._balancers = balancers
         self._ready = ready
         self._accepting: list[asyncio.Task[None]] = []
         self._arriving: dict[Protocol, asyncio.Task[None]] = {}
@@ -173,21 +179,24 @@ class Server(uvicorn.Server):
         listener.setblocking(False)
         while True:
             try:
-                accepted, _ = await loop.sock_accept(listener)
+                accepted, peer = await loop.sock_accept(listener)
             except OSError:  # the machine is out of descriptors or memory, or the client has gone
                 await asyncio.sleep(_ACCEPT_PAUSE_SECONDS)
                 continue
             connection = self.connection(accepted)
             if self.state.room.enter(connection):
-                self._arriving[connection] = loop.create_task(self._arrive(connection))
+                self._arriving[connection] = loop.create_task(self._arrive(connection, peer[0]))
             else:
                 accepted.close()
             await asyncio.sleep(0)
 
-    async def _arrive(self, connection: Protocol) -> None:
+    async def _arrive(self, connection: Protocol, peer: str) -> None:
         """Bring a connection to the point where HTTP begins."""
         context = self._certificate.context if self._certificate is not None else None
         try:
+            if self._balancers and self._is_balancer(peer):
+                async with asyncio.timeout(self.state.limits.header):
+                    connection.source = await proxy_protocol.receive(connection.accepted)
             await asyncio.get_running_loop().connect_accepted_socket(
                 lambda: connection,
                 connection.accepted,
@@ -195,12 +204,20 @@ class Server(uvicorn.Server):
                 ssl_handshake_timeout=_HANDSHAKE_SECONDS if context is not None else None,
                 ssl_shutdown_timeout=_GOODBYE_SECONDS if context is not None else None,
             )
-        except OSError:  # no handshake: not TLS, too slow, or gone
+        except proxy_protocol.MalformedHeaderError:
+            self.state.not_http += 1
+        except OSError:  # no header or handshake: not TLS, too slow, or gone
             pass
         finally:
             del self._arriving[connection]
             if connection.shaking_hands:
+                connection.accepted.close()
                 self.state.room.left(connection)
+
+    def _is_balancer(self, peer: str) -> bool:
+        address = ipaddress.ip_address(peer)
+        mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
+        return any((mapped or address) in network for network in self._balancers)
 
     def _look_at_the_clock(self, now: float) -> None:
         self.state.now = now

@@ -2,12 +2,13 @@
 
 import asyncio
 import contextlib
+import ipaddress
 import json
 import re
 import socket
 import ssl
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol, Self
 
@@ -110,6 +111,7 @@ class Serve(Protocol):
         certificate: Certificate | None = None,
         limits: Limits = ...,
         host: str = "127.0.0.1",
+        balancers: Sequence[str] = (),
     ) -> Served: ...
 
 
@@ -132,11 +134,11 @@ async def echo(scope: Scope, receive: ASGIReceiveCallable, send: ASGISendCallabl
     await send({"type": "http.response.body", "body": json.dumps(heard).encode(), "more_body": False})
 
 
-def _start(app: ASGI3Application, certificate: Certificate | None, limits: Limits, host: str) -> Served:
+def _start(host: str, make: Callable[[Callable[[], None]], Server]) -> Served:
     listener = bind(host, 0)
     port = listener.getsockname()[1]
     ready = threading.Event()
-    server = Server(app, certificate=certificate, ready=ready.set, limits=limits)
+    server = make(ready.set)
     failures: list[str] = []
 
     async def run() -> None:
@@ -159,8 +161,14 @@ def _serving() -> Iterator[Serve]:
         certificate: Certificate | None = None,
         limits: Limits = _LIMITS,
         host: str = "127.0.0.1",
+        balancers: Sequence[str] = (),
     ) -> Served:
-        running.append(_start(app, certificate, limits, host))
+        networks = [ipaddress.ip_network(network) for network in balancers]
+
+        def make(ready: Callable[[], None]) -> Server:
+            return Server(app, certificate=certificate, balancers=networks, ready=ready, limits=limits)
+
+        running.append(_start(host, make))
         return running[-1]
 
     yield serve
