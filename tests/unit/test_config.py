@@ -134,7 +134,9 @@ def test_what_is_no_network_is_refused(tmp_path: Path, section: str, network: st
 DOCS = Path(__file__).parents[2] / "docs"
 
 
-@pytest.mark.parametrize("name", ["configuration.md", "how-to/custom-key-stores.md", "how-to/xks-proxy.md"])
+@pytest.mark.parametrize(
+    "name", ["configuration.md", "operations.md", "how-to/custom-key-stores.md", "how-to/xks-proxy.md"]
+)
 def test_the_documents_have_configurations_that_are_right(name: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)
     assert blocks

@@ -18,6 +18,7 @@ from strongroom.config import Config, read_config
 PACKAGING = Path(__file__).parents[2] / "packaging"
 EXAMPLE = (PACKAGING / "strongroom.yaml").read_text()
 UNIT = (PACKAGING / "strongroom.service").read_text()
+GUIDE = (PACKAGING.parent / "docs" / "operations.md").read_text()
 EVERY_SETTING = re.sub("(?m)^#(?! |$)|^#(?=  )", "", EXAMPLE)
 """The example with all settings made. No line is moved."""
 
@@ -151,6 +152,32 @@ def test_the_unit_hardens(name: str, values: list[str]) -> None:
 def test_the_unit_lets_the_boots_id_be_read() -> None:
     """`strongroom.clock` reads it below /proc/sys."""
     assert settings("ProcSubset") == []
+
+
+def test_haproxy_takes_what_the_guide_gives_it(tmp_path: Path) -> None:
+    [block] = re.findall(r"```haproxy\n(.*?)```", GUIDE, re.DOTALL)
+    (tmp_path / "haproxy.cfg").write_text(block)
+
+    done = subprocess.run(["haproxy", "-c", "-f", str(tmp_path / "haproxy.cfg")], check=False, timeout=60)
+
+    assert done.returncode == 0
+
+
+def test_the_guide_makes_a_unit_of_the_xks_proxy_from_this_one() -> None:
+    expressions = re.findall(r"-e '(s/[^']+)'", GUIDE)
+    done = subprocess.run(
+        ["sed", *(word for expression in expressions for word in ("-e", expression))],
+        input=UNIT,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    changed = [line for line in done.stdout.splitlines() if line not in UNIT.splitlines()]
+    assert changed == [
+        "Description=Strongroom XKS proxy",
+        "ExecStart=/opt/strongroom/bin/strongroom xks-proxy serve --config /etc/strongroom/xks-proxy.yaml",
+    ]
 
 
 @pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="there is no systemd here")
