@@ -98,6 +98,18 @@ def test_the_longest_line_is_read_and_no_longer_one() -> None:
         parse(longest.replace(b"UNKNOWN ", b"UNKNOWN f"))
 
 
+def test_a_line_that_has_no_end_is_not_waited_for() -> None:
+    unending = b"PROXY UNKNOWN " + b"f" * (MAXIMUM_LINE - 14)
+
+    assert parse(unending[:-1]) is None
+    with pytest.raises(MalformedHeaderError):
+        parse(unending)
+
+
+def test_what_unknown_says_is_passed_over() -> None:
+    assert parse(b"PROXY UNKNOWN a\nb\rc \xff\r\n") == Header(23, None)
+
+
 def test_the_example_of_the_specification() -> None:
     received = b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\nGET / HTTP/1.1\r\nHost: 192.168.0.11\r\n\r\n"
 
