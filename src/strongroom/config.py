@@ -304,10 +304,7 @@ def _checked(config: Config) -> Config:
         _ = listening.balancers
     if not 1 <= config.workers <= 64:  # noqa: PLR2004 — more than any machine's use
         raise ConfigurationError(f"workers must be 1 to 64, not {config.workers}")
-    if config.node is not None and re.fullmatch("[A-Za-z0-9-]{1,64}", config.node) is None:
-        raise ConfigurationError(f"node {config.node!r} is not 1 to 64 letters, digits and hyphens")
-    if config.postgresql is not None and not SHORTEST_LEASE <= config.postgresql.lease <= LONGEST_LEASE:
-        raise ConfigurationError(f"postgresql.lease is {SHORTEST_LEASE} to {LONGEST_LEASE} seconds")
+    _check_node(config)
     if config.hsm is not None and sum(there is not None for there in msgspec.structs.astuple(config.hsm.pin)) != 1:
         raise ConfigurationError("hsm.pin must have one of file, credential and environment")
     if config.hsm is not None and not config.hsm.token:
@@ -325,6 +322,13 @@ def _checked(config: Config) -> Config:
         ):
             raise ConfigurationError(f"xks_proxies: connect {proxy.connect!r} is not a host and a port")
     return config
+
+
+def _check_node(config: Config) -> None:
+    if config.node is not None and re.fullmatch("[A-Za-z0-9-]{1,64}", config.node) is None:
+        raise ConfigurationError(f"node {config.node!r} is not 1 to 64 letters, digits and hyphens")
+    if config.postgresql is not None and not SHORTEST_LEASE <= config.postgresql.lease <= LONGEST_LEASE:
+        raise ConfigurationError(f"postgresql.lease is {SHORTEST_LEASE} to {LONGEST_LEASE} seconds")
 
 
 def _check_port(name: str, port: int) -> None:

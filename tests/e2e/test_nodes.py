@@ -201,6 +201,33 @@ def test_a_database_that_is_behind_is_refused_also_by_who_made_none_of_its_chang
             standby.remove()
 
 
+def test_a_synchronous_standby_takes_over_with_everything_that_was_acknowledged(tmp_path: Path) -> None:
+    """By docs/operations.md: the URL names both servers, and nodes find the one that can be written."""
+    with running_postgresql() as postgresql:
+        standby = postgresql.copy()
+        try:
+            url = f"{postgresql.create_database()},{standby.folder}&target_session_attrs=read-write"
+            nodes = make_nodes(tmp_path, url)
+            standby.start()
+            postgresql.query("ALTER SYSTEM SET synchronous_standby_names = '*'")
+            postgresql.query("SELECT pg_reload_conf()")
+            servers = start_nodes(nodes)
+            kms = client(servers["a"])
+            keys = [kms.create_key()["KeyMetadata"]["KeyId"] for _ in range(10)]
+            blob = kms.encrypt(KeyId=keys[-1], Plaintext=b"before")["CiphertextBlob"]
+            postgresql.crash()
+            standby.promote()
+            for server in servers.values():
+                recovered(client(server), blob)
+            there = client(servers["b"])
+            assert {key["KeyId"] for key in there.list_keys()["Keys"]} == set(keys)
+            there.update_key_description(KeyId=keys[0], Description="after")
+            assert kms.describe_key(KeyId=keys[0])["KeyMetadata"]["Description"] == "after"
+            assert [server.stop() for server in servers.values()] == [0, 0]
+        finally:
+            standby.remove()
+
+
 def moved(nodes: dict[str, Path], before: Postgresql, after: Postgresql) -> None:
     """Point the nodes to another server of the same database."""
     for data in nodes.values():
