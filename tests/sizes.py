@@ -29,6 +29,12 @@ class Size(NamedTuple):
     """Of each side of an external key store under load."""
     node_seconds: int
     """How long nodes are under load while things fail."""
+    damages: int
+    """Of the files of an installation, one at a time."""
+    log_edits: int
+    """Of an audit log, one at a time."""
+    log_records: int
+    """Of a log that is verified."""
 
 
 SMALL = Size(
@@ -48,10 +54,13 @@ SMALL = Size(
     hsm_encryptions=6_000,
     xks_kills=1,
     node_seconds=10,
+    damages=40,
+    log_edits=100,
+    log_records=2_000,
 )
 SOAK = Size(
     data_keys=1_000,
-    kills=20,
+    kills=100,
     rounds=1_000,
     fuzz_requests=20_000,
     simulated_policies=100_000,
@@ -66,4 +75,7 @@ SOAK = Size(
     hsm_encryptions=5_000_000,
     xks_kills=20,
     node_seconds=180,
+    damages=1_000,
+    log_edits=1_000,
+    log_records=1_000_000,
 )

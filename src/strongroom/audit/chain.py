@@ -57,9 +57,14 @@ def beginning(chain_id: str, key: bytes) -> ChainState:
 def extend(state: ChainState, record: bytes, change: int = 0) -> tuple[ChainState, bytes]:
     """Return the state after `record`, and its line with the newline. The record must not hold a newline."""
     sequence = state.sequence + 1
-    mac = hmac.digest(state.key, state.mac + _numbers.pack(sequence, change) + record, "sha256")
+    mac = mac_of(state, change, record)
     line = b"%d %d %b %b\n" % (sequence, change, mac.hex().encode(), record)
     return ChainState(sequence, mac, next_key(state.key)), line
+
+
+def mac_of(state: ChainState, change: int, record: bytes) -> bytes:
+    """Return the MAC of `record` as the line that follows `state`."""
+    return hmac.digest(state.key, state.mac + _numbers.pack(state.sequence + 1, change) + record, "sha256")
 
 
 def next_key(key: bytes) -> bytes:
@@ -88,7 +93,7 @@ def follow(state: ChainState, line: Line) -> ChainState | None:
     """Return the state after `line` if it is the line that follows `state`, else None."""
     if line.sequence != state.sequence + 1:
         return None
-    mac = hmac.digest(state.key, state.mac + _numbers.pack(line.sequence, line.change) + line.record, "sha256")
+    mac = mac_of(state, line.change, line.record)
     if not hmac.compare_digest(mac, line.mac):
         return None
     return ChainState(line.sequence, mac, next_key(state.key))

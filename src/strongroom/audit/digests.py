@@ -104,7 +104,12 @@ class SignedDigest(NamedTuple):
 
 def digest_path(chain_directory: Path, segment: int) -> Path:
     """Return the digest file of a segment."""
-    return log_path(chain_directory, segment).with_suffix(".digest")
+    return chain_directory / digest_name(segment)
+
+
+def digest_name(segment: int) -> str:
+    """Return the name of a segment's digest file."""
+    return f"{segment:08}.digest"
 
 
 def digested_segments(chain_directory: Path) -> list[int]:
@@ -167,7 +172,7 @@ def read_digest(chain_directory: Path, segment: int) -> SignedDigest | None:
     path = digest_path(chain_directory, segment)
     try:
         content = path.read_bytes()
-        signature = signature_path(chain_directory, segment).read_text("ascii").strip()
+        signature = signature_path(chain_directory, segment).read_text("ascii").removesuffix("\n")
         digest = msgspec.json.decode(content, type=Digest)
     except (FileNotFoundError, IsADirectoryError, UnicodeDecodeError, msgspec.DecodeError):
         return None
@@ -175,8 +180,10 @@ def read_digest(chain_directory: Path, segment: int) -> SignedDigest | None:
 
 
 def is_signed(signed: SignedDigest, public_key: RSAPublicKey) -> bool:
-    """Return whether the signature is the key's, over this digest in this place."""
+    """Return whether the signature is the key's, over this digest in this place, in the one form that we write."""
     try:
+        if bytes.fromhex(signed.signature).hex() != signed.signature:
+            return False
         public_key.verify(bytes.fromhex(signed.signature), _signed_text(signed), PKCS1v15(), SHA256())
     except (InvalidSignature, ValueError):
         return False

@@ -141,7 +141,7 @@ def _read_dead_chain(
     )
     readings = [reader.read(number) for number in _segments_from(directory, registered.sequence)]
     reader.finish()
-    damage = [sentence for _, sentence in reader.damage.findings()]
+    damage = [fault.message for fault in reader.damage.faults()]
     damage += [f"segment {reading.number} ends in a torn line" for reading in readings[:-1] if reading.torn]
     if reader.lines == 0 and registered.sequence > 0:
         damage.append(f"the log does not reach record {registered.sequence}, where the chain was registered")

@@ -100,6 +100,7 @@ def lost_chains(
         )
         for number in segments(chain_directory):
             reader.read(number)
+        reader.finish()
         if reader.lines:
             lost.append(LostChain(chain_directory.name, reader.last_sequence, reader.last_mac.hex()))
     return lost

@@ -72,7 +72,12 @@ class LogFile:
 
 def log_path(chain_directory: Path, segment: int) -> Path:
     """Return the file of a segment; segments count from 1."""
-    return chain_directory / f"{segment:08}{_SUFFIX}"
+    return chain_directory / log_name(segment)
+
+
+def log_name(segment: int) -> str:
+    """Return the name of a segment's file."""
+    return f"{segment:08}{_SUFFIX}"
 
 
 def segments(chain_directory: Path) -> list[int]:

@@ -5,6 +5,7 @@ chains with their registration and the changes with their records. `verify_offli
 alone, and checks the signed digests and the files they sign, on any machine. Memory does not grow with the log.
 """
 
+import sys
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -15,19 +16,23 @@ from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 from msgspec import Struct
 
 from strongroom.audit.chain import Line, parse
+from strongroom.audit.damage import Fault
 from strongroom.audit.digest_check import FileFacts, check_digests, file_facts
-from strongroom.audit.digests import digest_path, load_public_key
+from strongroom.audit.digests import digest_path, is_signed, load_public_key, read_digest
 from strongroom.audit.headers import decode_header, is_genuine
 from strongroom.audit.reading import ChainReader, SegmentReading
 from strongroom.audit.recovery import RECOVERY_EVENT, RecoveryDetails
 from strongroom.audit.rollback import ROLLBACK_EVENT, LostChain, RollbackDetails
-from strongroom.audit.segments import chain_directories, log_path, read_lines, segments
+from strongroom.audit.segments import chain_directories, log_name, log_path, read_lines, segments
 from strongroom.model.installation import Installation
 from strongroom.storage.contract import AuditChain, Storage
 
 
 class Finding(NamedTuple):
-    """Something that is not as it was written. `chain_id` is empty if it concerns no one chain.
+    """Something that is not as it was written. `chain_id` is empty if it concerns no one chain, `file` if no one file.
+
+    `sequence` is the first record concerned, 0 if it is a file as a whole, or a change. The findings of a chain are in
+    the order of its records, those about its digests behind them.
 
     Kinds: changed, removed, reordered, inserted, damaged, unreadable (lines); truncated, forged, torn, missing-chain,
     unregistered (chains); forged, missing-segment, changed-segment, missing-digest, bad-digest, bad-signature
@@ -37,6 +42,13 @@ class Finding(NamedTuple):
     kind: str
     chain_id: str
     message: str
+    file: str = ""
+    sequence: int = 0
+
+    @classmethod
+    def of(cls, chain_id: str, fault: Fault) -> "Finding":
+        """Return what is wrong with a chain as a finding."""
+        return cls(fault.kind, chain_id, fault.message, fault.file, fault.sequence)
 
 
 class Report(NamedTuple):
@@ -66,10 +78,13 @@ def verify_offline(directory: Path, digest_public_key: bytes) -> Report:
         files = file_facts(chain)
         count += len(files)
         unsigned += sum(not digest_path(chain, number).exists() for number in files)
-        faults = check_digests(chain, public_key, files, installation_id=None, open_end=True)
-        findings += [Finding(kind, chain.name, message) for kind, message in faults]
+        # A running server signs a closed segment within a second or so, when the next one has begun.
+        signed_before = max(files, default=0) - 1
+        faults = check_digests(chain, public_key, files, installation_id=None, signed_before=signed_before)
+        findings += [Finding.of(chain.name, fault) for fault in faults]
+        message = "segment {} does not begin with a header of this installation"
         findings += [
-            Finding("forged", chain.name, f"segment {number} does not begin with a header of this installation")
+            Finding("forged", chain.name, message.format(number), log_name(number))
             for number in files
             if not _begins_genuinely(chain, number, public_key)
         ]
@@ -141,7 +156,8 @@ class _Verification:
         present = {directory.name for directory in directories}
         for chain in (self._registered or {}).values():
             if chain.chain_id not in present and chain.sequence > 0:
-                self._find("missing-chain", chain.chain_id, "the chain is registered, but its log is missing")
+                message = "the chain is registered, but its log is missing"
+                self._find("missing-chain", chain.chain_id, message, log_name(1), 1)
         for chain_id, reading in self._torn.items():
             self._judge_torn(chain_id, reading)
         self._judge_lost()
@@ -164,45 +180,58 @@ class _Verification:
             watch=registered.sequence if registered is not None else 0,
         )
         readings = [reader.read(number) for number in segments(directory)]
-        reader.finish()
+        reader.finish(*(registered.sequence, registered.mac) if registered is not None else ())
         self._segments += len(readings)
         self._records += reader.lines
-        for kind, message in reader.damage.findings():
-            self._find(kind, chain_id, message)
+        if reader.behind > 0:
+            self._find("removed", chain_id, f"records 1 to {reader.behind} were removed", log_name(1), 1)
+        self._findings += [Finding.of(chain_id, fault) for fault in reader.damage.faults()]
         if not known:
             self._unregistered.append(LostChain(chain_id, reader.last_sequence, reader.last_mac.hex()))
         if registered is not None:
-            self._compare(registered, reader)
+            self._compare(registered, reader, self._end_of(directory, readings))
         ended = registered is not None and registered.ended
         self._look_for_torn(chain_id, readings, ended=ended)
         files = {reading.number: FileFacts(reading.size, reading.sha256) for reading in readings}
-        for kind, message in check_digests(
+        faults = check_digests(
             directory,
             self._public_key,
             files,
             installation_id=self._installation.installation_id,
-            open_end=not ended,
-        ):
-            self._find(kind, chain_id, message)
+            signed_before=_signed_before(registered, readings),
+        )
+        self._findings += [Finding.of(chain_id, fault) for fault in faults]
 
-    def _compare(self, registered: AuditChain, reader: ChainReader) -> None:
-        """Compare a chain with its registration: it may be ahead of it, never behind, and never another."""
+    def _compare(self, registered: AuditChain, reader: ChainReader, file: str) -> None:
+        """Compare a chain, which ends in `file`, with its registration: it may be ahead, never behind or another."""
         if reader.last_sequence < registered.sequence:
             message = f"the log ends at record {reader.last_sequence}, but had come to {registered.sequence}"
-            self._find("truncated", registered.chain_id, message)
+            self._find("truncated", registered.chain_id, message, file, reader.last_sequence + 1)
         elif reader.watched is not None and reader.watched != registered.mac:
             message = f"record {registered.sequence} is not the one that was registered: the chain was made anew"
-            self._find("forged", registered.chain_id, message)
+            self._find("forged", registered.chain_id, message, sequence=registered.sequence)
         elif registered.ended and reader.last_sequence > registered.sequence:
             message = f"the chain ended at record {registered.sequence}; the records behind it were added"
-            self._find("forged", registered.chain_id, message)
+            self._find("forged", registered.chain_id, message, file, registered.sequence + 1)
+
+    def _end_of(self, directory: Path, readings: list[SegmentReading]) -> str:
+        """The file in which the chain's next record should be: behind a segment that is whole and closed, the next."""
+        if not readings:
+            return log_name(1)
+        last = readings[-1]
+        signed = read_digest(directory, last.number)
+        closed = signed is not None and is_signed(signed, self._public_key)
+        if signed is not None and closed and signed.digest.last_sequence <= last.last_sequence:
+            return log_name(last.number + 1)
+        return log_name(last.number)
 
     def _look_for_torn(self, chain_id: str, readings: list[SegmentReading], *, ended: bool) -> None:
         for reading in readings:
             if not reading.torn:
                 continue
             if reading is not readings[-1]:
-                self._find("damaged", chain_id, f"segment {reading.number} ends in a torn line")
+                message = f"segment {reading.number} ends in a torn line"
+                self._find("damaged", chain_id, message, log_name(reading.number), reading.last_sequence + 1)
             elif ended or self._registered is None:
                 self._torn[chain_id] = reading
             # Else a running server may be writing that line, or the next start closes it.
@@ -211,9 +240,12 @@ class _Verification:
         """A torn last line needs a recovery record that says the same of it."""
         recovery = self._recovered.get(chain_id)
         if recovery is None:
-            self._find("torn", chain_id, "the last line is torn, and no recovery record says so")
+            self._find_torn(chain_id, reading, "the last line is torn, and no recovery record says so")
         elif (recovery.torn_bytes, recovery.torn_sha256) != (len(reading.torn), sha256(reading.torn).hexdigest()):
-            self._find("torn", chain_id, "the torn last line is not the one that the recovery record names")
+            self._find_torn(chain_id, reading, "the torn last line is not the one that the recovery record names")
+
+    def _find_torn(self, chain_id: str, reading: SegmentReading, message: str) -> None:
+        self._find("torn", chain_id, message, log_name(reading.number), reading.last_sequence + 1)
 
     def _judge_lost(self) -> None:
         """Chains and changes that are not the database's must be what an operator accepted as lost."""
@@ -242,7 +274,8 @@ class _Verification:
             try:
                 self._take_event(line.record)
             except (msgspec.DecodeError, UnicodeDecodeError):
-                self._find("unreadable", chain_id, f"record {line.sequence} has not the form of its event")
+                message = f"record {line.sequence} has not the form of its event"
+                self._find("unreadable", chain_id, message, sequence=line.sequence)
 
     def _take_event(self, record: bytes) -> None:
         event = msgspec.json.decode(record, type=_Event)
@@ -254,5 +287,15 @@ class _Verification:
         elif event.event_name == ROLLBACK_EVENT:
             self._accepted.append(msgspec.json.decode(event.service_event_details, type=RollbackDetails))
 
-    def _find(self, kind: str, chain_id: str, message: str) -> None:
-        self._findings.append(Finding(kind, chain_id, message))
+    def _find(self, kind: str, chain_id: str, message: str, file: str = "", sequence: int = 0) -> None:
+        self._findings.append(Finding(kind, chain_id, message, file, sequence))
+
+
+def _signed_before(registered: AuditChain | None, readings: list[SegmentReading]) -> int:
+    """The segments before this one must have a digest: they are signed before what follows them is registered."""
+    if registered is None:
+        return max((reading.number for reading in readings), default=0) - 1
+    if registered.ended:
+        return sys.maxsize
+    begun = [reading.number for reading in readings if reading.first_sequence <= registered.sequence]
+    return max(begun, default=0)

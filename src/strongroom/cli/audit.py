@@ -39,7 +39,8 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         report = app.verify_audit(config_of(arguments))
     for finding in report.findings:
-        print(f"WRONG  {finding.kind}: {finding.chain_id} {finding.message}")
+        where = f"{finding.chain_id}/{finding.file}" if finding.file else finding.chain_id
+        print(f"WRONG  {finding.kind}: {where} {finding.message}")
     if report.unsigned:
         print(
             f"note   {report.unsigned} of {report.segments} segments have no digest yet: their records were not checked"

@@ -82,7 +82,7 @@ def joined(lines: list[list[bytes]]) -> list[bytes]:
 
 
 def kinds(contents: list[bytes]) -> list[tuple[str, str]]:
-    return list(read(contents)[0].damage.findings())
+    return [(fault.kind, fault.message) for fault in read(contents)[0].damage.faults()]
 
 
 def test_a_whole_chain_is_read_to_its_end() -> None:
@@ -231,8 +231,8 @@ CHAIN_MAC_14 = _parsed_14.mac
         (
             forge_the_middle,
             [
-                ("removed", "records 8 to 14 were removed; the one behind cannot be checked"),
                 ("forged", "segment 2 does not begin with a header of this installation"),
+                ("removed", "records 8 to 14 were removed; the one behind cannot be checked"),
             ],
         ),
     ],
@@ -266,8 +266,10 @@ def test_lines_far_ahead_cost_little() -> None:
 
 
 def test_a_flood_of_damage_is_bounded() -> None:
-    noise = [b"noise %d\n" % number for number in range(5000)]
-    assert len(kinds(joined([CHAIN[0] + noise]))) == 1000
+    repeated = [b"3 0 %b {}\n" % (b"0" * 64)] * 5000
+    assert len(kinds(joined([CHAIN[0] + repeated]))) == 1000
+    noise = [b"noise\n"] * 5000
+    assert kinds(joined([CHAIN[0] + noise])) == [("damaged", "behind record 7 stand 5000 lines that are none")]
 
 
 @st.composite
