@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
+from msgspec import ValidationError, convert
 from sqlalchemy import Connection, inspect, select
 
 from strongroom.errors import RollbackError, StorageError
@@ -334,4 +335,7 @@ def read_domain_keys(database: Database) -> tuple[str, list[DomainKey]]:
         raise StorageError(
             f"{database.name}: the database belongs to no installation; was `strongroom init` interrupted?"
         )
-    return installations[0], [from_row(DomainKey, row) for row in domain_keys]
+    try:
+        return convert(installations[0], str), [from_row(DomainKey, row) for row in domain_keys]
+    except ValidationError as error:
+        raise StorageError(f"{database.name}: the database is damaged: a domain key has not the form of one") from error

@@ -27,13 +27,19 @@ class SqliteNonces:
     """See `contract.Nonces`. Safe to use from any thread."""
 
     def __init__(self, path: Path) -> None:
-        """Make the file if there is none. Raises StorageError."""
+        """Make the file if there is none. Raises StorageError, also if it is damaged: a nonce might be forgotten."""
         self._path = path
         path.touch(mode=0o600, exist_ok=True)
-        with closing(self._connect()) as connection:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute(_SCHEMA)
-            connection.execute("CREATE INDEX IF NOT EXISTS nonces_by_time ON nonces (used)")
+        try:
+            with closing(self._connect()) as connection:
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute(_SCHEMA)
+                connection.execute("CREATE INDEX IF NOT EXISTS nonces_by_time ON nonces (used)")
+                (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
+        except sqlite3.Error as error:
+            raise StorageError(f"cannot use {path}: {error}") from error
+        if found != "ok":
+            raise StorageError(f"cannot use {path}: it is damaged: {' '.join(str(found).split())}")
 
     def first_use(self, owner: str, nonce: str, now: float) -> bool:
         """Note a nonce; whether it was not there."""

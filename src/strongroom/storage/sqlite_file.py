@@ -51,6 +51,8 @@ def explained(path: Path) -> Iterator[None]:
         raise StorageError(f"{path}: {_NOT_OURS}") from error
     except sqlite3.Error as error:
         raise StorageError(f"{path}: {_reason(error)}") from error
+    except UnicodeDecodeError as error:  # in a name of the schema, or in SQLite's own words about one
+        raise StorageError(f"{path}: the database is damaged") from error
     except OSError as error:
         raise StorageError(f"{path}: {error.strerror}") from error
 
