@@ -200,7 +200,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @property
     def newest_change(self) -> Path:
-        """The newest change that this node has seen in the database that nodes share."""
+        """The newest change that this node has seen in the database."""
         return self.data / "newest-change"
 
     @property

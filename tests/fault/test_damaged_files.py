@@ -7,6 +7,7 @@ comes to is compared with that of the files as they were; every so often by a re
 import random
 import shutil
 import sqlite3
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import closing
@@ -33,7 +34,7 @@ PAGE = 4096
 REALLY_SERVED_EVERY = 20
 
 DATABASE, LOG, INDEX = "strongroom.db", "strongroom.db-wal", "strongroom.db-shm"
-OTHERS = ("root.key", "nonces.db")
+OTHERS = ("root.key", "nonces.db", "newest-change")
 HARMLESS = "harmless"
 REASONS = {IntegrityError: "row codes and feed", RollbackError: "the audit log", RootKeyError: "the root key file"}
 
@@ -69,6 +70,7 @@ def killed(data: Path, tmp_path: Path) -> Killed:
                 for _ in range(changes):
                     one.change(client, choose)
         if older.exists():
+            make_a_change_without_a_record(data)
             server.kill()
         else:
             assert server.stop() == 0
@@ -77,6 +79,16 @@ def killed(data: Path, tmp_path: Path) -> Killed:
     nonces = SqliteNonces(data / "nonces.db")
     assert all(nonces.first_use("service", f"nonce {number}", float(number)) for number in range(40))
     return Killed(data, older, managed)
+
+
+def make_a_change_without_a_record(data: Path) -> None:
+    """As a server process does that stores when keys were last used; wait until it is noted that it was made."""
+    config = read_config(data / "strongroom.yaml")
+    opened = open_installation(config)
+    position = opened.storage.commit([], None)
+    opened.close()
+    while not config.newest_change.read_text().startswith(f"{position.number} "):
+        time.sleep(0.1)
 
 
 def started(data: Path) -> State:

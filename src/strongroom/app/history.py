@@ -46,10 +46,10 @@ def find_lost_changes(opened: Opened) -> LostChanges | None:
 
 
 def note_seen(config: Config, position: Position) -> None:
-    """Remember how far a database that nodes share had come: other nodes' changes are not in this one's log.
+    """Remember how far the database had come: not all changes are in this node's log.
 
-    So a standby that was behind when it was promoted is refused after a restart too. Not synced: a machine that loses
-    it has its own log still. Raises OSError.
+    Other nodes' are not, so a standby that was behind when it was promoted is refused after a restart too. Nor are
+    those without a record, which a write-ahead log that loses its end takes along. Raises OSError.
     """
     seen = _seen(config)
     if seen is None or seen.number < position.number:

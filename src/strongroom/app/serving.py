@@ -166,7 +166,10 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
         await _recover(opened, audit)
         strangers = StrangersLog(config.strangers_directory)
         closing.callback(strangers.close)
-        ticking = asyncio.create_task(tick_forever(opened.storage, audit, strangers, pool, on_fatal=stop))
+        note_position = partial(_note_position, opened)
+        ticking = asyncio.create_task(
+            tick_forever(opened.storage, audit, strangers, pool, note_position=note_position, on_fatal=stop)
+        )
         closing.callback(ticking.cancel)
         office = Office(state, opened.storage, audit, pool)
         jobs: list[Job] = [
@@ -237,6 +240,12 @@ def _live_snapshot(
     closing.push_async_callback(state.settle)
     closing.push_async_callback(_end, following)
     return state
+
+
+def _note_position(opened: Opened) -> None:
+    """Remember how far the database has come, unless that is done where it is followed."""
+    if opened.config.postgresql is None:
+        note_seen(opened.config, opened.storage.position())
 
 
 async def _end(task: asyncio.Task[None]) -> None:

@@ -15,9 +15,17 @@ _SECONDS = 1.0
 
 
 async def tick_forever(
-    storage: Storage, audit: AuditWriter, strangers: StrangersLog, pool: Executor, *, on_fatal: Callable[[str], None]
+    storage: Storage,
+    audit: AuditWriter,
+    strangers: StrangersLog,
+    pool: Executor,
+    *,
+    note_position: Callable[[], None],
+    on_fatal: Callable[[str], None],
 ) -> None:
     """Tick until cancelled. A tick that fails is told once and tried again: the next one does all that was left.
+
+    `note_position` remembers, on the pool, how far the database has come.
 
     What must not go on unseen is fatal: state that was altered, and a fault of our own. A server without its
     bookkeeping would let the log be cut.
@@ -29,6 +37,7 @@ async def tick_forever(
             strangers.tick(time.time())
             await audit.tick()
             await asyncio.get_running_loop().run_in_executor(pool, storage.checkpoint)
+            await asyncio.get_running_loop().run_in_executor(pool, note_position)
             failing = False
         except (IntegrityError, RollbackError) as error:
             on_fatal(str(error))
