@@ -87,7 +87,8 @@ def make_a_change_without_a_record(data: Path) -> None:
     opened = open_installation(config)
     position = opened.storage.commit([], None)
     opened.close()
-    while not config.newest_change.read_text().startswith(f"{position.number} "):
+    noted = config.newest_change
+    while not (noted.exists() and noted.read_text().startswith(f"{position.number} ")):
         time.sleep(0.1)
 
 

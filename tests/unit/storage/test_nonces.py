@@ -1,5 +1,6 @@
 import multiprocessing
 import sqlite3
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 
@@ -70,3 +71,21 @@ def test_nodes_share_them(postgresql: Postgresql) -> None:
             first = list(pool.map(lambda number: one.first_use("s3", str(number % 20), 2.0), range(200)))
         assert first.count(True) == 20
         storage.close()
+
+
+@pytest.mark.parametrize("harm", [lambda content: b"not a database" + content, lambda content: content[:5_000]])
+def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
+    path = tmp_path / "nonces.db"
+    nonces = SqliteNonces(path)
+    assert all(nonces.first_use("s3", f"{number}", 1.0) for number in range(20))
+    path.write_bytes(harm(path.read_bytes()))
+    with pytest.raises(StorageError, match=r"\Acannot (use|open) [^\n]*\Z"):
+        SqliteNonces(path)
+
+
+def test_a_nonce_that_was_altered_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "nonces.db"
+    assert SqliteNonces(path).first_use("s3", "the nonce", 1.0)
+    path.write_bytes(path.read_bytes().replace(b"the nonce", b"a nonce!!", 1))
+    with pytest.raises(StorageError, match="it is damaged"):
+        SqliteNonces(path)

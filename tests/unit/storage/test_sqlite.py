@@ -161,6 +161,23 @@ def test_a_file_that_is_no_database(path: Path, content: bytes) -> None:
             call()
 
 
+def test_a_domain_key_that_has_not_the_form_of_one(storage: DatabaseStorage, path: Path) -> None:
+    key = DomainKey("key-material", 1, 1.0, b"wrapped")
+    storage.commit([Insert(Installation("installation-1", 1.0, b"", b"")), Insert(key)], None)
+    storage.close()
+    assert read_domain_keys(path) == ("installation-1", [key])
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE domain_keys SET purpose = x'00ff'")
+    fails(lambda: read_domain_keys(path), "the database is damaged: a domain key has not the form of one")
+
+
+def test_a_schema_that_is_not_utf_8(storage: DatabaseStorage, path: Path) -> None:
+    """SQLite's message repeats what it could not read."""
+    storage.close()
+    path.write_bytes(path.read_bytes().replace(b"CREATE TABLE domain_keys", b"CREATE \xc3ABLE domain_keys"))
+    fails(lambda: read_domain_keys(path), "the database is damaged")
+
+
 @pytest.mark.parametrize("keep", [100, 4_096, 20_000, 60_000])
 def test_a_truncated_database(storage: DatabaseStorage, path: Path, keep: int) -> None:
     storage.commit([Insert(Account(f"{number:012d}", 1.0)) for number in range(1_000)], None)
