@@ -3,6 +3,8 @@
 The file is not synced to the disk: a power failure may forget the newest nonces, a killed process does not.
 """
 
+import contextlib
+import os
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -15,9 +17,7 @@ from strongroom.storage.contract import NONCE_SECONDS
 from strongroom.storage.database import Database
 from strongroom.storage.tables import NONCES
 
-_SCHEMA = (
-    "CREATE TABLE IF NOT EXISTS nonces (owner TEXT, nonce TEXT, used REAL, PRIMARY KEY (owner, nonce)) WITHOUT ROWID"
-)
+_SCHEMA = "CREATE TABLE nonces (owner TEXT, nonce TEXT, used REAL, PRIMARY KEY (owner, nonce)) WITHOUT ROWID"
 _FORGET = "DELETE FROM nonces WHERE used < ?"
 _INSERT = "INSERT OR IGNORE INTO nonces VALUES (?, ?, ?)"
 _BUSY_SECONDS = 5
@@ -29,12 +29,11 @@ class SqliteNonces:
     def __init__(self, path: Path) -> None:
         """Make the file if there is none. Raises StorageError, also if it is damaged: a nonce might be forgotten."""
         self._path = path
-        path.touch(mode=0o600, exist_ok=True)
         try:
+            if not path.exists():
+                _create(path)
             with closing(self._connect()) as connection:
-                connection.execute("PRAGMA journal_mode = WAL")
-                connection.execute(_SCHEMA)
-                connection.execute("CREATE INDEX IF NOT EXISTS nonces_by_time ON nonces (used)")
+                connection.execute(_FORGET, (0.0,))  # fails if the table is not there
                 (found,) = connection.execute("PRAGMA integrity_check(1)").fetchone()
         except sqlite3.Error as error:
             raise StorageError(f"cannot use {path}: {error}") from error
@@ -57,6 +56,20 @@ class SqliteNonces:
         except sqlite3.Error as error:
             raise StorageError(f"cannot open {self._path}: {error}") from error
         return connection
+
+
+def _create(path: Path) -> None:
+    """Make the file, whole or not at all: one that lost its contents must not pass for a new one."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.unlink(missing_ok=True)
+    unfinished.touch(mode=0o600)
+    with closing(sqlite3.connect(unfinished, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(_SCHEMA)
+        connection.execute("CREATE INDEX nonces_by_time ON nonces (used)")
+    with contextlib.suppress(FileExistsError):  # another process was first
+        path.hardlink_to(unfinished)
+    unfinished.unlink()
 
 
 class DatabaseNonces:

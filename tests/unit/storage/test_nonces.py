@@ -73,7 +73,9 @@ def test_nodes_share_them(postgresql: Postgresql) -> None:
         storage.close()
 
 
-@pytest.mark.parametrize("harm", [lambda content: b"not a database" + content, lambda content: content[:5_000]])
+@pytest.mark.parametrize(
+    "harm", [lambda content: b"not a database" + content, lambda content: content[:5_000], lambda _: b""]
+)
 def test_a_damaged_file_is_refused_in_one_line(tmp_path: Path, harm: Callable[[bytes], bytes]) -> None:
     path = tmp_path / "nonces.db"
     nonces = SqliteNonces(path)
