@@ -166,9 +166,10 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
         await _recover(opened, audit)
         strangers = StrangersLog(config.strangers_directory)
         closing.callback(strangers.close)
-        note_position = partial(_note_position, opened)
         ticking = asyncio.create_task(
-            tick_forever(opened.storage, audit, strangers, pool, note_position=note_position, on_fatal=stop)
+            tick_forever(
+                opened.storage, audit, strangers, pool, note_position=partial(_note_position, opened), on_fatal=stop
+            )
         )
         closing.callback(ticking.cancel)
         office = Office(state, opened.storage, audit, pool)
