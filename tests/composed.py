@@ -30,6 +30,7 @@ from strongroom.pipeline import Pipeline
 from strongroom.sigv4.request import SignedRequest
 from strongroom.sigv4.signing import Credential, sign
 from strongroom.snapshot import LiveSnapshot
+from strongroom.storage.audit_index import SqliteAuditIndex
 from strongroom.storage.nonces import SqliteNonces
 from strongroom.web_identity.issuers import Issuers
 
@@ -137,6 +138,7 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
         custom_key_stores = configured_key_stores(opened, key_store)
         state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=fatal.append)
+        events = SqliteAuditIndex(opened.config.audit_index)
         strangers = StrangersLog(opened.config.strangers_directory)
         uses = Uses()
         clock = MovingClock()
@@ -148,6 +150,7 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
             custom_key_stores=custom_key_stores,
             external_keys=served_external_keys(opened, key_store),
             audit=audit,
+            events=events,
             strangers=strangers,
             uses=uses,
             pool=pool,
@@ -163,6 +166,7 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
         yield Composed(pipeline, opened, state, uses, fatal, clock, office, key_store, custom_key_stores)
         await audit.close()
         strangers.close()
+        events.close()
     opened.close()
 
 

@@ -183,13 +183,17 @@ STS_FAMILIES = {
 }
 
 
+CLOUDTRAIL_FAMILIES = {"events": ("LookupEvents",)}
+
+
 @dataclass(frozen=True)
 class Service:
     """What to generate for one service.
 
     `empty_body` names the operations that take a body of no bytes. `whole` says that every operation of the model has
     its place in a family; of other services only those that are named are written. `sensitive` are shapes that are
-    never printed, though the model does not say so.
+    never printed, though the model does not say so. `checked` are shapes that the service checks itself, with errors of
+    its own: their constraints are left out.
     """
 
     name: str
@@ -198,12 +202,19 @@ class Service:
     empty_body: frozenset[str] = frozenset()
     whole: bool = False
     sensitive: frozenset[str] = frozenset()
+    checked: frozenset[str] = frozenset()
 
 
 SERVICES = (
     Service("kms", "AWS KMS", KMS_FAMILIES, frozenset({"CreateKey"}), whole=True),
     Service("iam", "IAM", IAM_FAMILIES),
     Service("sts", "AWS STS", STS_FAMILIES, sensitive=frozenset({"TokenType"})),
+    Service(
+        "cloudtrail",
+        "AWS CloudTrail",
+        CLOUDTRAIL_FAMILIES,
+        checked=frozenset({"EventCategory", "LookupAttributeKey", "LookupAttributeValue", "MaxResults"}),
+    ),
 )
 
 
@@ -243,6 +254,7 @@ def load(service: Service) -> Model:
     operations = {name: operation for name, operation in operations.items() if name in placed}
     shapes = {type_name(name): _with_type_names(shape) for name, shape in shapes.items()}
     shapes |= {name: shapes[name] | {"sensitive": True} for name in service.sensitive}
+    shapes |= {name: {"type": shapes[name]["type"]} for name in service.checked}
     homes: dict[str, str] = {}
     model = Model(service, operations, shapes, homes)
     for family, names in service.families.items():
@@ -423,8 +435,12 @@ def package_file(model: Model) -> str:
             header(f"Messages of {model.service.title}, one file per family of operations."),
             "from typing import Final",
             "",
-            "from strongroom.messages.declaration import OperationMessages",
-            f"from {package} import ({', '.join(families)},)",
+            *sorted(
+                [
+                    "from strongroom.messages.declaration import OperationMessages",
+                    f"from {package} import ({', '.join(families)},)",
+                ]
+            ),
             "",
             '__all__ = ["OPERATIONS"]',
             "",
@@ -476,7 +492,9 @@ def formatted(source: str) -> str:
 def generate(service: Service) -> dict[Path, str]:
     """Every file of a service's messages, by path."""
     model = load(service)
-    sources = {"__init__": package_file(model), SHARED: shared_file(model)}
+    sources = {"__init__": package_file(model)}
+    if SHARED in model.homes.values():
+        sources[SHARED] = shared_file(model)
     sources |= {family: family_file(model, family) for family in service.families}
     return {MESSAGES / service.name / f"{name}.py": formatted(source) for name, source in sources.items()}
 

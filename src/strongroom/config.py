@@ -219,6 +219,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.data / "audit"
 
     @property
+    def audit_index(self) -> Path:
+        """The SQLite file in which events of the audit log are looked up; made anew from the log if it is lost."""
+        return self.data / "audit-index.db"
+
+    @property
     def strangers_directory(self) -> Path:
         """Where the log of requests by unknown callers is."""
         return self.data / "strangers"

@@ -460,6 +460,39 @@ class KeyUnavailable(RequestError):
     code = "KeyUnavailableException"
 
 
+# CloudTrail.
+
+
+class InvalidEventCategory(RequestError):
+    """There are no events of this category."""
+
+    code = "InvalidEventCategoryException"
+
+
+class InvalidLookupAttributes(RequestError):
+    """Events cannot be looked up by this."""
+
+    code = "InvalidLookupAttributesException"
+
+
+class InvalidMaxResults(RequestError):
+    """Fewer than one or more than fifty events are asked for."""
+
+    code = "InvalidMaxResultsException"
+
+
+class InvalidNextToken(RequestError):
+    """The token is none of ours, or one of a request with other parameters."""
+
+    code = "InvalidNextTokenException"
+
+
+class InvalidTimeRange(RequestError):
+    """The time range ends before it begins, or has a time of no calendar."""
+
+    code = "InvalidTimeRangeException"
+
+
 # IAM and STS.
 
 
@@ -582,6 +615,9 @@ Sources: botocore's models of IAM and STS, "Common errors" of their API referenc
 """
 
 
+CLOUDTRAIL_CODES: Final[Mapping[type[RequestError], str]] = {KMSInternal: "InternalFailure"}
+"""What CloudTrail calls the errors that KMS calls by `code`, if not the same ("Common errors" of its API reference)."""
+
 XKS_NAMES: Final[Mapping[type[RequestError], str]] = {
     AccessDenied: "AccessDeniedException",
     DependencyTimeout: "DependencyTimeoutException",
@@ -612,4 +648,6 @@ def code_of(error: RequestError, service: str | None) -> str:
     """Return the code that the callers of a service are told. The service is None if a form names none of ours."""
     if service == XKS_PROXY:
         return XKS_NAMES.get(type(error), "InternalException")
+    if service == "cloudtrail":
+        return CLOUDTRAIL_CODES.get(type(error), error.code)
     return error.code if service == "kms" else QUERY_CODES.get(type(error), error.code)

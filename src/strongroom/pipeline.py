@@ -67,6 +67,7 @@ from strongroom.operations.registry import find_operation
 from strongroom.operations.uses import Uses
 from strongroom.rates import Rates
 from strongroom.snapshot import LiveSnapshot
+from strongroom.storage.audit_events import EventIndex
 from strongroom.storage.contract import Nonces, OutboxEntry, Storage
 
 _ATTEMPTS = 10
@@ -91,6 +92,7 @@ class Pipeline:
         custom_key_stores: CustomKeyStores,
         external_keys: ExternalKeys,
         audit: AuditWriter,
+        events: EventIndex,
         strangers: StrangersLog,
         uses: Uses,
         pool: Executor,
@@ -113,6 +115,7 @@ class Pipeline:
         self._custom_key_stores = custom_key_stores
         self._external_keys = external_keys
         self._audit = audit
+        self._events = events
         self._strangers = strangers
         self._uses = uses
         self._pool = pool
@@ -179,6 +182,9 @@ class Pipeline:
         event.declared = operation.targets(request)  # 7
         if caller.xks_store is not None:  # once, however often it is decided again
             self._rates.take(caller.xks_store.prefix, caller.xks_store.rate, event.now)
+        if operation.rate is not None:
+            account = caller.credential.identity.principal.account
+            self._rates.take(f"{operation.name} {account} {caller.region}", operation.rate, event.now)
         for token in getattr(request, "grant_tokens", None) or ():
             self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
         refused = False
@@ -386,6 +392,7 @@ class Pipeline:
             self._custom_key_stores,
             operation.name,
             self._external_keys,
+            self._events,
         )
 
     def _record(

@@ -15,5 +15,5 @@ class Rates:
         level = min(float(rate), level + max(0.0, now - since) * rate)
         if level < 1:
             self._buckets[name] = (level, now)
-            raise Throttling("More requests came than the rate of the key store.")
+            raise Throttling("Rate exceeded")
         self._buckets[name] = (level - 1, now)

@@ -102,6 +102,7 @@ def deciding(policy_text: str, key_grants: KeyGrants = NO_GRANTS) -> Callable[[]
         nothing,
         "Encrypt",
         nothing,
+        nothing,
     )
     target = use_of_encryption_key("kms:Encrypt", KEY_ID, CONTEXT)
     return lambda: authorize_target(call, None, target, found, "Encrypt")

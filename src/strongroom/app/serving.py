@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
@@ -27,6 +27,7 @@ from strongroom.app.installing import Opened, audit_log, open_installation, open
 from strongroom.app.key_store import served_external_keys, serving_key_store
 from strongroom.app.serving_lock import serving
 from strongroom.app.usage_tracking import begin_tracking
+from strongroom.audit.indexing import Indexer
 from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
@@ -34,6 +35,7 @@ from strongroom.authentication import Authenticator
 from strongroom.config import Config, Tls
 from strongroom.errors import HsmError, OperatorError
 from strongroom.federation import Federation
+from strongroom.jobs.audit_index import index_forever
 from strongroom.jobs.audit_tick import tick_forever
 from strongroom.jobs.calendar import Job, Office, keep_calendar
 from strongroom.jobs.custom_key_stores import CustomKeyStoreJob
@@ -47,6 +49,8 @@ from strongroom.keystores.process import disable_core_dumps
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
 from strongroom.snapshot import Lease, LiveSnapshot
+from strongroom.storage.audit_events import EventIndex
+from strongroom.storage.audit_index import SqliteAuditIndex
 from strongroom.web_identity.issuers import Issuers
 from strongroom.wire.asgi import application as kms_application
 from strongroom.wire.server import Server, bind, require_tls_off_loopback
@@ -196,6 +200,7 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
             custom_key_stores=custom_key_stores,
             external_keys=external_keys,
             audit=audit,
+            events=_index(opened, audit, pool, closing),
             strangers=strangers,
             uses=uses,
             pool=pool,
@@ -262,6 +267,16 @@ async def _recover(opened: Opened, audit: AuditWriter) -> None:
     for details in recovered:
         for damage in details.damage:
             sys.stderr.write(f"strongroom: the audit log of chain {details.chain_id} is damaged: {damage}\n")
+
+
+def _index(opened: Opened, audit: AuditWriter, pool: Executor, closing: AsyncExitStack) -> EventIndex:
+    """Where events are looked up, and what brings it up to the log, until it is closed."""
+    index = SqliteAuditIndex(opened.config.audit_index)
+    closing.callback(index.close)
+    indexer = Indexer(index, opened.config.audit_directory, opened.storage, audit.chain_id)
+    indexing = asyncio.create_task(index_forever(indexer, audit, pool))
+    closing.callback(indexing.cancel)
+    return index
 
 
 def _announce(config: Config, announce: Announce) -> None:

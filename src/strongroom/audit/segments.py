@@ -129,7 +129,8 @@ def lock_chain(chain_directory: Path) -> int | None:
     return lock
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
-    """Yield the lines of a segment with their newlines; the last may lack it. Nothing if there is no file."""
+def read_lines(path: Path, offset: int = 0) -> Iterator[bytes]:
+    """Yield the lines of a segment from a byte on, with newlines; the last may lack it. Nothing if there is no file."""
     with contextlib.suppress(FileNotFoundError), path.open("rb", buffering=1024 * 1024) as file:
+        file.seek(offset)
         yield from file

@@ -115,6 +115,11 @@ class AuditWriter:
             raise
         return writer
 
+    @property
+    def registered(self) -> int:
+        """The last sequence that the database knows: all lines up to it are on disk for good."""
+        return self._registered
+
     def write(self, record: bytes, change: int = 0) -> Awaitable[None]:
         """Chain a record (`record.encode`), of state change number `change` if it belongs to one.
 

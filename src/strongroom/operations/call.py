@@ -29,6 +29,7 @@ from strongroom.model.numbered import Numbered
 from strongroom.model.principal import Principal
 from strongroom.operations.uses import Uses
 from strongroom.snapshot import KeyEntry, Snapshot
+from strongroom.storage.audit_events import EventIndex
 from strongroom.storage.contract import Keep, Replace, Storage, Write
 
 
@@ -52,6 +53,7 @@ class Call(Struct, frozen=True):
     custom_key_stores: CustomKeyStores
     operation: str
     external_keys: ExternalKeys
+    events: EventIndex
 
     @property
     def principal(self) -> Principal:

@@ -5,12 +5,17 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from strongroom.errors import XKS_PROXY
-from strongroom.messages import iam, kms, sts
+from strongroom.messages import cloudtrail, iam, kms, sts
 from strongroom.messages.declaration import OperationMessages
 from strongroom.operations.logged import Logged, members
 from strongroom.operations.targets import Target
 
-MESSAGES = {"iam": iam.OPERATIONS, "kms": kms.OPERATIONS, "sts": sts.OPERATIONS}
+MESSAGES = {
+    "cloudtrail": cloudtrail.OPERATIONS,
+    "iam": iam.OPERATIONS,
+    "kms": kms.OPERATIONS,
+    "sts": sts.OPERATIONS,
+}
 """Service -> operation name -> its generated messages."""
 
 
@@ -27,6 +32,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     `configures_key_store`: it looks whether something can back a custom key store, which may take seconds.
     `hurries`: it asks for what the calendar does, which looks at once then.
     `by_web_identity`: nobody signs it, and a token of an identity provider says who calls.
+    `rate` is how many calls a second are taken of an account in a Region, by each server process; None: any number.
     `logged` says which members of the request the audit record shows, `logged_response` which of the response (it is
     given the keys too).
     """
@@ -45,6 +51,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     names_grant: bool = False
     configures_key_store: bool = False
     hurries: bool = False
+    rate: int | None = None
     logged: Logged = members()
     logged_response: Callable[..., dict[str, object] | None] | None = None
 
@@ -55,5 +62,7 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     @property
     def names_resources(self) -> bool:
-        """Whether its records say which keys it is about: none of IAM does, and none about custom key stores."""
-        return self.service not in ("iam", XKS_PROXY) and not self.name.endswith(("CustomKeyStore", "CustomKeyStores"))
+        """Whether its records say which keys it is about: none of IAM or CloudTrail, none about custom key stores."""
+        return self.service not in ("cloudtrail", "iam", XKS_PROXY) and not self.name.endswith(
+            ("CustomKeyStore", "CustomKeyStores")
+        )

@@ -6,6 +6,7 @@ test compares it with botocore's service model.
 
 from strongroom.errors import UnknownOperation
 from strongroom.messages.query import VERSIONS, unknown_operation
+from strongroom.operations.cloudtrail.table import BUILT as CLOUDTRAIL
 from strongroom.operations.iam.table import BUILT as IAM
 from strongroom.operations.kms.table import BUILT as KMS
 from strongroom.operations.operation import Operation
@@ -13,7 +14,7 @@ from strongroom.operations.sts.table import BUILT as STS
 from strongroom.operations.xks.table import BUILT as XKS
 
 OPERATIONS: dict[tuple[str, str], Operation] = {
-    (operation.service, operation.name): operation for operation in (*KMS, *IAM, *STS, *XKS)
+    (operation.service, operation.name): operation for operation in (*KMS, *IAM, *STS, *CLOUDTRAIL, *XKS)
 }
 """(service, operation name) -> row."""
 

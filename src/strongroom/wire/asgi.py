@@ -18,8 +18,6 @@ from strongroom.model.exchange import Answer, Incoming
 from strongroom.wire import json_protocol, query_protocol
 from strongroom.wire.response import Response, respond_no_protocol
 
-_KMS_TARGET = b"TrentService."
-
 
 class Answering(Protocol):
     """What stands behind the wire."""
@@ -48,7 +46,7 @@ class Respond(Protocol):
 
 
 def application(answering: Answering) -> ASGI3Application:
-    """Make the callable of KMS, IAM and STS."""
+    """Make the callable of KMS, IAM, STS and CloudTrail."""
     return served(answering, _respond)
 
 
@@ -85,12 +83,11 @@ async def _respond(answering: Answering, incoming: Incoming, *, whole: bool) -> 
     if not whole:
         if _is(content_type, query_protocol.CONTENT_TYPE):
             return query_protocol.respond(answering.refuse(incoming, RequestEntityTooLarge(), None), None, "")
-        return json_protocol.respond(answering.refuse(incoming, RequestEntityTooLarge(), "kms"))
+        return json_protocol.respond(answering.refuse(incoming, RequestEntityTooLarge(), "kms"), "kms")
     if incoming.method == "POST" and _is(content_type, json_protocol.CONTENT_TYPE):
         # 2. The target.
-        target = _first(incoming.headers, b"x-amz-target")
-        operation = target[len(_KMS_TARGET) :].decode("latin-1") if target.startswith(_KMS_TARGET) else None
-        return json_protocol.respond(await answering.answer(incoming, "kms", operation or None))
+        asked, operation = json_protocol.called(_first(incoming.headers, b"x-amz-target"))
+        return json_protocol.respond(await answering.answer(incoming, asked, operation), asked)
     form = None
     if incoming.method == "POST" and _is(content_type, query_protocol.CONTENT_TYPE):
         form = incoming.body

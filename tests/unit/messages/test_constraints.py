@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 import pytest
 
-from strongroom.messages import iam, kms, sts
+from strongroom.messages import cloudtrail, iam, kms, sts
 from strongroom.messages.constraints import (
     Rule,
     content_rules,
@@ -117,7 +117,7 @@ def test_other_uses_of_categories_are_not_read_at_all(pattern: str) -> None:
         content_rules(Constraint(pattern=pattern))
 
 
-@pytest.mark.parametrize("operations", [iam.OPERATIONS, kms.OPERATIONS, sts.OPERATIONS], ids=["iam", "kms", "sts"])
+@pytest.mark.parametrize("operations", [cloudtrail.OPERATIONS, iam.OPERATIONS, kms.OPERATIONS, sts.OPERATIONS])
 def test_every_pattern_of_the_models_is_read(operations: Mapping[str, OperationMessages]) -> None:
     for messages in operations.values():
         for kind in filter(None, (messages.request, messages.response)):

@@ -90,6 +90,7 @@ def call(principal: Principal, region: str = REGION) -> Call:
         nothing,
         "",
         nothing,
+        nothing,
     )
 
 

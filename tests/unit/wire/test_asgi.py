@@ -138,6 +138,18 @@ def test_the_operation_is_what_the_target_says(
 
 
 @pytest.mark.parametrize(
+    ("name", "operation"), [(b"LookupEvents", "LookupEvents"), (b"ListTrails", "ListTrails"), (b"", None)]
+)
+def test_cloudtrail_has_a_target_of_its_own(
+    connection: Connection, recorder: Recorder, name: bytes, operation: str | None
+) -> None:
+    target = b"X-Amz-Target: com.amazonaws.cloudtrail.v20131101.CloudTrail_20131101." + name + b"\r\n"
+    connection.send(KMS + JSON + target + BODY).response()
+
+    assert [asked[1:] for asked in recorder.asked] == [("cloudtrail", operation)]
+
+
+@pytest.mark.parametrize(
     "content_type",
     [b"application/x-amz-json-1.1", b"application/x-amz-json-1.1; charset=utf-8", b"Application/X-Amz-JSON-1.1 ;a=b"],
 )

@@ -20,11 +20,11 @@ HEADERS = [
 def test_an_output_is_a_200_with_its_json() -> None:
     answer = Answer(REQUEST_ID, ListKeysResponse(keys=(), truncated=False))
 
-    assert respond(answer) == (200, HEADERS, b'{"Keys":[],"Truncated":false}')
+    assert respond(answer, "kms") == (200, HEADERS, b'{"Keys":[],"Truncated":false}')
 
 
 def test_no_output_is_an_empty_body() -> None:
-    assert respond(Answer(REQUEST_ID)) == (200, HEADERS, b"")
+    assert respond(Answer(REQUEST_ID), "kms") == (200, HEADERS, b"")
 
 
 @pytest.mark.parametrize(
@@ -48,4 +48,13 @@ def test_no_output_is_an_empty_body() -> None:
     ],
 )
 def test_an_error_is_its_type_and_its_text_if_it_has_one(error: errors.RequestError, status: int, body: bytes) -> None:
-    assert respond(Answer(REQUEST_ID, error=error)) == (status, HEADERS, body)
+    assert respond(Answer(REQUEST_ID, error=error), "kms") == (status, HEADERS, body)
+
+
+def test_cloudtrail_calls_our_own_failures_by_another_name() -> None:
+    failed = Answer(REQUEST_ID, error=errors.KMSInternal())
+    refused = Answer(REQUEST_ID, error=errors.InvalidTimeRange("no"))
+
+    assert respond(failed, "cloudtrail") == (500, HEADERS, b'{"__type":"InternalFailure"}')
+    body = b'{"__type":"InvalidTimeRangeException","message":"no"}'
+    assert respond(refused, "cloudtrail") == (400, HEADERS, body)

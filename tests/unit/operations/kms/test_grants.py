@@ -71,6 +71,7 @@ def call(principal: Principal, key: KmsKey = KEY) -> Call:
         nothing,
         "CreateGrant",
         nothing,
+        nothing,
     )
 
 

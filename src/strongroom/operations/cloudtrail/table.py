@@ -1,0 +1,17 @@
+"""The operations of CloudTrail, one row each."""
+
+from strongroom.operations.cloudtrail import events
+from strongroom.operations.logged import every_member
+from strongroom.operations.operation import Operation
+
+BUILT = (
+    Operation(
+        name="LookupEvents",
+        service="cloudtrail",
+        targets=events.lookup_events_targets,
+        run=events.lookup_events,
+        blocks=True,
+        rate=2,
+        logged=every_member,
+    ),
+)
