@@ -11,7 +11,7 @@ import pytest
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from strongroom.testing.server import Server, running_server, start_server
+from strongroom.testing.server import Server, running_server
 from tests.e2e import aws_cli
 
 SECONDS = 30
@@ -35,6 +35,11 @@ def client(server: Server, service: str) -> Any:
         aws_secret_access_key=server.secret_access_key,
         config=Config(retries={"mode": "standard", "total_max_attempts": 10}),
     )
+
+
+def look_up(server: Server, **asked: Any) -> list[Any]:
+    events: list[Any] = client(server, "cloudtrail").lookup_events(**asked)["Events"]
+    return events
 
 
 def awaited(look_up: Callable[[], list[Any]], count: int) -> list[Any]:
@@ -63,8 +68,8 @@ def request_ids(events: list[Any]) -> list[str]:
 
 def test_boto3_finds_what_both_processes_recorded_page_by_page(served: Server) -> None:
     arn, requested = use(served, 6)
+    awaited(lambda: look_up(served, **by("ResourceName", arn)), 7)
     trail = client(served, "cloudtrail")
-    awaited(lambda: trail.lookup_events(**by("ResourceName", arn))["Events"], 7)
     pages = list(
         trail.get_paginator("lookup_events").paginate(**by("ResourceName", arn), PaginationConfig={"PageSize": 3})
     )
@@ -104,22 +109,16 @@ def test_nothing_is_missing_after_the_server_was_killed_and_the_index_lost(data:
     with running_server(data, workers=2) as server:
         arn, requested = use(server, 8)
         server.kill()
-    server = start_server(data, workers=2)
-    try:
-        trail = client(server, "cloudtrail")
-        found = awaited(lambda: trail.lookup_events(**by("ResourceName", arn))["Events"], 9)
-        assert set(requested) < set(request_ids(found))
+    with running_server(data, workers=2) as server:
+        found = awaited(lambda: look_up(server, **by("ResourceName", arn)), 9)
+        server.kill()
+    assert set(requested) < set(request_ids(found))
 
-        for file in data.glob("audit-index.db*"):
-            if not file.name.endswith(".lock"):
-                file.unlink()
-        _, more = use(server, 2)
-        awaited(lambda: [one for one in more if one in request_ids(trail.lookup_events()["Events"])], 2)
-    finally:
-        server.stop()
+    for name in ("audit-index.db", "audit-index.db-wal", "audit-index.db-shm"):
+        (data / name).unlink()
     with running_server(data) as server:
-        again = awaited(lambda: client(server, "cloudtrail").lookup_events(**by("ResourceName", arn))["Events"], 9)
-        assert request_ids(again) == request_ids(found)
+        again = awaited(lambda: look_up(server, **by("ResourceName", arn)), 9)
+    assert request_ids(again) == request_ids(found)
 
 
 def test_an_account_does_not_see_anothers_events(pair: Server, owners: list[Any], others: list[Any]) -> None:

@@ -6,6 +6,7 @@ each chain is indexed is written with the events. One that is damaged, or of ano
 
 import fcntl
 import os
+import shutil
 import sqlite3
 import sys
 from collections.abc import Callable, Sequence
@@ -105,8 +106,12 @@ class SqliteAuditIndex:
     def extend(self, chain_id: str, read: Callable[[LogPosition], IndexedLines], *, forget_before: int) -> bool:
         """Add what `read` finds in a chain behind a position, forget some of what is too old; whether there is more.
 
-        Nobody else writes meanwhile, so that nothing is added twice.
+        Nobody else writes meanwhile, so that nothing is added twice. A disk that is nearly full is a StorageError.
         """
+        if shutil.disk_usage(self._path.parent).free < sqlite_file.SPACE_KEPT:
+            raise StorageError(
+                f"{self._path}: the last {sqlite_file.SPACE_KEPT >> 20} MiB of the disk are the audit log's"
+            )
 
         def work(connection: Connection) -> bool:
             lines = read(_position(connection, chain_id))

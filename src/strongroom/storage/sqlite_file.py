@@ -19,8 +19,8 @@ _BUSY_SECONDS = 5.0
 """How long a statement waits for another process's lock."""
 _ERASE_WAITS_MILLISECONDS = 1_000
 """How long an erasure waits for others, who wait for it meanwhile."""
-_SPACE_KEPT = 64 << 20
-"""Bytes of disk that an erasure leaves free, for the audit log above all."""
+SPACE_KEPT = 64 << 20
+"""Bytes of disk that erasures and the index leave free, for the audit log above all."""
 _POOL_SIZE = 8
 """Connections kept open; more are made while more threads read at once."""
 
@@ -144,7 +144,7 @@ def write_anew(file: DatabaseFile) -> None:
 
 def _require_space(file: DatabaseFile) -> None:
     """Raise StorageError if a copy in the write-ahead log would leave too little room for the audit log."""
-    needed = 2 * file.path.stat().st_size + _SPACE_KEPT
+    needed = 2 * file.path.stat().st_size + SPACE_KEPT
     if shutil.disk_usage(file.path.parent).free < needed:
         raise StorageError(f"{file.path}: to write it anew, {needed >> 20:,} MiB of disk must be free")
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import StorageError
+from strongroom.storage import sqlite_file
 from strongroom.storage.audit_events import EventQuery
 from strongroom.storage.audit_index import BEGINNING, IndexedLines, LogPosition, SqliteAuditIndex
 from tests.unit.storage.test_audit_events import ACCOUNT, NOW, REGION, made
@@ -170,6 +171,14 @@ def test_it_is_made_anew_when_nobody_has_the_old_one_open(path: Path, index: Sql
     assert add(index, 1, 2) == [BEGINNING]
     assert found(other) == [2, 1]
     other.close()
+
+
+def test_the_last_of_the_disk_is_the_logs(index: SqliteAuditIndex, monkeypatch: pytest.MonkeyPatch) -> None:
+    add(index, 1)
+    monkeypatch.setattr(sqlite_file, "SPACE_KEPT", 1 << 60)
+    with pytest.raises(StorageError, match="of the disk are the audit log's"):
+        add(index, 2)
+    assert found(index) == [1]
 
 
 def test_what_is_no_damage_is_told(tmp_path: Path) -> None:
