@@ -1,9 +1,10 @@
 """What an event of the audit log is looked up by, read from its record (AWS: Event, LookupAttribute)."""
 
 from datetime import datetime
+from typing import Annotated
 
 import msgspec
-from msgspec import Struct, field
+from msgspec import Meta, Struct, field
 
 from strongroom.storage.audit_events import AuditEvent
 
@@ -24,7 +25,7 @@ class _Resource(Struct, gc=False):
 class _Record(Struct, gc=False, rename="camel"):
     """The members of a record that belongs to an account and a Region."""
 
-    event_time: datetime
+    event_time: Annotated[datetime, Meta(tz=True)]
     event_source: str
     event_name: str
     aws_region: str

@@ -84,6 +84,7 @@ def test_what_the_service_did_to_a_key_is_its_accounts() -> None:
         b"[]",
         b"\xff",
         b'{"eventTime":1}',
+        record(user_identity(ALICE), event_time="0001-01-01T00:00:00"),
         b"[" * 10_000,
     ],
 )
