@@ -182,9 +182,6 @@ class Pipeline:
         event.declared = operation.targets(request)  # 7
         if caller.xks_store is not None:  # once, however often it is decided again
             self._rates.take(caller.xks_store.prefix, caller.xks_store.rate, event.now)
-        if operation.rate is not None:
-            account = caller.credential.identity.principal.account
-            self._rates.take(f"{operation.name} {account} {caller.region}", operation.rate, event.now)
         for token in getattr(request, "grant_tokens", None) or ():
             self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
         refused = False
@@ -279,6 +276,8 @@ class Pipeline:
     async def _run(self, event: Event, operation: Operation, caller: Caller, call: Call) -> Answer:
         """Steps 12 to 15 of an operation that changes nothing; its record is on disk before it is answered."""
         assert operation.run is not None, "an operation runs or changes"
+        if operation.rate is not None:  # who is not allowed to takes nothing from those who are
+            self._rates.take(f"{operation.name} {call.account} {call.region}", operation.rate, event.now)
         threads = self._threads(event, operation)
         if threads is None:
             response = operation.run(call, event.request, event.authorized)

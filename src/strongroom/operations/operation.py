@@ -32,7 +32,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     `configures_key_store`: it looks whether something can back a custom key store, which may take seconds.
     `hurries`: it asks for what the calendar does, which looks at once then.
     `by_web_identity`: nobody signs it, and a token of an identity provider says who calls.
-    `rate` is how many calls a second are taken of an account in a Region, by each server process; None: any number.
+    `rate` is how many calls a second are run of an account in a Region, by each server process; None: any number.
     `logged` says which members of the request the audit record shows, `logged_response` which of the response (it is
     given the keys too).
     """
