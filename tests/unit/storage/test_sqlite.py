@@ -127,7 +127,7 @@ def test_erasing_waits_for_those_who_read(
 def test_erasing_leaves_room_on_the_disk(storage: DatabaseStorage, monkeypatch: pytest.MonkeyPatch) -> None:
     """A full disk would stop the audit log, and with it every request."""
     storage.commit([Insert(DomainKey("rows", 1, 1.0, b"wrapped"))], None)
-    monkeypatch.setattr(sqlite_file, "_SPACE_KEPT", 1 << 60)
+    monkeypatch.setattr(sqlite_file, "SPACE_KEPT", 1 << 60)
     with pytest.raises(StorageError, match=r"to write it anew, [0-9,]+ MiB of disk must be free\Z"):
         storage.erase()
     assert len(storage.load().records) == 1
