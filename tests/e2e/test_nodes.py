@@ -178,6 +178,20 @@ def test_the_log_of_all_nodes_can_be_written_into_files(cluster: Cluster, tmp_pa
     assert verified.returncode == 0, verified.stdout
 
 
+def test_any_node_tells_what_any_node_recorded(cluster: Cluster) -> None:
+    made = cluster.client("a").create_key()["KeyMetadata"]
+    cluster.client("b").encrypt(KeyId=made["KeyId"], Plaintext=b"x")
+    for name in cluster.servers:
+        trail = cluster.client(name, "cloudtrail")
+        deadline = time.monotonic() + 60
+        told: set[str] = set()
+        while told != {"CreateKey", "Encrypt"}:
+            assert time.monotonic() < deadline, told
+            time.sleep(1)  # no more than two a second
+            attribute = {"AttributeKey": "ResourceName", "AttributeValue": made["Arn"]}
+            told = {event["EventName"] for event in trail.lookup_events(LookupAttributes=[attribute])["Events"]}
+
+
 def test_a_database_that_is_behind_is_refused_also_by_who_made_none_of_its_changes(tmp_path: Path) -> None:
     with running_postgresql() as postgresql:
         nodes = make_nodes(tmp_path, postgresql.create_database())

@@ -8,9 +8,11 @@ from strongroom.errors import ConfigurationError
 from strongroom.model.domain_key import DomainKey
 from strongroom.storage import postgresql, sqlite
 from strongroom.storage.audit_archive import AuditArchive
+from strongroom.storage.audit_index import SqliteAuditIndex
 from strongroom.storage.contract import Nonces
 from strongroom.storage.database import DatabaseStorage
 from strongroom.storage.nonces import DatabaseNonces, SqliteNonces
+from strongroom.storage.shared_audit_index import SharedAuditIndex
 
 T = TypeVar("T")
 
@@ -47,6 +49,13 @@ def shared_nonces(config: Config, storage: DatabaseStorage) -> Nonces:
 def audit_archive(config: Config, storage: DatabaseStorage) -> AuditArchive | None:
     """Where nodes keep their audit chains together; None on one machine, where they are in files alone."""
     return None if config.postgresql is None else AuditArchive(storage.database)
+
+
+def audit_index(config: Config, storage: DatabaseStorage) -> SqliteAuditIndex | SharedAuditIndex:
+    """Where events of the audit log are looked up."""
+    if isinstance(storage.database, postgresql.PostgresqlDatabase):
+        return SharedAuditIndex(storage.database)
+    return SqliteAuditIndex(config.audit_index)
 
 
 def _with_driver(work: Callable[[], T]) -> T:

@@ -21,7 +21,7 @@ from uvicorn._types import ASGI3Application
 
 from strongroom.app.client_files import write_client_environment
 from strongroom.app.custom_key_stores import configured_key_stores
-from strongroom.app.databases import shared_nonces
+from strongroom.app.databases import audit_index, shared_nonces
 from strongroom.app.history import missing_chains, note_seen, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
 from strongroom.app.key_store import served_external_keys, serving_key_store
@@ -50,7 +50,6 @@ from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
 from strongroom.snapshot import Lease, LiveSnapshot
 from strongroom.storage.audit_events import EventIndex
-from strongroom.storage.audit_index import SqliteAuditIndex
 from strongroom.web_identity.issuers import Issuers
 from strongroom.wire.asgi import application as kms_application
 from strongroom.wire.server import Server, bind, require_tls_off_loopback
@@ -271,9 +270,9 @@ async def _recover(opened: Opened, audit: AuditWriter) -> None:
 
 def _index(opened: Opened, audit: AuditWriter, pool: Executor, closing: AsyncExitStack) -> EventIndex:
     """Where events are looked up, and what brings it up to the log, until it is closed."""
-    index = SqliteAuditIndex(opened.config.audit_index)
+    index = audit_index(opened.config, opened.storage)
     closing.callback(index.close)
-    indexer = Indexer(index, opened.config.audit_directory, opened.storage, audit.chain_id)
+    indexer = Indexer(index, audit_log(opened), audit.chain_id)
     indexing = asyncio.create_task(index_forever(indexer, audit, pool))
     closing.callback(indexing.cancel)
     return index

@@ -10,9 +10,9 @@ from pathlib import Path
 from strongroom.audit import chain
 from strongroom.audit.events import read_event
 from strongroom.audit.segments import log_path, read_lines, segments
-from strongroom.storage.audit_events import KEPT_SECONDS, AuditEvent
-from strongroom.storage.audit_index import BEGINNING, IndexedLines, LogPosition, SqliteAuditIndex
-from strongroom.storage.contract import AuditChain, Storage
+from strongroom.audit.writer import AuditLog
+from strongroom.storage.audit_events import BEGINNING, KEPT_SECONDS, AuditEvent, AuditIndex, IndexedLines, LogPosition
+from strongroom.storage.contract import AuditChain
 
 BATCH_LINES = 2_000
 """Lines that are read, and indexed in one transaction."""
@@ -21,11 +21,10 @@ BATCH_LINES = 2_000
 class Indexer:
     """Brings the index up to the log, batch by batch. For one thread at a time. All raise StorageError or OSError."""
 
-    def __init__(self, index: SqliteAuditIndex, directory: Path, storage: Storage, chain_id: str) -> None:
-        """`directory` is that of the audit log, `storage` knows its chains, `chain_id` is this process's own."""
+    def __init__(self, index: AuditIndex, log: AuditLog, chain_id: str) -> None:
+        """`log` is what this node writes and has, `chain_id` this process's own chain."""
         self._index = index
-        self._directory = directory
-        self._storage = storage
+        self._log = log
         self._chain_id = chain_id
         self._behind: list[AuditChain] = []
 
@@ -34,8 +33,10 @@ class Indexer:
         positions = self._index.positions()
         self._behind = [
             ended
-            for ended in self._storage.chains()
-            if ended.ended and positions.get(ended.chain_id, BEGINNING).sequence < ended.sequence
+            for ended in self._log.storage.chains()
+            if ended.ended
+            and self._log.is_own(ended.chain_id)
+            and positions.get(ended.chain_id, BEGINNING).sequence < ended.sequence
         ]
 
     def step(self, registered: int, now: float) -> bool:
@@ -52,7 +53,7 @@ class Indexer:
 
     def _extend(self, chain_id: str, up_to: int, now: float) -> bool:
         since = int(now) - KEPT_SECONDS
-        read = partial(_read_lines, self._directory / chain_id, up_to=up_to, since=since)
+        read = partial(_read_lines, self._log.directory / chain_id, up_to=up_to, since=since)
         return self._index.extend(chain_id, read, forget_before=since)
 
 

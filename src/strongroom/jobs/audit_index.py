@@ -12,7 +12,7 @@ from strongroom.errors import OperatorError
 _SECONDS = 1.0
 _ROUNDS = 60
 """Rounds from one search for chains that ended to the next."""
-_REST = 3
+_REST = 9
 """How many times as long as a batch takes nothing is done after it: requests go first, and what waits is in the log."""
 
 

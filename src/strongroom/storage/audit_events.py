@@ -4,7 +4,7 @@ It is an index: a copy of what the log has, made from it, not authenticated and 
 takes a connection in a transaction, which is the caller's to commit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
 from sqlalchemy import (
@@ -109,6 +109,16 @@ for _name, _column, _among in (
 Index("audit_event_resources_by_time", _RESOURCES.event_time)
 
 
+_positions = Table(
+    "audit_index_positions",
+    metadata,
+    Column("chain_id", Text, primary_key=True),
+    Column("segment", BigInteger, nullable=False),
+    Column("offset", BigInteger, nullable=False),
+    Column("sequence", BigInteger, nullable=False),
+)
+
+
 class AuditEvent(NamedTuple):
     """An event: where its record is in the log, and what it is looked up by.
 
@@ -137,6 +147,25 @@ class Place(NamedTuple):
     event_time: int
     chain_id: str
     sequence: int
+
+
+class LogPosition(NamedTuple):
+    """Up to which sequence a chain is indexed, and the next byte to read: `offset` in the file of `segment`."""
+
+    segment: int
+    offset: int
+    sequence: int
+
+
+BEGINNING = LogPosition(1, 0, 0)
+
+
+class IndexedLines(NamedTuple):
+    """The events of the next lines of a chain, the position after them, and whether there are more."""
+
+    events: Sequence[AuditEvent]
+    position: LogPosition
+    more: bool
 
 
 class EventQuery(NamedTuple):
@@ -176,6 +205,48 @@ class EventIndex(Protocol):
     def look_up(self, query: EventQuery) -> EventPage:
         """Find a page of events. Blocks on the disk, or on the database. Raises StorageError."""
         ...
+
+
+class AuditIndex(EventIndex, Protocol):
+    """Where events are kept to be looked up. Methods block, and raise StorageError."""
+
+    def extend(self, chain_id: str, read: Callable[[LogPosition], IndexedLines], *, forget_before: int) -> bool:
+        """Add what `read` finds in a chain behind a position, forget some of what is too old; whether there is more.
+
+        Nobody else adds of that chain meanwhile, so that nothing is added twice.
+        """
+        ...
+
+    def position(self, chain_id: str) -> LogPosition:
+        """How far a chain is indexed."""
+        ...
+
+    def positions(self) -> dict[str, LogPosition]:
+        """How far each chain is indexed of which there is anything."""
+        ...
+
+
+def extend_chain(
+    connection: Connection, chain_id: str, read: Callable[[LogPosition], IndexedLines], *, forget_before: int
+) -> bool:
+    """Add the next events of a chain, forget some that are too old; whether there are more to add."""
+    lines = read(position(connection, chain_id))
+    insert_events(connection, lines.events)
+    forget_events(connection, forget_before)
+    connection.execute(delete(_positions).where(_positions.c.chain_id == chain_id))
+    connection.execute(insert(_positions), {"chain_id": chain_id, **lines.position._asdict()})
+    return lines.more
+
+
+def position(connection: Connection, chain_id: str) -> LogPosition:
+    """How far a chain is indexed."""
+    found = connection.execute(select(_positions).where(_positions.c.chain_id == chain_id)).one_or_none()
+    return BEGINNING if found is None else LogPosition(*found[1:])
+
+
+def positions(connection: Connection) -> dict[str, LogPosition]:
+    """How far each chain is indexed of which there is anything."""
+    return {row[0]: LogPosition(*row[1:]) for row in connection.execute(select(_positions))}
 
 
 def insert_events(connection: Connection, events: Sequence[AuditEvent]) -> None:

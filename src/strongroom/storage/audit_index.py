@@ -9,31 +9,18 @@ import os
 import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 from urllib.parse import quote
 
-from sqlalchemy import (
-    BigInteger,
-    Column,
-    Connection,
-    MetaData,
-    QueuePool,
-    Table,
-    Text,
-    create_engine,
-    delete,
-    insert,
-    select,
-    text,
-)
+from sqlalchemy import Connection, QueuePool, create_engine, text
 from sqlalchemy.exc import DBAPIError
 
 from strongroom.errors import StorageError
 from strongroom.storage import audit_events, sqlite_file
-from strongroom.storage.audit_events import AuditEvent, EventPage, EventQuery
+from strongroom.storage.audit_events import EventPage, EventQuery, IndexedLines, LogPosition
 
 _VERSION = 1
 """Of the schema: SQLite's `user_version`. There are no migrations."""
@@ -54,35 +41,6 @@ _DAMAGED = {
 """What SQLite answers if the file is not what we wrote."""
 
 T = TypeVar("T")
-
-_positions = Table(
-    "positions",
-    MetaData(),
-    Column("chain_id", Text, primary_key=True),
-    Column("segment", BigInteger, nullable=False),
-    Column("offset", BigInteger, nullable=False),
-    Column("sequence", BigInteger, nullable=False),
-)
-_READ = select(_positions)
-
-
-class LogPosition(NamedTuple):
-    """Up to which sequence a chain is indexed, and the next byte to read: `offset` in the file of `segment`."""
-
-    segment: int
-    offset: int
-    sequence: int
-
-
-BEGINNING = LogPosition(1, 0, 0)
-
-
-class IndexedLines(NamedTuple):
-    """The events of the next lines of a chain, the position after them, and whether there are more."""
-
-    events: Sequence[AuditEvent]
-    position: LogPosition
-    more: bool
 
 
 class SqliteAuditIndex:
@@ -114,24 +72,17 @@ class SqliteAuditIndex:
             )
 
         def work(connection: Connection) -> bool:
-            lines = read(_position(connection, chain_id))
-            audit_events.insert_events(connection, lines.events)
-            audit_events.forget_events(connection, forget_before)
-            connection.execute(delete(_positions).where(_positions.c.chain_id == chain_id))
-            connection.execute(insert(_positions), {"chain_id": chain_id, **lines.position._asdict()})
-            return lines.more
+            return audit_events.extend_chain(connection, chain_id, read, forget_before=forget_before)
 
         return self._do("BEGIN IMMEDIATE", work)
 
     def position(self, chain_id: str) -> LogPosition:
         """How far a chain is indexed."""
-        return self._do("BEGIN", lambda connection: _position(connection, chain_id))
+        return self._do("BEGIN", lambda connection: audit_events.position(connection, chain_id))
 
     def positions(self) -> dict[str, LogPosition]:
         """How far each chain is indexed of which there is anything."""
-        return self._do(
-            "BEGIN", lambda connection: {row[0]: LogPosition(*row[1:]) for row in connection.execute(_READ)}
-        )
+        return self._do("BEGIN", audit_events.positions)
 
     def close(self) -> None:
         """Release the file. It is opened again when it is used again."""
@@ -195,7 +146,6 @@ class SqliteAuditIndex:
             connection.execute(text(f"PRAGMA page_size = {_PAGE_BYTES}"))
             connection.execute(text("PRAGMA journal_mode = WAL"))
             audit_events.metadata.create_all(connection, checkfirst=False)
-            _positions.metadata.create_all(connection, checkfirst=False)
             connection.execute(text(f"PRAGMA user_version = {_VERSION}"))
         self._inode = self._path.stat().st_ino
 
@@ -237,8 +187,3 @@ class _NotOursError(Exception):
 def _is_damage(error: BaseException | None) -> bool:
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return code is None or code & 0xFF in _DAMAGED  # without a code: text that is not UTF-8
-
-
-def _position(connection: Connection, chain_id: str) -> LogPosition:
-    found = connection.execute(_READ.where(_positions.c.chain_id == chain_id)).one_or_none()
-    return BEGINNING if found is None else LogPosition(*found[1:])

@@ -180,6 +180,12 @@ class PostgresqlDatabase:
             yield connection
             connection.execute(text(f"NOTIFY {_CHANNEL}"))
 
+    @contextmanager
+    def beside(self) -> Iterator[Connection]:
+        """A transaction that changes what is no state. It waits for no writer of state, and wakes nobody up."""
+        with self._explained(), self._writers.begin() as connection:
+            yield connection
+
     def version(self) -> int:
         """The first 64 bits of the newest change's chain value: another change of the same number has others."""
         with self._explained():

@@ -33,7 +33,7 @@ def index(tmp_path: Path) -> Iterator[SqliteAuditIndex]:
 @pytest.fixture
 def indexer(log: AuditLog, index: SqliteAuditIndex) -> Indexer:
     """One whose own chain is not there."""
-    return Indexer(index, log.directory, log.storage, "node1.nothing")
+    return Indexer(index, log, "node1.nothing")
 
 
 def chain_of(log: AuditLog, *event_ids: str) -> Path:
@@ -84,7 +84,7 @@ def test_our_own_chain_is_indexed_as_far_as_it_is_registered(
 ) -> None:
     async def main() -> None:
         writer = open_writer()
-        indexer = Indexer(index, log.directory, log.storage, writer.chain_id)
+        indexer = Indexer(index, log, writer.chain_id)
         await writer.write(record(IDENTITY, event_id="a"))
         catch_up(indexer, writer.registered)
         assert indexed(index) == []
@@ -108,7 +108,7 @@ def test_our_own_chain_goes_before_those_that_ended(
         writer = open_writer()
         await writer.write(record(IDENTITY, event_id="new"))
         await writer.tick()
-        indexer = Indexer(index, log.directory, log.storage, writer.chain_id)
+        indexer = Indexer(index, log, writer.chain_id)
         indexer.find_ended()
         assert indexer.step(writer.registered, NOW)
         assert [name for _, name in indexed(index)] == ["new"]
@@ -125,7 +125,7 @@ def test_segments_are_followed(
 
     async def main() -> None:
         writer = open_writer()
-        indexer = Indexer(index, log.directory, log.storage, writer.chain_id)
+        indexer = Indexer(index, log, writer.chain_id)
         for name in "abc":
             await writer.write(record(IDENTITY, event_id=name))
             await writer.tick()

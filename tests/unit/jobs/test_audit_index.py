@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.app.installing import audit_log
 from strongroom.audit.indexing import Indexer
 from strongroom.jobs import audit_index
 from strongroom.jobs.audit_index import index_forever
@@ -27,7 +28,7 @@ def test_rounds_go_on_after_failures(
         config, audit = parts.opened.config, parts.pipeline._audit
         config.audit_index.mkdir()
         index = SqliteAuditIndex(config.audit_index)
-        indexer = Indexer(index, config.audit_directory, parts.opened.storage, audit.chain_id)
+        indexer = Indexer(index, audit_log(parts.opened), audit.chain_id)
         await parts.ask_kms("ListKeys")
         await audit.tick()
         with ThreadPoolExecutor(1) as pool:

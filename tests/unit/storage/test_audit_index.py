@@ -9,8 +9,8 @@ import pytest
 
 from strongroom.errors import StorageError
 from strongroom.storage import sqlite_file
-from strongroom.storage.audit_events import EventQuery
-from strongroom.storage.audit_index import BEGINNING, IndexedLines, LogPosition, SqliteAuditIndex
+from strongroom.storage.audit_events import BEGINNING, EventQuery, IndexedLines, LogPosition
+from strongroom.storage.audit_index import SqliteAuditIndex
 from tests.unit.storage.test_audit_events import ACCOUNT, NOW, REGION, made
 
 EVERYTHING = EventQuery(ACCOUNT, REGION, 0, NOW * 2, None, "", 50, None)
@@ -127,7 +127,7 @@ def drop(path: Path) -> None:
 def forget_positions(path: Path) -> None:
     """What was indexed is indexed again, and is there already."""
     with sqlite3.connect(path) as connection:
-        connection.execute("DELETE FROM positions")
+        connection.execute("DELETE FROM audit_index_positions")
     connection.close()
 
 

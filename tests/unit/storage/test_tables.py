@@ -10,7 +10,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import MetaData
 
-from strongroom.storage import tables
+from strongroom.storage import audit_events, tables
 from strongroom.storage.contract import Record
 from strongroom.storage.postgresql import create_storage as create_postgresql_storage
 from strongroom.storage.sqlite import create_storage
@@ -37,7 +37,7 @@ def test_migrations_make_the_tables(system: str, tmp_path: Path, postgresql: Pos
         )
         with storage.database.connecting() as connection:
             context = MigrationContext.configure(connection, opts={"compare_type": True})
-            parts = [METADATA] if system == "sqlite" else [METADATA, NODES_METADATA]
+            parts = [METADATA] if system == "sqlite" else [METADATA, NODES_METADATA, audit_events.metadata]
             assert compare_metadata(context, _merged(parts)) == []
         storage.close()
 

@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from strongroom.app.installing import audit_log
 from strongroom.audit.indexing import Indexer
 from strongroom.errors import RequestError, code_of
 from strongroom.model.exchange import Answer, Incoming
@@ -76,8 +77,7 @@ class Trail:
         """Index all that was recorded."""
         audit = self.parts.pipeline._audit
         self.runner.run(audit.tick())
-        config = self.parts.opened.config
-        indexer = Indexer(self.index, config.audit_directory, self.parts.opened.storage, audit.chain_id)
+        indexer = Indexer(self.index, audit_log(self.parts.opened), audit.chain_id)
         indexer.find_ended()
         while indexer.step(audit.registered, self.parts.clock.now):
             pass
