@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from strongroom.app.custom_key_stores import configured_key_stores
 from strongroom.app.installing import Opened, audit_log, initialize, open_installation, open_secret, served_regions
 from strongroom.app.key_store import served_external_keys, serving_key_store
+from strongroom.app.measuring import SOFTWARE, new_memory
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator
@@ -24,6 +25,8 @@ from strongroom.federation import Federation
 from strongroom.jobs.calendar import Office
 from strongroom.keystores.contract import KeyStore
 from strongroom.keystores.custom import CustomKeyStores
+from strongroom.metrics.meters import Meters
+from strongroom.metrics.table import KEY_STORE_CALLS
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
@@ -134,8 +137,9 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
     opened = open_installation(read_config(data / "strongroom.yaml"))
     fatal: list[str] = []
     with ThreadPoolExecutor(2) as pool:
-        key_store = serving_key_store(opened, fatal.append)
-        custom_key_stores = configured_key_stores(opened, key_store)
+        meters = Meters(new_memory(opened.config), 0)
+        key_store = serving_key_store(opened, fatal.append, meters)
+        custom_key_stores = configured_key_stores(opened, key_store, meters)
         state = LiveSnapshot(opened.storage, partial(open_secret, opened), key_store.forget)
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=fatal.append)
         events = SqliteAuditIndex(opened.config.audit_index)
@@ -153,6 +157,7 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
             events=events,
             strangers=strangers,
             uses=uses,
+            software_calls=meters.histogram(KEY_STORE_CALLS, SOFTWARE),
             pool=pool,
             authenticator=Authenticator(state, opened.domain_keys.seals.session_tokens, served_regions(opened.config)),
             federation=Federation(state, Issuers(pool)),

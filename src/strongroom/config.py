@@ -17,6 +17,7 @@
     xks_proxies:                # the endpoints that external key stores may have
       https://xks.example.com: {connect: "10.0.0.5:8443", ca: proxy-ca.pem}
     xks_proxy: {host: 127.0.0.1, port: 8443, tls: {certificate: xks.pem, key: xks.key}}  # to be one for AWS KMS
+    health: {host: 127.0.0.1, port: 8401}  # health and metrics; `xks_proxy` has its own
 
 Everything has a default; a name that is not in this list is refused.
 """
@@ -150,6 +151,17 @@ class XksProxy(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     vpc_endpoint_service: str | None = None
 
 
+class Health(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Where health and metrics are told, in the clear and to anybody (`wire/health.py`)."""
+
+    host: str = "127.0.0.1"
+    port: int
+
+    def url(self, port: int) -> str:
+        """Where it is asked, once it has its port."""
+        return f"http://{_in_url(self.host)}:{port}"
+
+
 class XksProxyServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Where the XKS proxy that this service is listens. Off loopback only with `tls`. Balancers as with `Listen`."""
 
@@ -157,6 +169,7 @@ class XksProxyServer(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     port: int = 8443
     tls: Tls | None = None
     proxy_protocol: tuple[str, ...] = ()
+    health: Health | None = None
 
     @property
     def balancers(self) -> list[IPv4Network | IPv6Network]:
@@ -182,6 +195,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     hsm_clusters: dict[str, HsmCluster] = {}
     xks_proxies: dict[str, XksProxy] = {}
     xks_proxy: XksProxyServer = XksProxyServer()
+    health: Health | None = None
 
     @property
     def database(self) -> Path:
@@ -231,8 +245,7 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     @property
     def endpoint(self) -> str:
         """The URL for clients."""
-        host = f"[{self.listen.host}]" if ":" in self.listen.host else self.listen.host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.listen.port}"
+        return f"{'https' if self.tls else 'http'}://{_in_url(self.listen.host)}:{self.listen.port}"
 
 
 def read_config(path: Path) -> Config:
@@ -303,8 +316,7 @@ def _absolute_tls(tls: Tls | None, folder: Path) -> Tls | None:
 
 
 def _checked(config: Config) -> Config:
-    _check_port("listen.port", config.listen.port)
-    _check_port("xks_proxy.port", config.xks_proxy.port)
+    _check_ports(config)
     for listening in (config.listen, config.xks_proxy):
         _ = listening.balancers
     if not 1 <= config.workers <= 64:  # noqa: PLR2004 — more than any machine's use
@@ -336,9 +348,14 @@ def _check_node(config: Config) -> None:
         raise ConfigurationError(f"postgresql.lease is {SHORTEST_LEASE} to {LONGEST_LEASE} seconds")
 
 
-def _check_port(name: str, port: int) -> None:
-    if not 0 <= port <= 65535:  # noqa: PLR2004 — TCP ports
-        raise ConfigurationError(f"{name} {port} is not a TCP port")
+def _check_ports(config: Config) -> None:
+    ports = {"listen.port": config.listen.port, "xks_proxy.port": config.xks_proxy.port}
+    for name, health in (("health", config.health), ("xks_proxy.health", config.xks_proxy.health)):
+        if health is not None:
+            ports[f"{name}.port"] = health.port
+    for name, port in ports.items():
+        if not 0 <= port <= 65535:  # noqa: PLR2004 — TCP ports
+            raise ConfigurationError(f"{name} {port} is not a TCP port")
 
 
 def _networks(name: str, texts: Sequence[str]) -> list[IPv4Network | IPv6Network]:
@@ -363,6 +380,10 @@ def _check_cluster(config: Config, cluster_id: str, cluster: HsmCluster) -> None
         raise ConfigurationError(f"hsm_clusters: {cluster_id} is account {cluster.account!r}'s: 12 digits, in quotes")
     if not 0 <= cluster.hsms <= 32:  # noqa: PLR2004 — AWS has no larger clusters
         raise ConfigurationError(f"hsm_clusters: {cluster_id} has {cluster.hsms} HSMs: 0 to 32")
+
+
+def _in_url(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def _one_line(error: Exception) -> str:

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Container
 from concurrent.futures import Executor
 from contextlib import suppress
+from time import perf_counter_ns
 
 from msgspec import Struct
 
@@ -46,6 +47,7 @@ from strongroom.keystores.external_keys import ExternalKeys
 from strongroom.messages import codec, query, xks
 from strongroom.messages.declaration import Structure
 from strongroom.messages.xks import XksRequest
+from strongroom.metrics.meters import Histogram
 from strongroom.model.exchange import Answer, Incoming
 from strongroom.operations import managed_keys, targets
 from strongroom.operations.authorizing import (
@@ -95,6 +97,7 @@ class Pipeline:
         events: EventIndex,
         strangers: StrangersLog,
         uses: Uses,
+        software_calls: Histogram,
         pool: Executor,
         authenticator: Authenticator,
         federation: Federation,
@@ -118,6 +121,7 @@ class Pipeline:
         self._events = events
         self._strangers = strangers
         self._uses = uses
+        self._software_calls = software_calls
         self._pool = pool
         self._authenticator = authenticator
         self._federation = federation
@@ -280,7 +284,10 @@ class Pipeline:
             self._rates.take(f"{operation.name} {call.account} {call.region}", operation.rate, event.now)
         threads = self._threads(event, operation)
         if threads is None:
+            began = perf_counter_ns()
             response = operation.run(call, event.request, event.authorized)
+            if operation.asks_key_store:
+                self._software_calls.add(perf_counter_ns() - began)
         else:
             response = await run_on(threads, operation.run, call, event.request, event.authorized)
             if operation.asks_key_store or operation.generates:

@@ -293,6 +293,11 @@ class LiveSnapshot:
             asyncio.get_running_loop().call_soon(self._check_again)
         return self._snapshot
 
+    @property
+    def last(self) -> Snapshot:
+        """The state that requests saw last, without asking the storage for newer."""
+        return self._snapshot
+
     def fresh(self) -> Snapshot:
         """The state as of this very call, without a lease."""
         self._checked = False

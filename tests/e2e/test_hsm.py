@@ -32,7 +32,8 @@ from strongroom.storage.sqlite import read_domain_keys
 from strongroom.testing.server import Server, running_server
 from strongroom.testing.softhsm import SoftHsm, make_softhsm
 from tests.e2e.commands import refused, serve
-from tests.hsm import hsm_options, new_token
+from tests.e2e.watching import readiness, watched
+from tests.hsm import hsm_options, new_token, token_away
 from tests.records import recorded, recorded_by_chain
 
 START_SECONDS = 30
@@ -235,6 +236,32 @@ def test_the_probe_tells_what_is_done_where(installed: Installed, softhsm: SoftH
     assert "  ML_DSA_44              SIGN_VERIFY              software-ml-dsa: refused, not allowed" in lines
     assert len([line for line in lines if line.startswith("  software-ml-dsa      refused: ")]) == 1
     assert refused(command("hsm", "probe", *hsm_options(softhsm, "nowhere", ()))) == "there is no token 'nowhere'"
+
+
+def test_readiness_names_the_hsm_while_its_token_is_away(
+    installed: Installed, softhsm: SoftHsm, tmp_path: Path, kms_client: KmsClient
+) -> None:
+    copy = installed.copy(tmp_path)
+    watched(copy.data)
+    with running_server(copy.data, workers=2) as server:
+        kms = kms_client(server)
+        well = {"storage": True, "audit": True, "hsm": True}
+        assert readiness(server) == (200, {"ready": True, "stopping": False, "parts": well})
+        with token_away(softhsm, installed.token):
+            with pytest.raises(ClientError, match="KMSInternalException"):
+                kms.decrypt(CiphertextBlob=installed.did["symmetric"])
+            eventually(lambda: readiness(server)[0] == 503)
+            away = {"ready": False, "stopping": False, "parts": {**well, "hsm": False}}
+            assert [readiness(server) for _ in range(4)] == [(503, away)] * 4, "whichever process is asked"
+        eventually(lambda: readiness(server)[0] == 200)
+        assert kms.decrypt(CiphertextBlob=installed.did["symmetric"])["Plaintext"] == b"plaintext"
+
+
+def eventually(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come true"
+        time.sleep(0.05)
 
 
 def test_a_wrong_pin_is_tried_once_and_a_new_one_again(installed: Installed, softhsm: SoftHsm, tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.config import Config, Hsm, HsmPin, Tls, XksProxyServer, read_config
+from strongroom.config import Config, Health, Hsm, HsmPin, Tls, XksProxyServer, read_config
 from strongroom.errors import ConfigurationError
 
 
@@ -131,11 +131,41 @@ def test_what_is_no_network_is_refused(tmp_path: Path, section: str, network: st
         read(tmp_path, f"{section}: {{proxy_protocol: ['{network}']}}")
 
 
+def test_health_is_told_nowhere_unless_there_is_a_port_for_it(tmp_path: Path) -> None:
+    assert (read(tmp_path, "").health, read(tmp_path, "").xks_proxy.health) == (None, None)
+    found = read(tmp_path, "health: {port: 8401}\nxks_proxy: {health: {host: 10.0.0.7, port: 0}}")
+    assert found.health == Health(host="127.0.0.1", port=8401)
+    assert found.xks_proxy.health == Health(host="10.0.0.7", port=0)
+    assert found.xks_proxy.health.url(8402) == "http://10.0.0.7:8402"
+    assert Health(host="::1", port=0).url(8402) == "http://[::1]:8402"
+
+
+@pytest.mark.parametrize("port", ["-1", "65536"])
+def test_the_port_of_health_is_one(tmp_path: Path, port: str) -> None:
+    with pytest.raises(ConfigurationError, match=rf"^health\.port {port} is not a TCP port$"):
+        read(tmp_path, f"health: {{port: {port}}}")
+    with pytest.raises(ConfigurationError, match=rf"^xks_proxy\.health\.port {port} is not a TCP port$"):
+        read(tmp_path, f"xks_proxy: {{health: {{port: {port}}}}}")
+
+
+@pytest.mark.parametrize("section", ["{}", "{host: a}", "{port: '8401'}", "{port: 1, tls: a}", "8401"])
+def test_what_is_missing_or_unknown_of_health_is_refused(tmp_path: Path, section: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"^the configuration .* is wrong: "):
+        read(tmp_path, f"health: {section}")
+
+
 DOCS = Path(__file__).parents[2] / "docs"
 
 
 @pytest.mark.parametrize(
-    "name", ["configuration.md", "operations.md", "how-to/custom-key-stores.md", "how-to/xks-proxy.md"]
+    "name",
+    [
+        "configuration.md",
+        "operations.md",
+        "how-to/custom-key-stores.md",
+        "how-to/xks-proxy.md",
+        "how-to/watch-a-server.md",
+    ],
 )
 def test_the_documents_have_configurations_that_are_right(name: str, tmp_path: Path) -> None:
     blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / name).read_text(), re.DOTALL)

@@ -392,6 +392,7 @@ def test_storage_is_asked_once_for_requests_that_are_read_together(
     async def look() -> None:
         first = stores.state.current()
         assert stores.state.current() is first
+        assert stores.state.last is first
         assert len(asked) == 1
         stores.commit(Insert(kms_key(1)))
         assert stores.state.current() is first

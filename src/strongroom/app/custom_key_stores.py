@@ -12,23 +12,26 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from strongroom.app.counted_uses import CountedUses
 from strongroom.app.installing import Opened
+from strongroom.app.measuring import CLUSTER, EXTERNAL
 from strongroom.config import Config, HsmCluster, XksProxy
 from strongroom.errors import ConfigurationError, KMSInvalidState, XksProxyUriUnreachable
 from strongroom.keystores.cluster.store import ClusterKeyStore, absence
 from strongroom.keystores.contract import CustomKeyStoreConnection, KeyStore
 from strongroom.keystores.custom import Cluster, CustomKeyStores
-from strongroom.keystores.external.failures import ProxyError
+from strongroom.keystores.external.failures import Kind, ProxyError
 from strongroom.keystores.external.proxy import Endpoint, Proxy
 from strongroom.keystores.external.store import ExternalKeyStore
+from strongroom.metrics.meters import Meters
+from strongroom.metrics.table import KEY_STORE_CALLS, SUCCESS, XKS_CALLS
 from strongroom.model.custom_key_store import CustomKeyStore
 
 _LOOK_SECONDS = 5.0
 """How long a cluster may take to say that it is there."""
 
 
-def configured_key_stores(opened: Opened, key_store: KeyStore) -> CustomKeyStores:
+def configured_key_stores(opened: Opened, key_store: KeyStore, meters: Meters) -> CustomKeyStores:
     """The custom key stores of a server process. Raises ConfigurationError if a certificate cannot be read."""
-    return CustomKeyStores(_Configured(opened, key_store))
+    return CustomKeyStores(_Configured(opened, key_store, meters))
 
 
 class _Look(threading.Thread):
@@ -50,13 +53,16 @@ class _Look(threading.Thread):
 class _Configured:
     """Implements `Backing`."""
 
-    def __init__(self, opened: Opened, key_store: KeyStore) -> None:
+    def __init__(self, opened: Opened, key_store: KeyStore, meters: Meters) -> None:
         self._opened = opened
         self._key_store = key_store
         self._clusters = opened.config.hsm_clusters
         self._proxies = opened.config.xks_proxies
         self._certificates = check_certificates(opened.config)
         self._count_use = CountedUses(opened.storage).count
+        self._cluster_calls = meters.histogram(KEY_STORE_CALLS, CLUSTER)
+        self._external_calls = meters.histogram(KEY_STORE_CALLS, EXTERNAL)
+        self._proxy_calls = meters.tally(XKS_CALLS)
         self._looks: dict[str, _Look] = {}
         self._looks_lock = threading.Lock()
 
@@ -99,7 +105,7 @@ class _Configured:
             raise XksProxyUriUnreachable(
                 f"The configuration of this service names no external key store proxy at {store.uri_endpoint}."
             )
-        proxy = Proxy(self._endpoint(store, settings, secret))
+        proxy = Proxy(self._endpoint(store, settings, secret), self._count_call)
         try:
             proxy.check_health(request_id, operation)
         except ProxyError as error:
@@ -121,7 +127,11 @@ class _Configured:
         settings = self._proxies.get(store.uri_endpoint or "")
         if settings is None:
             raise _no_more(store)
-        return ExternalKeyStore(self._key_store, Proxy(self._endpoint(store, settings, None)))
+        proxy = Proxy(self._endpoint(store, settings, None), self._count_call)
+        return ExternalKeyStore(self._key_store, proxy, self._external_calls.observe)
+
+    def _count_call(self, failure: Kind | None) -> None:
+        self._proxy_calls.count(SUCCESS if failure is None else failure)
 
     def _cluster_connection(self, store: CustomKeyStore, cluster: HsmCluster) -> ClusterKeyStore:
         return ClusterKeyStore(
@@ -130,6 +140,7 @@ class _Configured:
             password=self._secret(store),
             marker=password_marker(self._opened.config, store),
             count_use=self._count_use,
+            on_ended=self._cluster_calls.observe,
         )
 
     def _endpoint(self, store: CustomKeyStore, settings: XksProxy, secret: str | None) -> Endpoint:

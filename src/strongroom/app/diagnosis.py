@@ -44,7 +44,8 @@ class Finding(NamedTuple):
 def diagnose(config: Config) -> list[Finding]:
     """Look at everything in the order in which a start needs it; stop where the rest cannot be looked at."""
     certificates = [*_tls("the TLS", config.tls), *_tls("the XKS proxy's TLS", config.xks_proxy.tls)]
-    findings = [_listening(config), *_proxy_listening(config.xks_proxy), *certificates, _space(config)]
+    listening = [_listening(config), *_proxy_listening(config.xks_proxy), *_telling(config)]
+    findings = [*listening, *certificates, _space(config)]
     if config.audit.sync == "interval":
         findings.append(Finding(NOTE, "audit.sync is interval: a crash can lose the records of the last 100 ms"))
     try:
@@ -103,6 +104,19 @@ def _proxy_listening(proxy: XksProxyServer) -> list[Finding]:
     except ConfigurationError as error:
         return [Finding(WRONG, f"the XKS proxy: {error}")]
     return []
+
+
+def _telling(config: Config) -> list[Finding]:
+    """Whether health and metrics are told to other machines."""
+    told = {"health": config.health, "xks_proxy.health": config.xks_proxy.health}
+    findings = []
+    for name, health in told.items():
+        try:
+            require_tls_off_loopback(health.host if health is not None else "localhost", tls=False)
+        except ConfigurationError:
+            text = "whoever reaches it reads, in the clear, how much is asked and what fails"
+            findings.append(Finding(NOTE, f"{name}.host is not a loopback address: {text}"))
+    return findings
 
 
 def _tls(whose: str, tls: Tls | None) -> list[Finding]:

@@ -5,11 +5,14 @@ from collections.abc import Callable
 
 from strongroom.app.counted_uses import CountedUses
 from strongroom.app.installing import Opened
+from strongroom.app.measuring import HSM, HSM_GENERATION
 from strongroom.keystores.contract import KeyStore
 from strongroom.keystores.external_keys import ExternalKeys
 from strongroom.keystores.hsm.store import RSA_AT_ONCE, HsmKeyStore
 from strongroom.keystores.hsm.threads import CallThreads
 from strongroom.keystores.software import SoftwareKeyStore
+from strongroom.metrics.meters import Meters
+from strongroom.metrics.table import KEY_STORE_CALLS
 
 HSM_CALL_SECONDS = 5.0
 """How long a request waits for the HSM. A call that takes longer is taken to hang."""
@@ -19,7 +22,7 @@ _CALL_THREADS = 4
 _GENERATION_THREADS = RSA_AT_ONCE + 1
 
 
-def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeyStore:
+def serving_key_store(opened: Opened, on_fatal: Callable[[str], None], meters: Meters) -> KeyStore:
     """The key store for a server process. `on_fatal` is told if no call of the HSM comes back any more."""
     if opened.hsm is None:
         return key_store_of(opened)
@@ -33,7 +36,12 @@ def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeySto
     token.on_stuck = lambda reason: loop.call_soon_threadsafe(hanging, reason)  # type: ignore[assignment]
 
     calls = CallThreads(
-        _CALL_THREADS, HSM_CALL_SECONDS, name="hsm", on_overdue=token.quarantine, on_all_hanging=hanging
+        _CALL_THREADS,
+        HSM_CALL_SECONDS,
+        name="hsm",
+        on_overdue=token.quarantine,
+        on_all_hanging=hanging,
+        on_ended=meters.histogram(KEY_STORE_CALLS, HSM).observe,
     )
     generation = CallThreads(
         _GENERATION_THREADS,
@@ -42,6 +50,7 @@ def serving_key_store(opened: Opened, on_fatal: Callable[[str], None]) -> KeySto
         nice=True,
         on_overdue=token.examine,  # it may be slow, and nothing else
         on_all_hanging=hanging,
+        on_ended=meters.histogram(KEY_STORE_CALLS, HSM_GENERATION).observe,
     )
     return key_store_of(opened, calls, generation)
 

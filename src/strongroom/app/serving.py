@@ -7,9 +7,9 @@ import shlex
 import socket
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
@@ -25,14 +25,16 @@ from strongroom.app.databases import audit_index, shared_nonces
 from strongroom.app.history import missing_chains, note_seen, refuse_rollback
 from strongroom.app.installing import Opened, audit_log, open_installation, open_secret, served_regions
 from strongroom.app.key_store import served_external_keys, serving_key_store
+from strongroom.app.measuring import SOFTWARE, new_memory
 from strongroom.app.serving_lock import serving
 from strongroom.app.usage_tracking import begin_tracking
+from strongroom.app.watching import Parts, Watch
 from strongroom.audit.indexing import Indexer
 from strongroom.audit.recovery import recover
 from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator
-from strongroom.config import Config, Tls
+from strongroom.config import Config, Health, Tls
 from strongroom.errors import HsmError, OperatorError
 from strongroom.federation import Federation
 from strongroom.jobs.audit_index import index_forever
@@ -45,13 +47,21 @@ from strongroom.jobs.following import follow_forever
 from strongroom.jobs.key_usage import UsageJob, store_forever, store_last
 from strongroom.jobs.multi_region import MultiRegionJob
 from strongroom.jobs.rotation import RotationJob
+from strongroom.keystores.contract import KeyStore
+from strongroom.keystores.custom import CustomKeyStores
 from strongroom.keystores.process import disable_core_dumps
+from strongroom.metrics.memory import Memory
+from strongroom.metrics.meters import Meters
+from strongroom.metrics.table import AUDIT_WRITES, KEY_STORE_CALLS
 from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
 from strongroom.snapshot import Lease, LiveSnapshot
 from strongroom.storage.audit_events import EventIndex
 from strongroom.web_identity.issuers import Issuers
+from strongroom.wire.asgi import Answering
 from strongroom.wire.asgi import application as kms_application
+from strongroom.wire.counting import Counted
+from strongroom.wire.health import application as health_application
 from strongroom.wire.server import Server, bind, require_tls_off_loopback
 from strongroom.wire.tls import Certificate
 from strongroom.wire.workers import GAVE_UP, TRY_AGAIN, supervise
@@ -61,6 +71,8 @@ _POOL_THREADS = 8
 """Threads for what may wait for a disk or a device."""
 _ISSUER_THREADS = 4
 """Threads for what may wait for an issuer of web identities."""
+_WATCHING_CONNECTIONS = 32
+"""Connections of those who ask for health and metrics."""
 
 Announce = Callable[[str], None]
 
@@ -70,8 +82,8 @@ def serve(config: Config, announce: Announce) -> int:
     require_tls_off_loopback(config.listen.host, tls=config.tls is not None)
     listener = bind(config.listen.host, config.listen.port)
     config = _with_port(config, listener.getsockname()[1])
-    front = Front(config.tls, config.listen.balancers, kms_application)
-    return _serve_on(config, front, listener, partial(_announce, config, announce))
+    front = Front(config.tls, config.listen.balancers, kms_application, config.health)
+    return _serve_on(config, front, listener, partial(_announce, config, announce), announce)
 
 
 def serve_xks_proxy(config: Config, announce: Announce) -> int:
@@ -81,30 +93,45 @@ def serve_xks_proxy(config: Config, announce: Announce) -> int:
     listener = bind(settings.host, settings.port)
     scheme = "http" if settings.tls is None else "https"
     line = f"The XKS proxy listens on {scheme}://{settings.host}:{listener.getsockname()[1]}"
-    front = Front(settings.tls, settings.balancers, xks_application)
-    return _serve_on(config, front, listener, partial(announce, line))
+    front = Front(settings.tls, settings.balancers, xks_application, settings.health)
+    return _serve_on(config, front, listener, partial(announce, line), announce)
 
 
 class Front(NamedTuple):
-    """What clients see of a server process: its certificate, the balancers before it, and what answers them."""
+    """What is seen of a server process: its certificate, the balancers before it, what answers, where it is watched."""
 
     tls: Tls | None
     balancers: Sequence[IPv4Network | IPv6Network]
-    application: Callable[[Pipeline], ASGI3Application]
+    application: Callable[[Answering], ASGI3Application]
+    health: Health | None
 
 
-def _serve_on(config: Config, front: Front, listener: socket.socket, ready: Callable[[], None]) -> int:
+def _serve_on(
+    config: Config, front: Front, listener: socket.socket, ready: Callable[[], None], announce: Announce
+) -> int:
+    listeners = [listener]
+    if front.health is not None:
+        listeners.append(bind(front.health.host, front.health.port))
+        announce(f"Health and metrics are told on {front.health.url(listeners[1].getsockname()[1])}")
+    memory = new_memory(config)
     if config.workers == 1 and config.hsm is None:  # a process whose HSM hangs has to be replaced
-        code = _serve_process(config, front, [listener], ready)
+        code = _serve_process(config, front, Meters(memory, 0), listeners, ready)
         _leave(config, code)
         return code
-    return supervise(config.workers, partial(_serve_worker, config, front), [listener], ready=ready)
+    return supervise(config.workers, partial(_serve_worker, config, front, memory), listeners, ready=ready)
 
 
-def _serve_worker(config: Config, front: Front, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> None:
+def _serve_worker(
+    config: Config,
+    front: Front,
+    memory: Memory,
+    number: int,
+    listeners: Sequence[socket.socket],
+    ready: Callable[[], None],
+) -> None:
     """Be one of several server processes (workers.StartWorker)."""
     try:
-        code = _serve_process(config, front, listeners, ready)
+        code = _serve_process(config, front, Meters(memory, number), listeners, ready)
     except (OperatorError, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
         code = TRY_AGAIN if isinstance(error, HsmError) else GAVE_UP
@@ -123,14 +150,18 @@ def _leave(config: Config, code: int) -> None:
         os._exit(code)
 
 
-def _serve_process(config: Config, front: Front, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
+def _serve_process(
+    config: Config, front: Front, meters: Meters, listeners: Sequence[socket.socket], ready: Callable[[], None]
+) -> int:
     """Be one server process, until a signal ends it; return its exit code."""
     disable_core_dumps()
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(_serve(config, front, listeners, ready))
+        return runner.run(_serve(config, front, meters, listeners, ready))
 
 
-async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket], ready: Callable[[], None]) -> int:
+async def _serve(
+    config: Config, front: Front, meters: Meters, listeners: Sequence[socket.socket], ready: Callable[[], None]
+) -> int:
     """Compose the parts from storage up to HTTP, serve, and close them in reverse order."""
     fatal: list[str] = []
     async with AsyncExitStack() as closing:
@@ -148,15 +179,11 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
             if server is not None:
                 server.stop()
 
-        key_store = serving_key_store(opened, stop)
-        custom_key_stores = configured_key_stores(opened, key_store)
+        key_store = serving_key_store(opened, stop, meters)
+        custom_key_stores = configured_key_stores(opened, key_store, meters)
         closing.callback(custom_key_stores.close)
         external_keys = served_external_keys(opened, key_store)
-
-        def forget(region: str, material_id: str) -> None:
-            key_store.forget(region, material_id)
-            custom_key_stores.forget(region, material_id)
-
+        forget = partial(_forget, (key_store, custom_key_stores))
         state = _live_snapshot(opened, forget, closing, on_fatal=stop)
         refuse_rollback(opened)
         begin_tracking(opened, time.time())
@@ -164,7 +191,14 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
             sys.stderr.write(f"strongroom: the log of audit chain {chain_id} is missing\n")
         certificate = None if front.tls is None else Certificate(front.tls.certificate, front.tls.key)
 
-        audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=stop, sync=config.audit.sync)
+        audit = AuditWriter.open(
+            audit_log(opened),
+            now=time.time,
+            executor=pool,
+            on_fatal=stop,
+            on_written=meters.histogram(AUDIT_WRITES).observe,
+            sync=config.audit.sync,
+        )
         closing.push_async_callback(audit.close)
         await _recover(opened, audit)
         strangers = StrangersLog(config.strangers_directory)
@@ -202,6 +236,7 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
             events=_index(opened, audit, pool, closing),
             strangers=strangers,
             uses=uses,
+            software_calls=meters.histogram(KEY_STORE_CALLS, SOFTWARE),
             pool=pool,
             authenticator=Authenticator(state, opened.domain_keys.seals.session_tokens, served_regions(config)),
             federation=Federation(state, issuers),
@@ -212,13 +247,36 @@ async def _serve(config: Config, front: Front, listeners: Sequence[socket.socket
             hurry=office.hurry,
             on_fatal=stop,
         )
-        application = front.application(pipeline)
+        application = front.application(Counted(pipeline, meters.requests()))
         server = Server(application, certificate=certificate, balancers=front.balancers, ready=ready)
         if fatal:
             return 1
         _settle_garbage_collector()
-        await server.serve(list(listeners))
+        parts = Parts(state, audit, strangers, office, opened.hsm, server)
+        async with _telling(Watch(parts, meters), listeners[1:]):
+            await server.serve([listeners[0]])
     return 1 if fatal else 0
+
+
+@asynccontextmanager
+async def _telling(watch: Watch, listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
+    """Look after the process, and tell whoever asks there, until what it serves is over."""
+    health = Server(health_application(watch), capacity=_WATCHING_CONNECTIONS, signals=False)
+    looking = asyncio.create_task(watch.look_forever())
+    telling = asyncio.create_task(health.serve(list(listeners))) if listeners else None
+    try:
+        yield
+    finally:
+        looking.cancel()
+        if telling is not None:
+            health.stop()
+            await telling
+        watch.leave()
+
+
+def _forget(key_stores: Sequence[KeyStore | CustomKeyStores], region: str, material_id: str) -> None:
+    for key_store in key_stores:
+        key_store.forget(region, material_id)
 
 
 def _live_snapshot(

@@ -5,6 +5,8 @@ so that a record costs its hashes and little more.
 """
 
 import asyncio
+import math
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -77,7 +79,7 @@ class GroupCommit:
     trusted no more; nothing is written from then on.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 — the writer names every part
         self,
         directory: Path,
         beginning: ChainState,
@@ -85,6 +87,7 @@ class GroupCommit:
         header: Callable[[ChainState, Segment], bytes],
         now: Callable[[], float],
         on_fatal: Callable[[str], None],
+        on_written: Callable[[float], None],
         sync: Sync,
         archiving: Archiving | None = None,
     ) -> None:
@@ -99,7 +102,10 @@ class GroupCommit:
         self._directory = directory
         self._header = header
         self._now = now
+        self.failed = -math.inf
+        """When a group could not be written, on the monotonic clock, if none was since."""
         self._on_fatal = on_fatal
+        self._on_written = on_written
         self._sync: Sync = sync
         self._archiving = archiving
         self._loop = asyncio.get_running_loop()
@@ -124,6 +130,11 @@ class GroupCommit:
     def behind(self) -> bool:
         """Whether the database that nodes share does not have all that is written."""
         return self._archiving is not None and self._archiving.behind
+
+    @property
+    def pending(self) -> int:
+        """Records that are gathered or being written."""
+        return len(self._gathering.lines) + (0 if self._writing is None else len(self._writing.lines))
 
     @property
     def age(self) -> float:
@@ -245,7 +256,7 @@ class GroupCommit:
         group = None if self.broken else self._next_group()
         if group is not None and group.lines:
             self._writing = group
-            self._jobs.put(_Job(partial(self._write_out, group), partial(self._written, group)))
+            self._jobs.put(_Job(partial(self._write_out, group), partial(self._written, group, time.monotonic())))
         else:
             self._flush_due = False
 
@@ -290,13 +301,17 @@ class GroupCommit:
         first, last = group.before.sequence + 1, group.after.sequence
         return archiving.put(data, segment=segment, offset=offset, first=first, last=last)
 
-    def _written(self, group: _Group, error: Exception | None) -> None:
+    def _written(self, group: _Group, began: float, error: Exception | None) -> None:
         self._writing = None
+        now = time.monotonic()
+        self._on_written(now - began)
         if error is None and not self.broken:
+            self.failed = -math.inf
             self._acknowledge(group)
             self._flush()
             return
         self._flush_due = False
+        self.failed = now
         if isinstance(error, OSError):
             # The disk is full, say. The file is as it was before the group, and so is the chain.
             self._chain = group.before

@@ -29,7 +29,8 @@ _FURTHER_SOURCES = ""
 class StrangersLog:
     """Writes `strangers.log` in a directory of its own, which the server processes of a node share.
 
-    For the event loop's thread. A disk that is full or broken makes no method raise: `lost` counts.
+    For the event loop's thread. A disk that is full or broken makes no method raise: `lost` counts. `refused` counts
+    all that it was told of.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -42,11 +43,13 @@ class StrangersLog:
         self._second = 0
         self._counts: dict[str, int] = {}
         self._last_suppressed: dict[str, CloudTrailRecord] = {}
+        self.refused = 0
         self.lost = 0
         """Records that could not be written."""
 
     def write(self, record: CloudTrailRecord, now: float) -> None:
         """Take a record at `now`, seconds since the epoch. Past the rate of its source it is only counted."""
+        self.refused += 1
         if int(now) != self._second:
             self._start_second(int(now))
         source = record.source_ip_address

@@ -8,6 +8,7 @@ import asyncio
 import os
 import re
 import secrets
+import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Executor
 from pathlib import Path
@@ -31,6 +32,8 @@ from strongroom.storage.contract import AuditChain, Storage
 SEGMENT_SECONDS = 3600
 SEGMENT_BYTES = 256 * 1024 * 1024
 """A segment is closed after an hour or at this size, whichever comes first."""
+_DOUBT_SECONDS = 10.0
+"""How long the log is not well after a failure, if nothing is written: then it is for the next request to try."""
 
 T = TypeVar("T")
 _NODE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -81,12 +84,14 @@ class AuditWriter:
         now: Callable[[], float],
         executor: Executor,
         on_fatal: Callable[[str], None],
+        on_written: Callable[[float], None] = lambda _: None,
         sync: Sync = "always",
     ) -> "AuditWriter":
         """Register a new chain and create its first segment. Blocks; needs a running event loop.
 
         `now` gives seconds since the epoch. `executor` runs what waits for the database. `on_fatal` hears why the
-        log can be trusted no more: then the process must end, and the next start recovers the chain.
+        log can be trusted no more: then the process must end, and the next start recovers the chain. `on_written`
+        hears how many seconds a group of records took.
         Raises ConfigurationError for an impossible node id, DataDirectoryError, StorageError.
         """
         if not _NODE_ID.fullmatch(log.node_id):
@@ -101,6 +106,7 @@ class AuditWriter:
             header=_header_maker(log, chain_id),
             now=now,
             on_fatal=on_fatal,
+            on_written=on_written,
             sync=sync,
             archiving=None if log.archive is None else Archiving(log.archive, directory),
         )
@@ -119,6 +125,28 @@ class AuditWriter:
     def registered(self) -> int:
         """The last sequence that the database knows: all lines up to it are on disk for good."""
         return self._registered
+
+    @property
+    def pending(self) -> int:
+        """Records that are not on disk yet."""
+        return self._groups.pending
+
+    @property
+    def left_over(self) -> int:
+        """Records of changes that could not be written, and wait in the outbox."""
+        return len(self._groups.left_over)
+
+    @property
+    def behind(self) -> bool:
+        """Whether the database that nodes share lacks records that are on disk here."""
+        return self._groups.behind
+
+    @property
+    def well(self) -> bool:
+        """Whether records can be written, as far as that is known."""
+        groups = self._groups
+        lately = time.monotonic() - groups.failed < _DOUBT_SECONDS
+        return not (groups.broken or groups.left_over or lately or self._closed)
 
     def write(self, record: bytes, change: int = 0) -> Awaitable[None]:
         """Chain a record (`record.encode`), of state change number `change` if it belongs to one.

@@ -8,6 +8,7 @@ import asyncio
 import random
 import sys
 import uuid
+from collections import Counter
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import NamedTuple, Protocol, TypeVar
@@ -24,6 +25,8 @@ from strongroom.storage.contract import OutboxEntry, Storage, Write
 
 SECONDS = 2.0
 """From one look to the next, at most."""
+EVENTS = ("BeginKeyDeletionWindow", "DeleteExpiredKeyMaterial", "DeleteKey", "RotateKey", "SynchronizeMultiRegionKey")
+"""What jobs record."""
 _ATTEMPTS = 10
 """How often a change is decided again in one look."""
 _PAUSE = 0.005
@@ -74,6 +77,10 @@ class Office:
         self._pool = pool
         self._agenda: Agenda | None = None
         self._hurried = asyncio.Event()
+        self.events: Counter[str] = Counter()
+        """What was done, by the name of the event."""
+        self.waiting: set[str] = set()
+        """The jobs of which something is due and has to wait."""
 
     def hurry(self) -> None:
         """Have the calendar look at once: something was asked for."""
@@ -125,7 +132,8 @@ class Office:
             position = await self.in_pool(lambda: self.storage.commit(writes, outbox))
         except ConflictError:
             return False
-        if outbox is not None:
+        if record is not None and outbox is not None:
+            self.events[record.event_name] += 1
             await self._audit.write(outbox.record, change=position.number)
         return True
 
@@ -149,7 +157,9 @@ async def keep_calendar(office: Office, jobs: Sequence[Job], *, on_fatal: Callab
     while True:
         try:
             for job in jobs:  # each by the time when it begins: the one before may have taken long
-                tell(job.name, await _waiting(job, await office.look(read_clocks())))
+                waits = await _waiting(job, await office.look(read_clocks()))
+                (office.waiting.discard if waits is None else office.waiting.add)(job.name)
+                tell(job.name, waits)
             tell("calendar", None)
         except (IntegrityError, RollbackError) as error:
             on_fatal(str(error))

@@ -27,7 +27,10 @@ START_SECONDS = 30
 
 
 class Server(Struct):
-    """A server process that listens. `data` is its data directory."""
+    """A server process that listens. `data` is its data directory.
+
+    `health` is where it tells of its health and its metrics; empty if the configuration has no place for that.
+    """
 
     data: Path
     process: subprocess.Popen[str]
@@ -35,6 +38,7 @@ class Server(Struct):
     region: str
     access_key_id: str
     secret_access_key: str
+    health: str = ""
 
     def kill(self) -> None:
         """End the server process at once, as a power cut would (SIGKILL), with all its children."""
@@ -96,9 +100,12 @@ def start_server(data: Path, *, workers: int = 1, wrapper: Sequence[str] = ()) -
         start_new_session=True,
     )
     assert process.stdout is not None, "asked for a pipe"
+    health = ""
     for line in process.stdout:
+        if line.startswith("Health and metrics "):
+            health = line.split()[-1]
         if line.startswith("Listening on "):
-            return _server(data, process)
+            return _server(data, process, health)
     process.stdout.close()
     raise RuntimeError(f"the server ended with code {process.wait()} before it listened")
 
@@ -116,7 +123,7 @@ def running_server(data: Path, *, workers: int = 1) -> Iterator[Server]:
             server.stop()
 
 
-def _server(data: Path, process: subprocess.Popen[str]) -> Server:
+def _server(data: Path, process: subprocess.Popen[str], health: str) -> Server:
     lines = (data / "client.env").read_text().splitlines()
     environment = {name: shlex.split(value)[0] for name, _, value in (line.partition("=") for line in lines)}
     credentials = configparser.ConfigParser()
@@ -129,4 +136,5 @@ def _server(data: Path, process: subprocess.Popen[str]) -> Server:
         environment["AWS_REGION"],
         profile["aws_access_key_id"],
         profile["aws_secret_access_key"],
+        health,
     )

@@ -28,6 +28,9 @@ class Room:
         self._unheard: dict[Occupant, None] = {}  # in the order of their arrival
         self._idle: dict[Occupant, None] = {}  # in the order of their last activity
 
+    def __len__(self) -> int:
+        return len(self._inside)
+
     def enter(self, newcomer: Occupant) -> bool:
         """Take a newcomer in, in somebody's place if need be; False if all places are in use."""
         if len(self._inside) >= self.capacity:

@@ -24,7 +24,7 @@ _HANDSHAKE_SECONDS = 10
 _GOODBYE_SECONDS = 1  # for a TLS client to confirm a close; those that sit idle in a pool never do
 _STOP_SECONDS = 30
 _ACCEPT_PAUSE_SECONDS = 0.1
-_RESERVED_DESCRIPTORS = 64  # for the database, the audit log and all else that is not a connection
+_RESERVED_DESCRIPTORS = 96  # for the database, the audit log, those who watch, and all else that is no client
 _STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 _TICKS_A_SECOND = 10  # of uvicorn's main loop
 
@@ -88,10 +88,13 @@ class Server(uvicorn.Server):
         balancers: Sequence[ipaddress.IPv4Network | ipaddress.IPv6Network] = (),
         ready: Callable[[], None] = lambda: None,
         limits: Limits = Limits(),  # noqa: B008 - frozen
+        capacity: int = MAXIMUM_CONNECTIONS,
+        signals: bool = True,
     ) -> None:
-        """`ready` is called once, when connections are being accepted.
+        """`ready` is called once, when connections are being accepted. `capacity` is how many there are at most.
 
-        Whoever connects from one of `balancers` has to begin with a PROXY header, and is believed.
+        Whoever connects from one of `balancers` has to begin with a PROXY header, and is believed. Without `signals`
+        only `stop` ends it: another server of the process takes them.
         """
         super().__init__(
             uvicorn.Config(
@@ -108,11 +111,18 @@ class Server(uvicorn.Server):
         )
         self.state = State(limits)
         self.server_state = self.state
+        self._capacity = capacity
+        self._signals = signals
         self._certificate = certificate
         self._balancers = balancers
         self._ready = ready
         self._accepting: list[asyncio.Task[None]] = []
         self._arriving: dict[Protocol, asyncio.Task[None]] = {}
+
+    @property
+    def stopping(self) -> bool:
+        """Whether it was told to stop: nobody new is served."""
+        return self.should_exit
 
     def stop(self) -> None:
         """Stop as SIGTERM does. From any thread; at once if called before `serve`."""
@@ -123,7 +133,7 @@ class Server(uvicorn.Server):
         loop = asyncio.get_running_loop()
         self._look_at_the_clock(loop.time())
         descriptors = _raise_descriptor_limit() - _RESERVED_DESCRIPTORS
-        self.state.room.capacity = max(1, min(descriptors, MAXIMUM_CONNECTIONS))
+        self.state.room.capacity = max(1, min(descriptors, self._capacity))
         self.servers = []  # the base's name for listeners that accept by themselves, and know no bounds
         self._accepting = [loop.create_task(self._accept(listener)) for listener in sockets or []]
         self.started = True
@@ -159,7 +169,7 @@ class Server(uvicorn.Server):
         The base raises them again at the end, and a second one would kill the process while our caller closes its log.
         Outside of the main thread, where no signal arrives, only `stop` ends the serving.
         """
-        if threading.current_thread() is not threading.main_thread():
+        if not self._signals or threading.current_thread() is not threading.main_thread():
             yield
             return
         previous = {number: signal.signal(number, self.handle_exit) for number in _STOP_SIGNALS}

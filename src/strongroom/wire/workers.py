@@ -18,8 +18,10 @@ from functools import partial
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import SpawnProcess
 
-StartWorker = Callable[[Sequence[socket.socket], Callable[[], None]], None]
-"""What a server process runs: serve the sockets, call the second argument once that is so, return upon SIGTERM.
+StartWorker = Callable[[int, Sequence[socket.socket], Callable[[], None]], None]
+"""What a server process runs: serve the sockets, call the last argument once that is so, return upon SIGTERM.
+
+The number is that of its place, from 0: whoever replaces it gets the same.
 
 It is pickled: a function of a module, or a `functools.partial` of one. If it cannot serve it says why on standard error
 and raises `SystemExit` with a code above 0.
@@ -54,6 +56,7 @@ class Pace:
 class _Place:
     """The place of one server process. `due` is when to fill it if it is vacant; `deaths` counts those in a row."""
 
+    number: int
     process: SpawnProcess | None = None
     messages: Connection | None = None
     serving: bool = False
@@ -63,7 +66,7 @@ class _Place:
 
     def fill(self, start: StartWorker, sockets: Sequence[socket.socket]) -> None:
         self.messages, sender = _SPAWN.Pipe(duplex=False)
-        self.process = _SPAWN.Process(target=_work, args=(start, tuple(sockets), sender))
+        self.process = _SPAWN.Process(target=_work, args=(start, self.number, tuple(sockets), sender))
         self.process.start()
         sender.close()
         self.serving = False
@@ -120,7 +123,7 @@ def supervise(
     `ready` is called when it serves, and the others follow. Whoever dies is replaced, unless its replacement gives up
     in that way with another code than TRY_AGAIN. Should the supervisor itself be killed, its processes end as if told.
     """
-    places = [_Place() for _ in range(count)]
+    places = [_Place(number) for number in range(count)]
     stopped = threading.Event()
     code: int | None = None
     served = False
@@ -158,11 +161,11 @@ def _end(processes: Sequence[SpawnProcess], patience: float) -> int:
     return failed
 
 
-def _work(start: StartWorker, sockets: Sequence[socket.socket], sender: Connection) -> None:
+def _work(start: StartWorker, number: int, sockets: Sequence[socket.socket], sender: Connection) -> None:
     """Be a server process."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends it to all of us; the supervisor's word counts
     threading.Thread(target=_follow, daemon=True).start()
-    start(sockets, partial(_say_ready, sender))
+    start(number, sockets, partial(_say_ready, sender))
 
 
 def _say_ready(sender: Connection) -> None:

@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from strongroom import app
 from strongroom.app.installing import open_installation
 from strongroom.authorization.documents import default_key_policy
-from strongroom.config import read_config
+from strongroom.config import Config, Health, read_config
 from strongroom.model.key import KmsKey
 from strongroom.storage.contract import Insert
 from strongroom.testing.server import initialize
@@ -35,6 +35,20 @@ def test_a_policy_that_cannot_be_read_is_named(data: Path) -> None:
         f"the policy of {keys[1].arn} cannot be read (Syntax errors in policy.): put another one",
         f"the policy of {keys[2].arn} cannot be read (it is not JSON): put another one",
     ]
+
+
+def test_health_that_other_machines_can_ask_is_noted(data: Path) -> None:
+    initialize(data)
+    config = read_config(data / "strongroom.yaml")
+
+    def noted(config: Config) -> list[str]:
+        return [one.text.partition(":")[0] for one in app.diagnose(config) if one.verdict == app.NOTE]
+
+    there, here = Health(host="0.0.0.0", port=8401), Health(port=8401)
+    assert not [text for text in noted(replace(config, health=here)) if "health" in text]
+    proxy = replace(config.xks_proxy, health=there)
+    expected = ["health.host is not a loopback address", "xks_proxy.health.host is not a loopback address"]
+    assert [text for text in noted(replace(config, health=there, xks_proxy=proxy)) if "health" in text] == expected
 
 
 def test_regions_that_hold_keys_and_are_not_served_are_named(data: Path) -> None:

@@ -21,6 +21,7 @@ from strongroom.app.counted_uses import AT_ONCE
 from strongroom.app.custom_key_stores import configured_key_stores
 from strongroom.app.installing import Opened, audit_log, initialize, open_installation, open_secret
 from strongroom.app.key_store import key_store_of, served_external_keys
+from strongroom.app.measuring import new_memory
 from strongroom.app.recorded_change import Commit, commit_recorded
 from strongroom.audit.record import CloudTrailRecord
 from strongroom.audit.writer import AuditLog, AuditWriter
@@ -32,6 +33,7 @@ from strongroom.keystores.external_keys import ACCOUNT, ExternalKeys
 from strongroom.keystores.hsm import pkcs11 as p11
 from strongroom.keystores.hsm.arguments import Mechanism, Template, Value
 from strongroom.keystores.software import SoftwareKeyStore
+from strongroom.metrics.meters import Meters
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.xks import ExternalKey, XksCredential
 from strongroom.snapshot import LiveSnapshot, Snapshot
@@ -385,7 +387,8 @@ async def run_deletion_job(opened: Opened) -> None:
     with ThreadPoolExecutor(1) as pool:
         state = LiveSnapshot(opened.storage, partial(open_secret, opened), lambda *_: None)
         audit = AuditWriter.open(audit_log(opened), now=time.time, executor=pool, on_fatal=print)
-        stores = configured_key_stores(opened, SoftwareKeyStore(opened.domain_keys))
+        meters = Meters(new_memory(opened.config), 0)
+        stores = configured_key_stores(opened, SoftwareKeyStore(opened.domain_keys), meters)
         try:
             job = DeletionJob(Office(state, opened.storage, audit, pool), stores)
             assert await job.run(Look(time.time(), None)) is None

@@ -52,6 +52,7 @@ def test_past_the_rate_of_a_source_one_record_a_second_counts_the_rest(tmp_path:
         log.write(refused(number=number), NOW)
     log.write(refused("198.51.100.7", number=5000), NOW)
     log.tick(NOW + 1)
+    assert (log.refused, log.lost) == (1001, 0)
     first, second, *others = [
         [record for record in written(tmp_path) if record["sourceIPAddress"] == source]
         for source in ("192.0.2.1", "198.51.100.7")

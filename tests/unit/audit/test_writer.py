@@ -6,6 +6,7 @@ import os
 import resource
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from hashlib import sha256
@@ -121,6 +122,52 @@ def test_the_records_of_one_moment_share_one_sync(log: AuditLog, open_writer: Op
         before = disk.syncs
         await asyncio.gather(*(writer.write(b"{}") for _ in range(100)))
         assert disk.syncs == before + 1
+
+    asyncio.run(scenario())
+
+
+def test_the_writer_knows_what_waits_and_how_long_groups_took(log: AuditLog, open_writer: Open, disk: Disk) -> None:
+    took: list[float] = []
+
+    async def scenario() -> None:
+        writer = open_writer(on_written=took.append)
+        assert (writer.pending, writer.left_over, writer.well) == (0, 0, True)
+        writes = [writer.write(b"{}") for _ in range(3)]
+        assert writer.pending == 3
+        await asyncio.gather(*writes)
+        assert (writer.pending, len(took)) == (0, 1)
+
+    asyncio.run(scenario())
+    assert 0 <= took[0] < 10
+
+
+def test_the_writer_is_not_well_until_something_is_written_again_or_for_a_while(
+    log: AuditLog, open_writer: Open, disk: Disk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(writer: AuditWriter, change: int = 0) -> None:
+        disk.write_error = errno.ENOSPC
+        with pytest.raises(KMSInternal):
+            await writer.write(b"{}", change)
+        disk.write_error = 0
+
+    async def scenario() -> None:
+        writer = open_writer()
+        await fail(writer)
+        assert (writer.well, writer.left_over) == (False, 0)
+        await writer.write(b"{}")
+        assert writer.well
+        await fail(writer)
+        later = time.monotonic() + 11
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: later)
+            assert writer.well, "the next request may try"
+        await fail(writer, 1)
+        with monkeypatch.context() as patch:
+            patch.setattr(time, "monotonic", lambda: later)
+            assert (writer.well, writer.left_over) == (False, 1)
+        await writer.tick()
+        await writer.write(b"{}")
+        assert (writer.well, writer.left_over) == (True, 0)
 
     asyncio.run(scenario())
 

@@ -8,7 +8,7 @@ import pytest
 from strongroom.clock import Clocks
 from strongroom.errors import IntegrityError, KMSInternal, StorageError
 from strongroom.jobs import calendar
-from strongroom.jobs.calendar import Job, Look, keep_calendar
+from strongroom.jobs.calendar import Job, Look, Office, keep_calendar
 from strongroom.model.key_reference import KeyReference
 from tests.composed import Composed, Run
 
@@ -66,6 +66,29 @@ def test_what_waits_is_told_once_and_holds_up_nobody(run: Run, capsys: pytest.Ca
         "strongroom: it waits",
         "strongroom: first waits: the token is away",
     ]
+
+
+def test_who_waits_is_known_as_long_as_it_waits(run: Run) -> None:
+    seen: list[set[str]] = []
+
+    class Watching(Scripted):
+        def __init__(self, office: Office) -> None:
+            super().__init__("watching")
+            self._office = office
+
+        async def run(self, look: Look) -> str | None:
+            seen.append(set(self._office.waiting))
+            return await super().run(look)
+
+    async def test(parts: Composed) -> None:
+        watching = Watching(parts.office)
+        jobs: list[Job] = [Scripted("first", "it waits", None, OSError("no room")), watching]
+        keeping = asyncio.create_task(keep_calendar(parts.office, jobs, on_fatal=pytest.fail))
+        await watching.enough.wait()
+        keeping.cancel()
+
+    run(test)
+    assert seen[:4] == [{"first"}, set(), {"first"}, set()]
 
 
 @pytest.mark.parametrize(

@@ -209,4 +209,4 @@ def test_connections_leave_descriptors_for_everything_else() -> None:
         asking.sendall(POST.replace(b"POST / HTTP/1.1", b"POST / HTTP/1.0"))  # to be answered and closed
         got = b"".join(iter(lambda: asking.recv(4096), b""))
 
-    assert got.endswith(b"\r\n\r\n(128, 128) 64")
+    assert got.endswith(b"\r\n\r\n(128, 128) 32")

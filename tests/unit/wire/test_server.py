@@ -16,7 +16,7 @@ from uvicorn._types import ASGIReceiveCallable, ASGISendCallable, Scope
 
 from strongroom.errors import ConfigurationError
 from strongroom.wire.http_protocol import Limits
-from strongroom.wire.server import bind, require_tls_off_loopback
+from strongroom.wire.server import Server, bind, require_tls_off_loopback
 
 if TYPE_CHECKING:
     from tests.unit.wire.conftest import Serve, Served
@@ -160,6 +160,22 @@ def test_the_date_moves_on(serve: Serve, eventually: Callable[[Callable[[], bool
 
         first = date()
         eventually(lambda: date() != first)
+
+
+def test_a_second_server_of_a_process_has_less_room_and_leaves_signals_alone() -> None:
+    async def run() -> None:
+        ready = asyncio.Event()
+        before = signal.getsignal(signal.SIGTERM)
+        server = Server(Slow(), ready=ready.set, capacity=3, signals=False)
+        serving = asyncio.create_task(server.serve([]))
+        await ready.wait()
+        assert (signal.getsignal(signal.SIGTERM), server.stopping) == (before, False)
+        assert server.state.room.capacity == 3
+        server.stop()
+        assert server.stopping
+        await serving
+
+    asyncio.run(run())
 
 
 PROCESS = """

@@ -21,14 +21,15 @@ from pathlib import Path
 folder = Path(__file__).parent
 
 
-def start(sockets, ready):
+def start(number, sockets, ready):
     [listener] = sockets
     listener.setblocking(True)
-    (folder / f"started-{os.getpid()}").touch()
-    if (folder / "broken").exists():
+    broken, waiting = (folder / "broken").exists(), (folder / "waiting").exists()
+    (folder / f"started-{os.getpid()}").write_text(str(number))
+    if broken:
         print("this cannot work", file=sys.stderr, flush=True)
         sys.exit(2)
-    if (folder / "waiting").exists():
+    if waiting:
         sys.exit(75)
     signal.signal(signal.SIGTERM, (lambda *_: None) if (folder / "deaf").exists() else (lambda *_: sys.exit(0)))
     ready()
@@ -83,6 +84,10 @@ def started(folder: Path) -> set[int]:
     return {int(path.name.removeprefix("started-")) for path in folder.glob("started-*")}
 
 
+def place_of(folder: Path, process_id: int) -> str:
+    return (folder / f"started-{process_id}").read_text()
+
+
 def alive(process_id: int) -> bool:
     try:
         return Path(f"/proc/{process_id}/stat").read_text().split(") ")[1][0] != "Z"
@@ -103,14 +108,17 @@ def test_all_processes_serve_one_socket_and_end_with_the_supervisor(tmp_path: Pa
     assert not any(alive(worker) for worker in started(tmp_path))
 
 
-def test_a_killed_process_is_replaced(tmp_path: Path, eventually: Eventually) -> None:
+def test_a_killed_process_is_replaced_in_its_place(tmp_path: Path, eventually: Eventually) -> None:
     with supervisor(tmp_path) as process:
         port = port_of(process)
         eventually(lambda: len(started(tmp_path)) == 2)
         for number in (3, 4):
-            victim = answering(port)
+            victim, before = answering(port), started(tmp_path)
             os.kill(victim, signal.SIGKILL)
             eventually(lambda number=number: len(started(tmp_path)) == number)  # type: ignore[misc]
+            (replacement,) = started(tmp_path) - before
+            eventually(lambda one=replacement: place_of(tmp_path, one) != "")  # type: ignore[misc]
+            assert place_of(tmp_path, replacement) == place_of(tmp_path, victim)
             assert answering(port) != victim
         process.terminate()
         _, errors = process.communicate(timeout=10)

@@ -88,19 +88,25 @@ class ClusterKeyStore:
         marker: Path,
         count_use: Callable[[KeyMaterial], None],
         load: Callable[[str], Module] = open_module,
+        on_ended: Callable[[float], None] = lambda _: None,
     ) -> None:
         """`library` and `label` say which token it is; `password` is that of its user.
 
         `marker` is a file that is made when the token refuses the password, which no process tries then any more: a
         new password has another. Logins take turns that have their markers in one directory.
         `count_use` counts encryptions that must not be too many. `load` gives the library of a path, one for all its
-        tokens.
+        tokens. `on_ended` is told how many seconds each call took.
         """
         self._place = Place(library, label, Pin(file=None, text=password, marker=marker))
         self._count_use = count_use
         self._load = load
         self._calls = CallThreads(
-            _THREADS, _CALL_SECONDS, name="cluster", on_overdue=self._doubt, on_all_hanging=lambda _: None
+            _THREADS,
+            _CALL_SECONDS,
+            name="cluster",
+            on_overdue=self._doubt,
+            on_all_hanging=lambda _: None,
+            on_ended=on_ended,
         )
         self._open: _Open | None = None
         self._closed = False

@@ -66,13 +66,17 @@ class Endpoint(NamedTuple):
 class Proxy:
     """A proxy. Its calls take at most 250 ms, and raise ProxyError. Safe to share between threads."""
 
-    def __init__(self, endpoint: Endpoint) -> None:
-        """Connects to nothing yet. Raises ConfigurationError if the file of certificates cannot be used."""
+    def __init__(self, endpoint: Endpoint, on_called: Callable[[Kind | None], None] = lambda _: None) -> None:
+        """Connects to nothing yet. Raises ConfigurationError if the file of certificates cannot be used.
+
+        `on_called` is told of each call how it failed, if it did. Not of those that are not made (`Breaker`).
+        """
         self._host = endpoint.uri_endpoint.removeprefix("https://")
         self._path = endpoint.uri_path
         self._signer = Signer(endpoint.access_key_id, endpoint.secret_access_key, endpoint.region)
         self._connections = Connections(self._host, Addresses(self._host, endpoint.connect), endpoint.ca)
         self._breaker = Breaker()
+        self._on_called = on_called
         self._told: Kind | None = None
         """How the calls fail, as the operator was told; None since one did not."""
         self._tell_from = -math.inf
@@ -136,11 +140,13 @@ class Proxy:
             try:
                 result = work()
             except ProxyError as error:
+                self._on_called(error.kind)
                 if error.kind in OF_CALLERS:
                     self._told = None
                 else:
                     self._tell(error)
                 raise
+            self._on_called(None)
             self._told = None
             return result
 

@@ -1,6 +1,6 @@
 """The external key store, connected: each KMS key has an external key besides its own material."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 from strongroom.errors import ConnectionFailedError, XksKeyInvalidConfiguration
 from strongroom.keystores.contract import KeyStore, SymmetricKey
@@ -20,11 +20,11 @@ _KEY_USAGE = frozenset({"ENCRYPT", "DECRYPT"})
 class ExternalKeyStore:
     """Implements `CustomKeyStoreConnection`."""
 
-    def __init__(self, default: KeyStore, proxy: Proxy) -> None:
-        """`default` makes and opens the material of the inner layer."""
+    def __init__(self, default: KeyStore, proxy: Proxy, on_ended: Callable[[float], None] = lambda _: None) -> None:
+        """`default` makes and opens the material of the inner layer. `on_ended` is told how long each call took."""
         self._default = default
         self._proxy = proxy
-        self._calls = ProxyThreads()
+        self._calls = ProxyThreads(on_ended)
 
     @property
     def calls(self) -> ProxyThreads:

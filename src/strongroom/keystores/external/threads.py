@@ -21,13 +21,15 @@ Result = TypeVar("Result")
 class ProxyThreads:
     """Implements `Threads`, with a bound on the calls that are in. For one event loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, on_ended: Callable[[float], None] = lambda _: None) -> None:
+        """`on_ended` is told how many seconds a caller waited."""
         self._threads = CallThreads(
             _THREADS,
             _CALL_SECONDS,
             name="xks",
             on_overdue=lambda _: None,  # what hangs is the default key store, which sees to itself
             on_all_hanging=lambda _: None,
+            on_ended=on_ended,
         )
         self._calls = 0
 

@@ -42,7 +42,8 @@ class CallThreads:
     """A few threads, and a limit in seconds for each call. For one event loop.
 
     `on_overdue` is told of a call that has not come back in time, `on_all_hanging` when no thread is left to do any,
-    again and again until one comes back; new calls fail at once until then.
+    again and again until one comes back; new calls fail at once until then. `on_ended` is told how many seconds the
+    caller of a call waited.
     """
 
     def __init__(
@@ -54,6 +55,7 @@ class CallThreads:
         nice: bool = False,
         on_overdue: Callable[[str], None],
         on_all_hanging: Callable[[str], None],
+        on_ended: Callable[[float], None] = lambda _: None,
     ) -> None:
         self._count = count
         self._limit = limit
@@ -61,6 +63,7 @@ class CallThreads:
         self._nice = nice
         self._on_overdue = on_overdue
         self._on_all_hanging = on_all_hanging
+        self._on_ended = on_ended
         self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._done: deque[_Job] = deque()
         self._waiting: dict[_Job, None] = {}
@@ -85,6 +88,7 @@ class CallThreads:
             return result
         finally:
             self._waiting.pop(job, None)
+            self._on_ended(time.monotonic() - job.queued)
 
     def soon(self, function: Callable[[], None]) -> None:
         """Call a function on one of the threads some time, if they do anything at all. It fails for nobody."""

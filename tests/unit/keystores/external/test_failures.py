@@ -196,6 +196,19 @@ def test_a_failure_is_told_once_and_by_its_name_alone(
     ]
 
 
+def test_how_each_call_ended_is_told_and_of_one_that_is_not_made_nothing(xks: XksProxy, proxy: Proxy) -> None:
+    called: list[Kind | None] = []
+    proxy._on_called = called.append
+    proxy.health("r", "o")
+    errors_told(xks, proxy, "InvalidCiphertextException", "own words of a proxy")
+    assert called == [None, Kind.INVALID_CIPHERTEXT, Kind.INVALID_RESPONSE]
+    for _ in range(10):  # opens the breaker
+        proxy._breaker._failed(Kind.UNREACHABLE, trial=False)
+    with pytest.raises(ProxyError):
+        proxy.encrypt(used_for("Encrypt"), "key-1", b"plaintext", b"a")
+    assert len(called) == 3
+
+
 def test_failures_in_turn_are_told_from_time_to_time(
     xks: XksProxy, proxy: Proxy, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

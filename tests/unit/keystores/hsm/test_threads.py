@@ -62,6 +62,25 @@ async def until(condition: Callable[[], object]) -> None:
         await asyncio.sleep(0.005)
 
 
+def test_how_long_each_caller_waited_is_told_whatever_came_of_it(told: Told) -> None:
+    waited: list[float] = []
+    never = threading.Event()
+    threads = CallThreads(
+        1, LIMIT, name="test", on_overdue=lambda _: None, on_all_hanging=lambda _: None, on_ended=waited.append
+    )
+
+    async def work() -> None:
+        assert await threads.run(lambda: 1) == 1
+        with pytest.raises(ZeroDivisionError):
+            await threads.run(lambda: 1 / 0)
+        await timed_out(threads.run(never.wait))
+        never.set()
+
+    run(threads, work)
+    assert len(waited) == 3
+    assert waited[2] >= LIMIT > 0 <= min(waited[:2])
+
+
 @pytest.mark.parametrize("count", [1, 2, 4])
 def test_every_caller_gets_its_own_result(told: Told, count: int) -> None:
     threads = told.threads(count, WAIT, nice=count == 2)

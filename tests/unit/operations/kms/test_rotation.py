@@ -95,6 +95,7 @@ def test_a_key_is_rotated_when_its_period_is_over(run: Run) -> None:
         for material_id, blob in made:
             decrypted = await key.ask("Decrypt", CiphertextBlob=blob)
             assert (decrypted.plaintext, decrypted.key_material_id) == (b"plaintext", material_id)
+        assert parts.office.events == {"RotateKey": 3}
         events = [event for event in parts.records("AwsServiceEvent") if event["eventName"] == "RotateKey"]
         assert [event["serviceEventDetails"] for event in events] == [
             {
