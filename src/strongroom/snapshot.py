@@ -313,7 +313,8 @@ class LiveSnapshot:
         if self._next is None:
             self._next = asyncio.create_task(self._ask(self._lease))
         try:
-            await asyncio.wait_for(asyncio.shield(self._next), _PATIENCE)
+            async with asyncio.timeout(_PATIENCE):  # wait_for may lose a cancellation (Python 3.11)
+                await asyncio.shield(self._next)
         except TimeoutError:
             raise StorageError("the database does not answer") from None
         return self._snapshot

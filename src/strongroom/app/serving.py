@@ -312,8 +312,9 @@ def _note_position(opened: Opened) -> None:
 
 
 async def _end(task: asyncio.Task[None]) -> None:
-    task.cancel()
-    await asyncio.wait([task])
+    while not task.done():  # what it waits for may swallow one cancellation
+        task.cancel()
+        await asyncio.wait([task], timeout=1)
 
 
 async def _recover(opened: Opened, audit: AuditWriter) -> None:
