@@ -13,19 +13,25 @@
     revocation   end sessions
     explaining   why a request was allowed or refused
     timekeeping  confirm the time
+    backup       copy the database, sealed
+    restoring    make an installation from a backup; replay, what came after it
+    root_key_copies  export and import the root key
 
 What is named below is all that the command line uses.
 """
 
 from strongroom.app.accounts import create_account, list_accounts
 from strongroom.app.auditing import accept_rollback, export_audit, verify_audit, verify_audit_offline
+from strongroom.app.backup import BackedUp, back_up
 from strongroom.app.diagnosis import NOTE, WRONG, Finding, diagnose
 from strongroom.app.explaining import ExplainedDecision, Explanation, explain
 from strongroom.app.hsm_backup import verify_backup
 from strongroom.app.installing import initialize, is_installed
 from strongroom.app.moving import move_to_token
 from strongroom.app.probing import Probed, probe_hsm
+from strongroom.app.restoring import Restored, restore
 from strongroom.app.revocation import revoke_sessions
+from strongroom.app.root_key_copies import export_root_key, import_root_key
 from strongroom.app.services import declare_service, list_services, remove_service
 from strongroom.app.serving import serve, serve_xks_proxy
 from strongroom.app.timekeeping import confirm_time
@@ -51,6 +57,7 @@ from strongroom.authorization.ground import Ground, Unmet
 __all__ = [
     "NOTE",
     "WRONG",
+    "BackedUp",
     "ExplainedDecision",
     "Explanation",
     "Finding",
@@ -58,9 +65,11 @@ __all__ = [
     "IssuedCredential",
     "ListedStore",
     "Probed",
+    "Restored",
     "Unmet",
     "accept_rollback",
     "add_xks_credential",
+    "back_up",
     "confirm_time",
     "create_account",
     "create_external_key",
@@ -73,6 +82,8 @@ __all__ = [
     "enable_external_key",
     "explain",
     "export_audit",
+    "export_root_key",
+    "import_root_key",
     "initialize",
     "is_installed",
     "list_accounts",
@@ -83,6 +94,7 @@ __all__ = [
     "probe_hsm",
     "remove_service",
     "remove_xks_credential",
+    "restore",
     "revoke_sessions",
     "serve",
     "serve_xks_proxy",

@@ -210,7 +210,7 @@ def _build(config: Config, *, account: str, recovery: bytes | None, now: float) 
         storage.close()
         write_private(data / "audit-public-key.pem", public_key_to_pem(digest_public_key).decode())
         write_credentials(data, access_key_id=access_key.access_key_id, secret=secret, region=config.region)
-        write_private(data / CONFIGURATION, _configuration(config))
+        write_private(data / CONFIGURATION, configuration_text(config))
         read_config(data / CONFIGURATION)
         _sync(data)
     return None if recovery is None else recovery_fingerprint(domain_records)
@@ -221,7 +221,8 @@ def _for_holder(recovery: bytes | None) -> Callable[[bytes], bytes] | None:
     return None if recovery is None else partial(for_holder, rsa_public_key(recovery))
 
 
-def _configuration(config: Config) -> str:
+def configuration_text(config: Config) -> str:
+    """The configuration file of a new installation."""
     settings: dict[str, object] = {}
     if config.hsm is not None:
         settings["hsm"] = _settings(config.hsm)

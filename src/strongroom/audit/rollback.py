@@ -15,6 +15,7 @@ from strongroom.model.installation import Installation
 from strongroom.storage.contract import Position
 
 ROLLBACK_EVENT = "AcceptRollback"
+RESTORE_EVENT = "RestoreBackup"
 
 
 class LostChain(Struct, frozen=True, rename="camel"):
@@ -36,6 +37,22 @@ class RollbackDetails(Struct, frozen=True, rename="camel"):
     first_lost_change: int
     newest_lost_change: int
     lost_chains: list[LostChain]
+
+
+class RestoreDetails(RollbackDetails, frozen=True, kw_only=True, rename="camel"):
+    """The serviceEventDetails of the record of a restore from a backup: the database goes on from `newest_change`.
+
+    `backup` says when the backup was made. Of the lost changes those in `done_again` were done again, those in
+    `left` were not, and were told to the operator. `disabled` are the ARNs of keys that are disabled therefore.
+    `damage` is what was wrong with the log that told them. Without an audit log nobody knows what was lost.
+    """
+
+    backup: str
+    without_audit_log: bool
+    done_again: list[int]
+    left: list[int]
+    disabled: list[str]
+    damage: list[str]
 
 
 class KnownChanges(NamedTuple):

@@ -22,7 +22,7 @@ from strongroom.audit.digests import digest_path, is_signed, load_public_key, re
 from strongroom.audit.headers import decode_header, is_genuine
 from strongroom.audit.reading import ChainReader, SegmentReading
 from strongroom.audit.recovery import RECOVERY_EVENT, RecoveryDetails
-from strongroom.audit.rollback import ROLLBACK_EVENT, LostChain, RollbackDetails
+from strongroom.audit.rollback import RESTORE_EVENT, ROLLBACK_EVENT, LostChain, RollbackDetails
 from strongroom.audit.segments import chain_directories, log_name, log_path, read_lines, segments
 from strongroom.model.installation import Installation
 from strongroom.storage.contract import AuditChain, Storage
@@ -111,6 +111,7 @@ def verify(directory: Path, installation: Installation, *, chain_private_key: by
 
 _RECOVERY = RECOVERY_EVENT.encode()
 _ROLLBACK = ROLLBACK_EVENT.encode()
+_RESTORE = RESTORE_EVENT.encode()
 
 
 class _Event(Struct, rename="camel"):
@@ -270,7 +271,7 @@ class _Verification:
             same = expected == sha256(line.record).digest()
             (self._found if same else self._others).add(line.change)
         # These records are rare; only what may be one is decoded.
-        if _RECOVERY in line.record or _ROLLBACK in line.record:
+        if any(event in line.record for event in (_RECOVERY, _ROLLBACK, _RESTORE)):
             try:
                 self._take_event(line.record)
             except (msgspec.DecodeError, UnicodeDecodeError):
@@ -284,7 +285,7 @@ class _Verification:
         if event.event_name == RECOVERY_EVENT:
             details = msgspec.json.decode(event.service_event_details, type=RecoveryDetails)
             self._recovered[details.chain_id] = details
-        elif event.event_name == ROLLBACK_EVENT:
+        elif event.event_name in (ROLLBACK_EVENT, RESTORE_EVENT):  # a restore goes back knowingly, too
             self._accepted.append(msgspec.json.decode(event.service_event_details, type=RollbackDetails))
 
     def _find(self, kind: str, chain_id: str, message: str, file: str = "", sequence: int = 0) -> None:

@@ -13,6 +13,10 @@
     strongroom explain          say which statement or grant decided a request
     strongroom confirm-time     say that the clock is right, so that deletions go on
     strongroom hsm probe        say what a hardware security module can do, and what would be weaker
+    strongroom backup           copy the database, sealed, while it is served or not
+    strongroom restore          make an installation from a backup, its root key and its audit log
+    strongroom root-key export  copy the root key into a file under a passphrase
+    strongroom root-key import  put it where the configuration says that it is
     strongroom accept-rollback  go on with an older copy of the database, knowingly
 
 A failure is one line on standard error and exit code 2; findings (doctor, audit verify) end with exit code 1.
@@ -26,12 +30,15 @@ from strongroom.cli import (
     accept_rollback,
     account,
     audit,
+    backup,
     confirm_time,
     doctor,
     explain,
     hsm,
     init,
+    restore,
     revoke_sessions,
+    root_key,
     serve,
     service,
     xks_proxy,
@@ -58,6 +65,9 @@ def run(arguments: Sequence[str]) -> int:
         confirm_time,
         accept_rollback,
         hsm,
+        backup,
+        restore,
+        root_key,
     )
     for command in every:
         command.add_to(commands)

@@ -1,6 +1,8 @@
 """What the commands' parsers have in common."""
 
 import argparse
+import getpass
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -48,3 +50,27 @@ def hsm_of(arguments: argparse.Namespace) -> Hsm | None:
 def config_of(arguments: argparse.Namespace) -> Config:
     """The configuration that the arguments name. Raises ConfigurationError."""
     return read_config(arguments.config)
+
+
+def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
+    """Add `--passphrase-file FILE`."""
+    parser.add_argument("--passphrase-file", type=Path, help="a file with the passphrase; asked for if not given")
+
+
+def passphrase_of(arguments: argparse.Namespace, what: str) -> Callable[[], bytes]:
+    """What finds the passphrase of something when it is needed: in the file that is named, or by asking."""
+
+    def passphrase() -> bytes:
+        if arguments.passphrase_file is not None:
+            return bytes(arguments.passphrase_file.read_bytes().rstrip(b"\r\n"))
+        return getpass.getpass(f"Passphrase of {what}: ").encode()
+
+    return passphrase
+
+
+def new_passphrase_of(arguments: argparse.Namespace, what: str) -> bytes:
+    """A passphrase to be, asked for twice unless a file has it. Raises ConfigurationError."""
+    passphrase = passphrase_of(arguments, what)()
+    if arguments.passphrase_file is None and getpass.getpass("The same again: ").encode() != passphrase:
+        raise ConfigurationError("these were two passphrases: nothing was done")
+    return passphrase

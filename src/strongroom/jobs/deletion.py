@@ -151,7 +151,8 @@ def _begin_or_delete(snapshot: Snapshot, entry: KeyEntry, now: float) -> Done | 
     return Done([Replace(dated, entry.number)], event("BeginKeyDeletionWindow", key, details, now))
 
 
-def _delete(snapshot: Snapshot, entry: KeyEntry, now: float) -> Done:
+def removal_of_key(snapshot: Snapshot, entry: KeyEntry) -> list[Write]:
+    """The writes that take a key away with all that belongs to it. Its bytes are still to be erased."""
     key = entry.key
     aliases = [snapshot.aliases[key.region, key.account, name] for name in sorted(entry.aliases)]
     writes: list[Write] = [Delete(key, entry.number)]
@@ -160,6 +161,12 @@ def _delete(snapshot: Snapshot, entry: KeyEntry, now: float) -> Done:
     if entry.usage is not None:
         writes.append(Delete(*entry.usage))
     writes += [Delete(grant, number) for grant, number in entry.grants.by_id.values()]
+    return writes
+
+
+def _delete(snapshot: Snapshot, entry: KeyEntry, now: float) -> Done:
+    key = entry.key
+    writes = removal_of_key(snapshot, entry)
     if key.origin == AWS_CLOUDHSM:
         note = PendingErasure(
             key.account, key.region, key.key_id, now, key.custom_key_store_id, tuple(sorted(entry.materials))

@@ -19,7 +19,7 @@ from cryptography.exceptions import InvalidTag
 from strongroom.crypto import wrapping
 from strongroom.crypto.xaes import KEY_LENGTH, NONCE_LENGTH, XaesKey
 from strongroom.errors import DataDirectoryError, IntegrityError, RootKeyError
-from strongroom.keystores.private_file import read_private_into
+from strongroom.keystores.private_file import read_private_file, read_private_into
 
 _ID_LENGTH = 8
 _KEY_DIGITS = 2 * KEY_LENGTH
@@ -75,7 +75,12 @@ def create_root_key(path: Path) -> RootKey:
     Raises RootKeyError if the file exists, DataDirectoryError if it cannot be written; then there is no file.
     """
     lines = f"strongroom root key, version 1\nid {os.urandom(_ID_LENGTH).hex()}\nkey {os.urandom(KEY_LENGTH).hex()}\n"
-    text = f"{lines}checksum {_checksum(lines.encode())}\n"
+    write_root_key_file(path, f"{lines}checksum {_checksum(lines.encode())}\n".encode())
+    return read_root_key(path)
+
+
+def write_root_key_file(path: Path, content: bytes) -> None:
+    """Make a root key file with what another one holds, durably. Raises as `create_root_key`."""
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
     except FileExistsError:
@@ -84,14 +89,19 @@ def create_root_key(path: Path) -> RootKey:
         raise DataDirectoryError(f"the root key file {path} cannot be made: {error.strerror}") from None
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(text.encode())
+            file.write(content)
             file.flush()
             os.fsync(file.fileno())
         _sync_directory(path.parent)
     except OSError as error:
         path.unlink(missing_ok=True)
         raise DataDirectoryError(f"the root key file {path} cannot be written: {error.strerror}") from None
-    return read_root_key(path)
+
+
+def read_root_key_file(path: Path) -> bytes:
+    """Read what a root key file holds, for a copy of it. Raises as `read_root_key`."""
+    read_root_key(path)
+    return read_private_file(path, "the root key file", _FILE_LENGTH)
 
 
 def read_root_key(path: Path) -> RootKey:

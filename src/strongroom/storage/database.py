@@ -6,7 +6,7 @@ docs/formats/storage.md specifies what is stored. Nothing here is particular to 
 
 import hashlib
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Protocol
 
@@ -18,7 +18,7 @@ from strongroom.model.alias import Alias
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.grant import Grant
 from strongroom.model.key import KmsKey
-from strongroom.storage import audit_rows, feed, rows, schema
+from strongroom.storage import audit_rows, copying, feed, rows, schema
 from strongroom.storage.contract import (
     AuditChain,
     Changes,
@@ -112,8 +112,7 @@ class DatabaseStorage:
     def create(cls, database: Database, row_key: bytes) -> "DatabaseStorage":
         """Make the tables in a database that has none. `row_key` is 32 bytes. Raises StorageError."""
         with database.writing() as connection:
-            if not schema.is_empty(connection):
-                raise StorageError(f"{database.name}: there are tables in the database already")
+            _refuse_tables(connection, database)
             schema.migrate(connection, database.name)
             feed.begin(connection, row_key)
         return cls(database, row_key)
@@ -316,6 +315,22 @@ class DatabaseStorage:
     def close(self) -> None:
         """Release every connection."""
         self.database.close()
+
+
+def fill(database: Database, revision: str, tables: Iterable[copying.TableCopy]) -> None:
+    """Make the tables of a schema in a database that has none, with these rows, all or nothing. It proves nothing.
+
+    Raises StorageError if there are tables, or if this version does not know the schema.
+    """
+    with database.writing() as connection:
+        _refuse_tables(connection, database)
+        schema.migrate(connection, database.name, revision)
+        copying.write_tables(connection, tables)
+
+
+def _refuse_tables(connection: Connection, database: Database) -> None:
+    if not schema.is_empty(connection):
+        raise StorageError(f"{database.name}: there are tables in the database already")
 
 
 def read_domain_keys(database: Database) -> tuple[str, list[DomainKey]]:

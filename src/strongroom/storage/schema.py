@@ -21,8 +21,8 @@ def revision(connection: Connection) -> str:
     return str(connection.execute(text("SELECT version_num FROM alembic_version")).scalar_one())
 
 
-def migrate(connection: Connection, name: str) -> None:
-    """Bring the schema to REVISION, within the transaction that the connection is in.
+def migrate(connection: Connection, name: str, to: str = REVISION) -> None:
+    """Bring the schema to the revision `to`, within the transaction that the connection is in.
 
     `name` is what a message calls the database. Raises StorageError.
     """
@@ -34,6 +34,6 @@ def migrate(connection: Connection, name: str) -> None:
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations").replace("%", "%%"))
     config.attributes["connection"] = connection
     try:
-        command.upgrade(config, REVISION)
+        command.upgrade(config, to)
     except CommandError as error:
         raise StorageError(f"{name}: the database was made by another version of Strongroom") from error

@@ -38,7 +38,7 @@ def open_storage(path: Path, row_key: bytes) -> DatabaseStorage:
 
     Raises StorageError if there is none or it cannot be used, DataDirectoryError if others may access its files.
     """
-    opened = _open_database(path)
+    opened = open_database(path)
     try:
         return DatabaseStorage.open(opened, row_key)
     except BaseException:
@@ -48,11 +48,31 @@ def open_storage(path: Path, row_key: bytes) -> DatabaseStorage:
 
 def read_domain_keys(path: Path) -> tuple[str, list[DomainKey]]:
     """Read the installation's id and all domain keys, not verified; see `database.read_domain_keys`."""
-    opened = _open_database(path)
+    opened = open_database(path)
     try:
         return database.read_domain_keys(opened)
     finally:
         opened.close()
+
+
+@contextmanager
+def new_database(path: Path) -> Iterator["SqliteDatabase"]:
+    """Make a file without tables, which only its owner may read, for the block to fill.
+
+    Raises StorageError if there is a file already. If the block fails nothing is left behind.
+    """
+    with sqlite_file.explained(path):
+        sqlite_file.create_file(path)
+        try:
+            opened = SqliteDatabase(DatabaseFile.at(path))
+            try:
+                opened.use_write_ahead_log()
+                yield opened
+            finally:
+                opened.close()
+        except BaseException:
+            sqlite_file.remove_file(path)
+            raise
 
 
 def _fill(file: DatabaseFile, row_key: bytes) -> DatabaseStorage:
@@ -65,7 +85,8 @@ def _fill(file: DatabaseFile, row_key: bytes) -> DatabaseStorage:
         raise
 
 
-def _open_database(path: Path) -> "SqliteDatabase":
+def open_database(path: Path) -> "SqliteDatabase":
+    """Open the file as it is, whatever its schema. Raises StorageError, DataDirectoryError if others may access it."""
     with sqlite_file.explained(path):
         sqlite_file.check_file(path)
         return SqliteDatabase(DatabaseFile.at(path))

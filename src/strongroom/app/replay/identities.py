@@ -1,0 +1,97 @@
+"""Changes of IAM, done again by the same functions that did them.
+
+They were allowed then, and are not decided on again. Who is made keeps its unique id, which the log tells: policies and
+grants mean it. Access keys are lost: the log holds no secrets.
+"""
+
+from collections.abc import Callable
+from typing import get_args
+
+from msgspec import Struct, structs
+
+from strongroom.app.replay.step import Left, Outcome, Step
+from strongroom.errors import NoSuchEntity, RequestError
+from strongroom.messages.declaration import declared, member_type
+from strongroom.model.iam import Group, ManagedPolicy, Role, User
+from strongroom.model.principal import Principal
+from strongroom.operations.call import Call, Change
+from strongroom.operations.logged import lower_camel
+from strongroom.operations.registry import OPERATIONS
+from strongroom.storage.contract import Insert, Write
+
+CallFor = Callable[[Step, Principal], Call]
+"""Makes the call in which an operation runs."""
+
+_UNIQUE_IDS: dict[type, tuple[str, str]] = {
+    User: ("user", "user_id"),
+    Group: ("group", "group_id"),
+    Role: ("role", "role_id"),
+    ManagedPolicy: ("policy", "policy_id"),
+}
+"""What is made -> where its record tells the unique id, and the member that holds it."""
+
+
+def done_again(step: Step, call_for: CallFor) -> Outcome:
+    """Do again what a request of IAM did."""
+    event = step.event
+    if event.event_name == "CreateAccessKey":
+        return Left("the access key is lost: make another")
+    operation = OPERATIONS.get(("iam", event.event_name))
+    parameters = event.request_parameters or {}
+    if operation is None or operation.change is None or "omitted" in parameters:
+        return Left("the log does not tell enough to do it again")
+    if event.recipient_account_id not in step.snapshot.directories:
+        return []  # the account is lost
+    request = _message(operation.messages.request, parameters)
+    try:
+        change = operation.change(call_for(step, _caller(step)), request, ())
+    except NoSuchEntity as error:
+        return [] if _takes_away(event.event_name) else Left(error.message or error.code)
+    except RequestError as error:
+        return Left(error.message or error.code)
+    assert isinstance(change, Change), "operations of IAM wait for nothing"
+    return [_as_it_was(step, write) for write in change.writes]
+
+
+def _takes_away(name: str) -> bool:
+    return name.startswith(("Delete", "Detach", "Remove"))
+
+
+def _caller(step: Step) -> Principal:
+    """Who asked: a request that names nobody is about them."""
+    identity = {name: str(value) for name, value in step.event.user_identity.items()}
+    return Principal(
+        kind=identity.get("type", ""),
+        arn=identity.get("arn", ""),
+        account=step.event.recipient_account_id,
+        principal_id=identity.get("principalId", ""),
+        access_key_id=identity.get("accessKeyId", ""),
+    )
+
+
+def _message(kind: type[Struct], told: dict[str, object]) -> Struct:
+    """A request as it was before it was told (`operations/logged.py`)."""
+    members = {
+        field.name: _value(field.type, told[spelling])
+        for field in structs.fields(kind)
+        if (spelling := lower_camel(field.name)) in told
+    }
+    return kind(**members)
+
+
+def _value(annotation: object, told: object) -> object:
+    kind, _ = declared(member_type(annotation))
+    if isinstance(told, list):
+        item, _ = declared(get_args(kind)[0])
+        return tuple(_message(item, one) if isinstance(one, dict) and isinstance(item, type) else one for one in told)
+    return told
+
+
+def _as_it_was(step: Step, write: Write) -> Write:
+    """What is made, under the unique id that it had."""
+    if not isinstance(write, Insert) or type(write.record) not in _UNIQUE_IDS:
+        return write
+    told, member = _UNIQUE_IDS[type(write.record)]
+    made = step.told(told)
+    assert isinstance(made, dict), "the record tells what was made"
+    return Insert(structs.replace(write.record, **{member: made[lower_camel(member)]}))

@@ -1,0 +1,59 @@
+"""`strongroom restore`: make an installation from a backup, its root key and its audit log."""
+
+import argparse
+import time
+from pathlib import Path
+
+from strongroom import app
+from strongroom.cli.parsers import Commands, add_hsm, add_passphrase_file, hsm_of, passphrase_of
+from strongroom.errors import ConfigurationError
+
+
+def add_to(commands: Commands) -> None:
+    """Add the command's parser."""
+    parser = commands.add_parser("restore", help="make an installation from a backup, its root key and its audit log")
+    parser.add_argument("backup", type=Path, help="a file that `strongroom backup` made")
+    parser.add_argument("--data", type=Path, required=True, help="the data directory to make")
+    parser.add_argument("--root-key", type=Path, help="the root key file, or an export of it; not with an HSM")
+    add_passphrase_file(parser)
+    add_hsm(parser, required=False)
+    log = parser.add_mutually_exclusive_group(required=True)
+    log.add_argument(
+        "--audit", type=Path, action="append", default=[], metavar="DIR", help="a copy of the audit log; once for each"
+    )
+    log.add_argument(
+        "--without-audit-log",
+        action="store_true",
+        help="knowingly: what was deleted, disabled or revoked after the backup comes back",
+    )
+    parser.set_defaults(run=run)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Restore, and tell what a person has to decide."""
+    if arguments.root_key is not None and arguments.hsm is not None:
+        raise ConfigurationError("with an HSM there is no root key")
+    restored = app.restore(
+        arguments.backup,
+        arguments.data,
+        root_key=arguments.root_key,
+        ask_passphrase=passphrase_of(arguments, "the export of the root key"),
+        hsm=hsm_of(arguments),
+        audit=arguments.audit,
+        now=time.time(),
+    )
+    manifest = restored.manifest
+    print(f"Restored {arguments.data} as it was at change {manifest.change} ({manifest.created})")
+    if arguments.without_audit_log:
+        print("What came after that is not known: what was deleted, disabled or revoked since then is back.")
+    else:
+        print(f"The audit log knows changes up to {restored.known}: {restored.done_again} of them hold again")
+    for sentence in restored.damage:
+        print(f"WRONG  {sentence}: what it told may be missing")
+    for left in restored.left:
+        event = left.change.event
+        print(f"LEFT   change {left.change.number}, {event.event_time}, {event.event_name} {left.about}: {left.reason}")
+    for arn in restored.disabled:
+        print(f"LEFT   {arn} is disabled, for what is left: look at its policy, then enable it")
+    print("Put strongroom.yaml and credentials, which are not in a backup, in place; then `strongroom doctor`.")
+    return 0
