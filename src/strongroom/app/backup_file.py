@@ -92,13 +92,10 @@ class BackupReader(NamedTuple):
 
     def tables(self, key: bytes) -> Iterator[TableCopy]:
         """Read the tables, each to its end. Raises IntegrityError unless all is as it was written, to the last byte."""
-        try:
-            content = _Unsealed(unseal(key, self.file.read, self.digest))
-            for table in self.manifest.tables:
-                yield TableCopy(table.name, table.columns, content.rows(table.rows))
-            content.end()
-        except (InvalidTag, EOFError, msgspec.DecodeError):
-            raise IntegrityError(f"{self.path}: the backup is damaged, cut off or altered") from None
+        content = _Unsealed(self.path, unseal(key, self.file.read, self.digest))
+        for table in self.manifest.tables:
+            yield TableCopy(table.name, table.columns, content.rows(table.rows))
+        content.end()
 
 
 @contextmanager
@@ -128,9 +125,10 @@ def _encoded(tables: Iterable[TableCopy]) -> Iterator[bytes]:
 
 
 class _Unsealed:
-    """The plaintext, read row by row."""
+    """The plaintext of a backup, read row by row."""
 
-    def __init__(self, chunks: Iterator[bytes]) -> None:
+    def __init__(self, path: Path, chunks: Iterator[bytes]) -> None:
+        self._path = path
         self._chunks = chunks
         self._waiting = bytearray()
 
@@ -140,16 +138,25 @@ class _Unsealed:
             yield _rows.decode(self._take(int.from_bytes(self._take(_LENGTH))))
 
     def end(self) -> None:
-        """Raise EOFError if anything is left: the last chunk is the proof that nothing is missing."""
-        if self._waiting or next(self._chunks, None) is not None:
-            raise EOFError
+        """See that nothing is left: the last chunk is the proof that nothing is missing."""
+        if self._waiting or self._next_chunk():
+            raise self._altered()
 
     def _take(self, length: int) -> bytes:
         while len(self._waiting) < length:
-            chunk = next(self._chunks, None)
-            if chunk is None:
-                raise EOFError
+            chunk = self._next_chunk()
+            if not chunk:
+                raise self._altered()
             self._waiting += chunk
         taken = bytes(self._waiting[:length])
         del self._waiting[:length]
         return taken
+
+    def _next_chunk(self) -> bytes:
+        try:
+            return next(self._chunks, b"")
+        except InvalidTag:
+            raise self._altered() from None
+
+    def _altered(self) -> IntegrityError:
+        return IntegrityError(f"{self._path}: the backup is damaged, cut off or altered")

@@ -1,0 +1,282 @@
+"""What the log tells of later changes holds again after a restore, exactly; what it does not tell is named."""
+
+import asyncio
+import json
+import shutil
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any, NamedTuple
+from urllib.parse import urlencode
+
+from msgspec import structs
+
+from strongroom.app.accounts import create_account
+from strongroom.app.auditing import accept_rollback, verify_audit
+from strongroom.app.backup import back_up
+from strongroom.app.installing import open_installation
+from strongroom.app.restoring import Restored, restore
+from strongroom.config import read_config
+from strongroom.model.alias import Alias
+from strongroom.model.grant import Grant
+from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
+from strongroom.model.import_key import ImportKey
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.principal import AccessKey, Account
+from strongroom.storage.contract import Record
+from tests.composed import NOW, Composed, Run
+from tests.importing import wrapped
+
+ACCOUNT, OTHER = "111122223333", "444455556666"
+ROOT = f"arn:aws:iam::{ACCOUNT}:root"
+LATER = NOW + 3_600
+KINDS: tuple[type[Record], ...] = (
+    Account, AccessKey, User, Group, Role, ManagedPolicy, IdentityProvider, KmsKey, KeyMaterial, Alias, Grant,
+)  # fmt: skip
+Work = Callable[[Composed], Coroutine[Any, Any, Any]]
+
+
+class States(NamedTuple):
+    """The records of a machine at its end, those of its restored copy, and what was told of the restore."""
+
+    lost: set[str]
+    restored: set[str]
+    told: Restored
+
+    @property
+    def left(self) -> list[str]:
+        return [one.change.event.event_name for one in self.told.left]
+
+
+def records(data: Path) -> set[str]:
+    opened = open_installation(read_config(data / "strongroom.yaml"))
+    found = {repr(_comparable(record)) for record, _ in opened.storage.load().records if isinstance(record, KINDS)}
+    opened.close()
+    return found
+
+
+def _comparable(record: Record) -> object:
+    """Records tell whole seconds: a waiting period may end one later."""
+    if isinstance(record, KmsKey) and record.deletion_date is not None:
+        return structs.replace(record, deletion_date=record.deletion_date // 10)
+    if isinstance(record, KeyMaterial | AccessKey):
+        return structs.asdict(record)
+    return record
+
+
+def lose_and_restore(run: Run, data: Path, before: Work, after: Work) -> States:
+    """Do something, back up, do something else, and restore elsewhere."""
+    elsewhere = data.with_name("elsewhere")
+
+    async def live(parts: Composed) -> None:
+        await before(parts)
+        await asyncio.to_thread(back_up, parts.opened.config, data.with_name("backup"), NOW)
+        parts.clock.now = LATER
+        await after(parts)
+
+    run(live)
+    told = restore(
+        data.with_name("backup"),
+        elsewhere,
+        root_key=data / "root.key",
+        ask_passphrase=bytes,
+        hsm=None,
+        audit=[data / "audit"],
+        now=LATER + 60,
+    )
+    report = verify_audit(read_config(elsewhere / "strongroom.yaml"))
+    assert report.findings == []
+    return States(records(data), records(elsewhere), told)
+
+
+async def iam(parts: Composed, name: str, **members: str) -> Any:
+    answer = await parts.ask("iam", urlencode({"Action": name, "Version": "2010-05-08", **members}))
+    assert answer.error is None, answer.error
+    return answer.response
+
+
+def document(action: str, effect: str = "Allow") -> str:
+    return json.dumps({"Version": "2012-10-17", "Statement": {"Effect": effect, "Action": action, "Resource": "*"}})
+
+
+def key_policy(*principals: str) -> str:
+    return json.dumps(
+        {"Statement": {"Effect": "Allow", "Principal": {"AWS": principals}, "Action": "kms:*", "Resource": "*"}}
+    )
+
+
+def test_changes_of_keys_hold_again(run: Run, data: Path) -> None:
+    key_ids: list[str] = []
+
+    async def before(parts: Composed) -> None:
+        for _ in range(6):
+            made = await parts.ask_kms("CreateKey", Tags=[{"TagKey": "a", "TagValue": "b"}])
+            key_ids.append(made.key_metadata.key_id)
+        for name in ("alias/stays", "alias/moves", "alias/goes"):
+            await parts.ask_kms("CreateAlias", AliasName=name, TargetKeyId=key_ids[0])
+        await parts.ask_kms("DisableKey", KeyId=key_ids[1])
+        await parts.ask_kms("ScheduleKeyDeletion", KeyId=key_ids[2])
+        for _ in range(2):
+            made = await parts.ask_kms("CreateGrant", KeyId=key_ids[0], GranteePrincipal=ROOT, Operations=["Encrypt"])
+            grants.append(made)
+
+    grants: list[Any] = []
+
+    async def after(parts: Composed) -> None:
+        await parts.ask_kms("UpdateAlias", AliasName="alias/moves", TargetKeyId=key_ids[1])
+        await parts.ask_kms("DeleteAlias", AliasName="alias/goes")
+        await parts.ask_kms("CreateAlias", AliasName="alias/comes", TargetKeyId=key_ids[3])
+        await parts.ask_kms("EnableKey", KeyId=key_ids[1])
+        await parts.ask_kms("CancelKeyDeletion", KeyId=key_ids[2])
+        await parts.ask_kms("DisableKey", KeyId=key_ids[3])
+        await parts.ask_kms("ScheduleKeyDeletion", KeyId=key_ids[4], PendingWindowInDays=7)
+        await parts.ask_kms("PutKeyPolicy", KeyId=key_ids[0], Policy=key_policy(ROOT))
+        await parts.ask_kms("TagResource", KeyId=key_ids[0], Tags=[{"TagKey": "c", "TagValue": "d"}])
+        await parts.ask_kms("UntagResource", KeyId=key_ids[0], TagKeys=["a"])
+        await parts.ask_kms("UpdateKeyDescription", KeyId=key_ids[5], Description="after")
+        await parts.ask_kms("RevokeGrant", KeyId=key_ids[0], GrantId=grants[0].grant_id)
+        await parts.ask_kms("RetireGrant", GrantToken=grants[1].grant_token)
+
+    states = lose_and_restore(run, data, before, after)
+    assert states.restored == states.lost
+    assert states.told.done_again >= 13
+    assert (states.left, states.told.disabled, states.told.damage) == ([], [], [])
+
+
+def test_changes_of_identities_hold_again_and_ids_stay(run: Run, data: Path) -> None:
+    async def before(parts: Composed) -> None:
+        await iam(parts, "CreateUser", UserName="ann")
+        await iam(parts, "CreateUser", UserName="goes")
+        await iam(parts, "CreateGroup", GroupName="group")
+        await iam(parts, "PutUserPolicy", UserName="ann", PolicyName="old", PolicyDocument=document("kms:*"))
+        keys.append((await iam(parts, "CreateAccessKey", UserName="ann")).access_key.access_key_id)
+        keys.append((await iam(parts, "CreateAccessKey", UserName="ann")).access_key.access_key_id)
+        made = await parts.ask_kms("CreateKey")
+        keys.append(made.key_metadata.key_id)
+
+    keys: list[str] = []
+
+    async def after(parts: Composed) -> None:
+        await iam(parts, "DeleteAccessKey", UserName="ann", AccessKeyId=keys[0])
+        await iam(parts, "UpdateAccessKey", UserName="ann", AccessKeyId=keys[1], Status="Inactive")
+        await iam(parts, "DeleteUserPolicy", UserName="ann", PolicyName="old")
+        await iam(parts, "PutUserPolicy", UserName="ann", PolicyName="new", PolicyDocument=document("kms:*", "Deny"))
+        await iam(parts, "AddUserToGroup", UserName="ann", GroupName="group")
+        await iam(parts, "CreatePolicy", PolicyName="managed", PolicyDocument=document("kms:Encrypt"))
+        arn = f"arn:aws:iam::{ACCOUNT}:policy/managed"
+        await iam(parts, "CreatePolicyVersion", PolicyArn=arn, PolicyDocument=document("kms:*"), SetAsDefault="true")
+        await iam(parts, "AttachGroupPolicy", GroupName="group", PolicyArn=arn)
+        await iam(parts, "PutUserPermissionsBoundary", UserName="ann", PermissionsBoundary=arn)
+        await iam(parts, "DeleteUser", UserName="goes")
+        tags = {"Tags.member.1.Key": "a", "Tags.member.1.Value": "b"}
+        trust = json.dumps({"Statement": {"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "sts:AssumeRole"}})
+        await iam(parts, "CreateRole", RoleName="comes", AssumeRolePolicyDocument=trust, **tags)
+        role = f"arn:aws:iam::{ACCOUNT}:role/comes"
+        await parts.ask_kms("PutKeyPolicy", KeyId=keys[2], Policy=key_policy(ROOT, role))
+
+    states = lose_and_restore(run, data, before, after)
+    assert states.restored == states.lost
+    assert (states.left, states.told.disabled) == ([], [])
+
+
+def test_what_the_log_does_not_tell_is_left_and_named(run: Run, data: Path) -> None:
+    key_ids: list[str] = []
+
+    async def before(parts: Composed) -> None:
+        key_ids.append((await parts.ask_kms("CreateKey")).key_metadata.key_id)
+        await iam(parts, "CreateUser", UserName="ann")
+
+    async def after(parts: Composed) -> None:
+        await parts.ask_kms("CreateKey")
+        await parts.ask_kms("CreateGrant", KeyId=key_ids[0], GranteePrincipal=ROOT, Operations=["Encrypt"])
+        await parts.ask_kms("EnableKeyRotation", KeyId=key_ids[0])
+        await iam(parts, "CreateAccessKey", UserName="ann")
+
+    states = lose_and_restore(run, data, before, after)
+    assert states.left == ["CreateKey", "CreateGrant", "EnableKeyRotation", "CreateAccessKey"]
+    assert states.told.disabled == []
+    assert [one.about for one in states.told.left][3] == "userName=ann"
+
+
+def test_a_key_whose_change_cannot_be_done_again_is_disabled(run: Run, data: Path) -> None:
+    arns: list[str] = []
+
+    async def before(parts: Composed) -> None:
+        arns.append((await parts.ask_kms("CreateKey")).key_metadata.arn)
+
+    async def after(parts: Composed) -> None:
+        await asyncio.to_thread(create_account, parts.opened.config, account=OTHER, now=LATER)
+        await parts.ask_kms("PutKeyPolicy", KeyId=arns[0], Policy=key_policy(ROOT, f"arn:aws:iam::{OTHER}:root"))
+
+    states = lose_and_restore(run, data, before, after)
+    assert states.left == ["CreateAccount", "PutKeyPolicy"]
+    assert f"arn:aws:iam::{OTHER}:root, who is not there" in states.told.left[1].reason
+    assert states.told.disabled == arns
+    (disabled,) = (state for state in states.restored if state.startswith("KmsKey") and arns[0][-36:] in state)
+    assert "state='Disabled'" in disabled
+
+
+def test_imported_material_that_was_deleted_stays_deleted_in_every_file(run: Run, data: Path) -> None:
+    material = bytes(range(32))
+    wrapped_before: list[bytes] = []
+
+    async def before(parts: Composed) -> None:
+        made = await parts.ask_kms("CreateKey", Origin="EXTERNAL")
+        key_ids.append(made.key_metadata.key_id)
+        parameters = await parts.ask_kms(
+            "GetParametersForImport",
+            KeyId=key_ids[0],
+            WrappingAlgorithm="RSAES_OAEP_SHA_256",
+            WrappingKeySpec="RSA_2048",
+        )
+        import_key = ImportKey("RSA_2048", "RSAES_OAEP_SHA_256", "", 0, b"", parameters.public_key)
+        await parts.ask_kms(
+            "ImportKeyMaterial",
+            KeyId=key_ids[0],
+            ImportToken=parameters.import_token,
+            EncryptedKeyMaterial=wrapped(import_key, material),
+            ExpirationModel="KEY_MATERIAL_DOES_NOT_EXPIRE",
+        )
+        wrapped_before.extend(stored.wrapped for stored, _ in parts.opened.storage.find_all(KeyMaterial))
+
+    key_ids: list[str] = []
+
+    async def after(parts: Composed) -> None:
+        await parts.ask_kms("DeleteImportedKeyMaterial", KeyId=key_ids[0])
+
+    states = lose_and_restore(run, data, before, after)
+    assert states.restored == states.lost
+    assert wrapped_before[0]
+    for file in data.with_name("elsewhere").glob("strongroom.db*"):
+        assert wrapped_before[0] not in file.read_bytes()
+
+
+def test_changes_that_were_given_up_do_not_come_back(run: Run, data: Path, tmp_path: Path) -> None:
+    """A key was disabled in changes that an operator gave up, by going on with an older database."""
+    key_ids: list[str] = []
+
+    async def before(parts: Composed) -> None:
+        key_ids.append((await parts.ask_kms("CreateKey")).key_metadata.key_id)
+
+    async def after(parts: Composed) -> None:
+        shutil.copytree(data, tmp_path / "older")
+        await parts.ask_kms("DisableKey", KeyId=key_ids[0])
+
+    states = lose_and_restore(run, data, before, after)
+    assert "state='Disabled'" in "".join(states.restored)
+    for file in data.glob("strongroom.db*"):
+        file.unlink()
+    for file in (tmp_path / "older").glob("strongroom.db*"):
+        shutil.copy(file, data)
+    accept_rollback(read_config(data / "strongroom.yaml"), to=states.told.manifest.change, now=LATER)
+    told = restore(
+        data.with_name("backup"),
+        tmp_path / "again",
+        root_key=data / "root.key",
+        ask_passphrase=bytes,
+        hsm=None,
+        audit=[data / "audit"],
+        now=LATER,
+    )
+    assert told.left == []
+    assert records(tmp_path / "again") == records(data)
+    assert "state='Enabled'" in "".join(records(tmp_path / "again"))
