@@ -25,6 +25,8 @@ class Size(NamedTuple):
     """How long processes and threads share a token."""
     hsm_keys: int
     hsm_encryptions: int
+    migration_kills: int
+    """Of moves to PostgreSQL, from their beginning to their end."""
     xks_kills: int
     """Of each side of an external key store under load."""
     node_seconds: int
@@ -52,6 +54,7 @@ SMALL = Size(
     hsm_seconds=2,
     hsm_keys=60,
     hsm_encryptions=6_000,
+    migration_kills=1,
     xks_kills=1,
     node_seconds=10,
     damages=40,
@@ -73,6 +76,7 @@ SOAK = Size(
     hsm_seconds=60,
     hsm_keys=10_000,
     hsm_encryptions=5_000_000,
+    migration_kills=40,
     xks_kills=20,
     node_seconds=180,
     damages=1_000,

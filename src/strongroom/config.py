@@ -203,6 +203,11 @@ class Config(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return self.data / "strongroom.db"
 
     @property
+    def moved(self) -> Path:
+        """Made when the SQLite file was moved to a database server, so that it is never served again."""
+        return self.data / "strongroom.db.moved"
+
+    @property
     def nonces(self) -> Path:
         """The nonces of services' requests."""
         return self.data / "nonces.db"

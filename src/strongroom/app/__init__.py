@@ -15,6 +15,7 @@
     timekeeping  confirm the time
     backup       copy the database, sealed
     restoring    make an installation from a backup; replay, what came after it
+    migrating    move the database to PostgreSQL
     root_key_copies  export and import the root key
 
 What is named below is all that the command line uses.
@@ -27,6 +28,7 @@ from strongroom.app.diagnosis import NOTE, WRONG, Finding, diagnose
 from strongroom.app.explaining import ExplainedDecision, Explanation, explain
 from strongroom.app.hsm_backup import verify_backup
 from strongroom.app.installing import initialize, is_installed
+from strongroom.app.migrating import Migrated, migrate
 from strongroom.app.moving import move_to_token
 from strongroom.app.probing import Probed, probe_hsm
 from strongroom.app.restoring import Restored, restore
@@ -64,6 +66,7 @@ __all__ = [
     "Ground",
     "IssuedCredential",
     "ListedStore",
+    "Migrated",
     "Probed",
     "Restored",
     "Unmet",
@@ -90,6 +93,7 @@ __all__ = [
     "list_external_keys",
     "list_services",
     "list_xks_stores",
+    "migrate",
     "move_to_token",
     "probe_hsm",
     "remove_service",

@@ -26,8 +26,8 @@ from strongroom.keystores.hsm.recovery import for_holder, rsa_public_key
 from strongroom.keystores.hsm.root import HsmRoot
 from strongroom.keystores.root_key import read_root_key
 from strongroom.model.domain_key import DomainKey
-from strongroom.storage.copying import STATE, count_rows, read_position, read_tables
-from strongroom.storage.tables import RECORD_TABLES, REVISION, column_names
+from strongroom.storage.copying import count_rows, read_position, read_tables
+from strongroom.storage.tables import METADATA, RECORD_TABLES, REVISION, column_names
 
 
 class BackedUp(NamedTuple):
@@ -79,7 +79,10 @@ def _write(opened: Opened, path: Path, now: float) -> BackedUp:
             change=position.number,
             chain=position.chain.hex(),
             records=sum(counts[entry.name] for entry in RECORD_TABLES.values()),
-            tables=tuple(CopiedTable(str(table.name), column_names(table), counts[str(table.name)]) for table in STATE),
+            tables=tuple(
+                CopiedTable(str(table.name), column_names(table), counts[str(table.name)])
+                for table in METADATA.sorted_tables
+            ),
             hsm_versions=tuple(sorted(versions_in_hsm(record for record, _ in opened.storage.find_all(DomainKey)))),
             wrapped_key=_wrapped(opened, key),
             recovery=None if holder is None else for_holder(rsa_public_key(holder), key),

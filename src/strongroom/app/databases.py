@@ -3,6 +3,8 @@
 from collections.abc import Callable
 from typing import TypeVar
 
+from strongroom.app.client_files import write_private
+from strongroom.audit.segments import sync_directory
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError
 from strongroom.model.domain_key import DomainKey
@@ -12,6 +14,7 @@ from strongroom.storage.audit_index import SqliteAuditIndex
 from strongroom.storage.contract import Nonces
 from strongroom.storage.database import DatabaseStorage
 from strongroom.storage.nonces import DatabaseNonces, SqliteNonces
+from strongroom.storage.postgresql import PostgresqlDatabase
 from strongroom.storage.shared_audit_index import SharedAuditIndex
 
 T = TypeVar("T")
@@ -29,6 +32,7 @@ def open_storage(config: Config, row_key: bytes) -> DatabaseStorage:
     """Open the database and bring its schema up to date. It proves nothing yet: that is `load`. Raises StorageError."""
     shared = config.postgresql
     if shared is None:
+        _refuse_moved(config)
         return sqlite.open_storage(config.database, row_key)
     return _with_driver(lambda: postgresql.open_storage(shared.url, row_key))
 
@@ -37,6 +41,7 @@ def read_domain_keys(config: Config) -> tuple[str, list[DomainKey]]:
     """Read the installation's id and all domain keys, not verified. Raises StorageError."""
     shared = config.postgresql
     if shared is None:
+        _refuse_moved(config)
         return sqlite.read_domain_keys(config.database)
     return _with_driver(lambda: postgresql.read_domain_keys(shared.url))
 
@@ -56,6 +61,23 @@ def audit_index(config: Config, storage: DatabaseStorage) -> SqliteAuditIndex | 
     if isinstance(storage.database, postgresql.PostgresqlDatabase):
         return SharedAuditIndex(storage.database)
     return SqliteAuditIndex(config.audit_index)
+
+
+def open_server(url: str) -> PostgresqlDatabase:
+    """Open the database of a URL as it is, which may be empty. Raises StorageError, ConfigurationError."""
+    return _with_driver(lambda: PostgresqlDatabase(url))
+
+
+def mark_moved(config: Config, to: str) -> None:
+    """Have the SQLite file refused from now on: it was moved. Raises OSError."""
+    write_private(config.moved, f"{to}\n")
+    sync_directory(config.data)
+
+
+def _refuse_moved(config: Config) -> None:
+    if config.moved.exists():
+        to = config.moved.read_text().strip()
+        raise ConfigurationError(f"{config.database} was moved to {to}, which the configuration does not name")
 
 
 def _with_driver(work: Callable[[], T]) -> T:

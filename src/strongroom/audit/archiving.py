@@ -17,9 +17,18 @@ from typing import Any, NamedTuple, TypeVar
 
 from strongroom.audit import chain
 from strongroom.audit.digests import digest_path, digested_segments, signature_path
-from strongroom.audit.segments import LogBrokenError, log_path, read_lines, segments, sync_directory
+from strongroom.audit.segments import (
+    LogBrokenError,
+    chain_directories,
+    log_path,
+    read_lines,
+    segments,
+    sync_directory,
+)
 from strongroom.errors import StorageError
 from strongroom.storage.audit_archive import AuditArchive, Group, StoredDigest
+from strongroom.storage.copying import TableCopy
+from strongroom.storage.tables import AUDIT_DIGESTS, AUDIT_GROUPS, column_names
 
 T = TypeVar("T")
 
@@ -149,6 +158,37 @@ def export_chain(archive: AuditArchive, directory: Path) -> None:
     directory.mkdir(mode=0o700, parents=True)
     _write(archive, directory, after=0)
     _write_digests(archive, directory)
+
+
+def log_tables(directory: Path) -> Iterator[TableCopy]:
+    """The files of an audit log as the rows that a database which nodes share has of them. Rows are read as they go."""
+    chains = chain_directories(directory)
+    groups = (group for chain_directory in chains for group in _groups(chain_directory))
+    digests = (
+        (one.name, number, digest_path(one, number).read_bytes(), signature_path(one, number).read_bytes())
+        for one in chains
+        for number in digested_segments(one)
+    )
+    yield TableCopy(str(AUDIT_GROUPS.name), column_names(AUDIT_GROUPS), groups)
+    yield TableCopy(str(AUDIT_DIGESTS.name), column_names(AUDIT_DIGESTS), digests)
+
+
+def _groups(directory: Path) -> Iterator[Group]:
+    """The lines of a chain whose process is gone, and what stands torn behind the last."""
+    last = 0
+    for number in segments(directory):
+        offset = 0
+        while lines := _whole_lines(log_path(directory, number), offset):
+            offset += len(lines)
+            group = _group(directory.name, number, lines.splitlines(keepends=True), after=0)
+            if group is not None:
+                last = group.last
+                yield group
+        with log_path(directory, number).open("rb") as file:
+            file.seek(offset)
+            torn = file.read()
+        if torn:
+            yield Group(directory.name, last + 1, last, number, torn)
 
 
 def put_digests(archive: AuditArchive, directory: Path, *, but: set[int] | None = None) -> None:

@@ -15,6 +15,7 @@
     strongroom hsm probe        say what a hardware security module can do, and what would be weaker
     strongroom backup           copy the database, sealed, while it is served or not
     strongroom restore          make an installation from a backup, its root key and its audit log
+    strongroom migrate          move the database from its SQLite file to PostgreSQL
     strongroom root-key export  copy the root key into a file under a passphrase
     strongroom root-key import  put it where the configuration says that it is
     strongroom accept-rollback  go on with an older copy of the database, knowingly
@@ -36,6 +37,7 @@ from strongroom.cli import (
     explain,
     hsm,
     init,
+    migrate,
     restore,
     revoke_sessions,
     root_key,
@@ -67,6 +69,7 @@ def run(arguments: Sequence[str]) -> int:
         hsm,
         backup,
         restore,
+        migrate,
         root_key,
     )
     for command in every:

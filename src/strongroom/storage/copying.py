@@ -1,4 +1,4 @@
-"""The rows of the state in a database, read and written exactly as they are stored: for backups, and for another database.
+"""The rows of the state, read and written exactly as they are stored: for backups, and for another database.
 
 Codes, numbers and times stay what they are, so that what was proven of the rows is proven of their copy. The connection
 is in a transaction already. Nothing here is particular to one database system.
@@ -10,20 +10,9 @@ from typing import NamedTuple
 from sqlalchemy import Connection, column, func, insert, select, table
 
 from strongroom.storage.contract import Position
-from strongroom.storage.tables import (
-    AUDIT_CHAINS,
-    AUDIT_OUTBOX,
-    CHECKPOINT,
-    FEED,
-    FEED_HEAD,
-    RECORD_TABLES,
-    Cell,
-    column_names,
-)
+from strongroom.storage.tables import FEED_HEAD, METADATA, Cell, column_names
 
-STATE = (*(entry.table for entry in RECORD_TABLES.values()), FEED, FEED_HEAD, CHECKPOINT, AUDIT_OUTBOX, AUDIT_CHAINS)
-"""The tables that are copied: the state and its proof. Nonces pass, and the audit log is not of the state."""
-_AT_ONCE = 1_000
+_AT_ONCE = 100
 """Rows that are in memory at once, and that one statement writes."""
 
 
@@ -43,12 +32,15 @@ def read_position(connection: Connection) -> Position:
 
 def count_rows(connection: Connection) -> dict[str, int]:
     """Table of the state -> how many rows it has."""
-    return {str(one.name): int(connection.execute(select(func.count()).select_from(one)).scalar_one()) for one in STATE}
+    return {
+        str(one.name): int(connection.execute(select(func.count()).select_from(one)).scalar_one())
+        for one in METADATA.sorted_tables
+    }
 
 
 def read_tables(connection: Connection) -> Iterator[TableCopy]:
     """Every table of the state, one after the other."""
-    for one in STATE:
+    for one in METADATA.sorted_tables:
         result = connection.execute(select(one).execution_options(yield_per=_AT_ONCE))
         yield TableCopy(str(one.name), column_names(one), (tuple(row) for row in result))
 

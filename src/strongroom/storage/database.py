@@ -328,6 +328,12 @@ def fill(database: Database, revision: str, tables: Iterable[copying.TableCopy])
         copying.write_tables(connection, tables)
 
 
+def has_tables(database: Database) -> bool:
+    """Whether there are tables in a database, of whomever."""
+    with database.connecting() as connection:
+        return not schema.is_empty(connection)
+
+
 def _refuse_tables(connection: Connection, database: Database) -> None:
     if not schema.is_empty(connection):
         raise StorageError(f"{database.name}: there are tables in the database already")
