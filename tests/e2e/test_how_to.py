@@ -1,11 +1,14 @@
 """The commands of the guides, as they stand, with the AWS CLI."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from strongroom.testing.server import Server
-from tests.e2e.aws_cli import run
+from tests.e2e.aws_cli import AWS, run
 
 GUIDES = Path(__file__).parents[2] / "docs" / "how-to"
 
@@ -39,3 +42,26 @@ def test_rotating_keys(server: Server, tmp_path: Path) -> None:
     assert '"KeyRotationEnabled": true' in told
     assert '"RotationType": "ON_DEMAND"' in told
     assert '"KeyMaterialState": "NON_CURRENT"' in told
+
+
+def test_backing_up_and_restoring(tmp_path: Path) -> None:
+    """The drill begins with an installation of its own, and ends what it began."""
+    ours = tmp_path / "bin" / "strongroom"
+    ours.parent.mkdir()
+    ours.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m strongroom "$@"\n')
+    ours.chmod(0o755)
+    at_the_end = "trap 'kill -KILL $(jobs -p) 2> /dev/null || true' EXIT"
+    script = f"set -eu; {at_the_end}\n{commands('back-up-and-restore')}"
+    done = subprocess.run(
+        ["bash", "-c", script.replace("aws ", f"{AWS} ")],
+        cwd=tmp_path,
+        env=os.environ | {"HOME": str(tmp_path), "PATH": f"{ours.parent}:/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '"schema":"' in done.stdout
+    assert re.search(r"^LEFT   change \d+, .*CreateKey", done.stdout, re.MULTILINE)
+    assert "WRONG" not in done.stdout
+    assert done.stdout.endswith('a secret"PendingDeletion"\n')
