@@ -31,7 +31,7 @@ from strongroom.app.installing import initialize, is_installed
 from strongroom.app.migrating import Migrated, migrate
 from strongroom.app.moving import move_to_token
 from strongroom.app.probing import Probed, probe_hsm
-from strongroom.app.restoring import Restored, restore
+from strongroom.app.restoring import ByRecoveryKey, ByRootKey, ByToken, Restored, restore
 from strongroom.app.revocation import revoke_sessions
 from strongroom.app.root_key_copies import export_root_key, import_root_key
 from strongroom.app.services import declare_service, list_services, remove_service
@@ -60,6 +60,9 @@ __all__ = [
     "NOTE",
     "WRONG",
     "BackedUp",
+    "ByRecoveryKey",
+    "ByRootKey",
+    "ByToken",
     "ExplainedDecision",
     "Explanation",
     "Finding",

@@ -5,6 +5,7 @@ bring back what was deleted, disabled or revoked. That the database goes back is
 `accept-rollback` is. All is made in a directory beside, which then takes its name.
 """
 
+import hmac
 import os
 import secrets
 import shutil
@@ -16,8 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec.structs import replace
+
 from strongroom.app.backup_file import BackupReader, Manifest, key_binding, open_backup
 from strongroom.app.client_files import write_private
+from strongroom.app.databases import open_storage, read_domain_keys
 from strongroom.app.hardware import opened_protection
 from strongroom.app.history import find_lost_changes, missing_chains
 from strongroom.app.installing import CONFIGURATION, Opened, audit_log, configuration_text, open_installation
@@ -30,12 +34,43 @@ from strongroom.audit.rollback import RESTORE_EVENT, RestoreDetails, lost_chains
 from strongroom.audit.segments import chain_directories, sync_directory
 from strongroom.config import Config, Hsm
 from strongroom.crypto.public_keys import public_key_to_pem
-from strongroom.errors import ConfigurationError, DataDirectoryError, IntegrityError, RootKeyError
-from strongroom.keystores.domain_keys import HSM
+from strongroom.errors import ConfigurationError, DataDirectoryError, HsmError, IntegrityError, RootKeyError
+from strongroom.keystores.domain_keys import HSM, DomainKeys, recovery_fingerprint
+from strongroom.keystores.hsm.recovery import RecoveryRoot, read_private_key
 from strongroom.keystores.root_key_export import place_root_key
 from strongroom.model.domain_key import DomainKey
+from strongroom.model.installation import Installation
 from strongroom.storage.database import fill
 from strongroom.storage.sqlite import new_database
+
+
+class ByRootKey(NamedTuple):
+    """What opens a backup: a root key file, or an export of one, whose passphrase is then asked for."""
+
+    file: Path
+    ask_passphrase: Callable[[], bytes]
+
+
+class ByToken(NamedTuple):
+    """What opens a backup: a token that holds the installation's keys."""
+
+    hsm: Hsm
+
+
+class ByRecoveryKey(NamedTuple):
+    """What opens a backup if every token is lost: the private half of the recovery key (PEM).
+
+    `fingerprint` is what `init` told: anybody can make a backup for the holder of the key. `hsm` is the token to which
+    `strongroom hsm move` is to move everything afterwards.
+    """
+
+    file: Path
+    ask_passphrase: Callable[[], bytes]
+    fingerprint: str
+    hsm: Hsm
+
+
+Opener = ByRootKey | ByToken | ByRecoveryKey
 
 
 class Restored(NamedTuple):
@@ -53,30 +88,27 @@ class Restored(NamedTuple):
     damage: list[str]
 
 
-def restore(
-    backup: Path,
-    data: Path,
-    *,
-    root_key: Path | None,
-    ask_passphrase: Callable[[], bytes],
-    hsm: Hsm | None,
-    audit: Sequence[Path],
-    now: float,
-) -> Restored:
+def restore(backup: Path, data: Path, opener: Opener, *, audit: Sequence[Path], now: float) -> Restored:
     """Make the installation of a backup in `data`, which must be missing or empty, whole or not at all.
 
-    `root_key` is a root key file, or an export of one, whose passphrase is then asked for; with `hsm` there is none.
     `audit` are copies of the audit log; without any, nothing that came after the backup is known. Raises OperatorError.
     """
-    if (root_key is None) == (hsm is None):
-        raise ConfigurationError("name the root key, or else the HSM that holds the keys: one of them")
     with _whole_or_nothing(data.absolute()) as building, open_backup(backup) as reader:
+        hsm = None if isinstance(opener, ByRootKey) else opener.hsm
         config = Config(data=building, root_key=building / "root.key", hsm=hsm)
-        if root_key is not None:
-            place_root_key(root_key, config.root_key, ask_passphrase)
-        _fill_database(config, reader)
+        if isinstance(opener, ByRootKey):
+            place_root_key(opener.file, config.root_key, opener.ask_passphrase)
+        if isinstance(opener, ByRecoveryKey):
+            lost = RecoveryRoot(read_private_key(opener.file.read_bytes(), opener.ask_passphrase() or None))
+            key = _recovered_key(reader, lost)
+            open_restored = partial(_open_recovered, config, opener.fingerprint, lost)
+        else:
+            key = _key_in_token_or_file(config, reader)
+            open_restored = partial(open_installation, config)
+        with new_database(config.database) as database:
+            fill(database, reader.manifest.schema, reader.tables(key))
         _copy_log(audit, config.audit_directory)
-        opened = open_installation(config)
+        opened = open_restored()
         try:
             opened.storage.load()
             if opened.storage.position() != reader.manifest.position:
@@ -108,7 +140,8 @@ def _whole_or_nothing(data: Path) -> Iterator[Path]:
         shutil.rmtree(building, ignore_errors=True)
 
 
-def _fill_database(config: Config, reader: BackupReader) -> None:
+def _key_in_token_or_file(config: Config, reader: BackupReader) -> bytes:
+    """The key of the rows, as the root key or the token opens it. Raises RootKeyError, IntegrityError, HsmError."""
     manifest = reader.manifest
     in_token = [DomainKey(HSM, version, 0.0, b"") for version in manifest.hsm_versions]
     with opened_protection(config, manifest.installation_id, in_token) as protection:
@@ -120,8 +153,27 @@ def _fill_database(config: Config, reader: BackupReader) -> None:
             raise IntegrityError(f"{reader.path}: the manifest of the backup was altered") from None
     if protection.hsm is not None:
         protection.hsm.token.close()
-    with new_database(config.database) as database:
-        fill(database, manifest.schema, reader.tables(key))
+    return key
+
+
+def _recovered_key(reader: BackupReader, lost: RecoveryRoot) -> bytes:
+    """The key of the rows, as the holder of the recovery key opens it. Raises HsmError."""
+    if reader.manifest.recovery is None:
+        raise HsmError(f"{reader.path}: the installation has no recovery key")
+    return lost.unwrap(reader.manifest.recovery, key_binding(reader.manifest.installation_id))
+
+
+def _open_recovered(config: Config, fingerprint: str, lost: RecoveryRoot) -> Opened:
+    """Open the database with the recovery key. Raises HsmError unless it holds the keys that `init` told of."""
+    installation_id, records = read_domain_keys(config)
+    if not hmac.compare_digest(recovery_fingerprint(records), fingerprint.strip().lower()):
+        raise HsmError("the fingerprint is another one: these are not the keys that the installation was made with")
+    recoverable = [replace(record, wrapped=record.recovery or b"") for record in records]
+    domain_keys = DomainKeys.open(lost, installation_id, recoverable)
+    storage = open_storage(config, domain_keys.row_authentication)
+    found = storage.find(Installation, (installation_id,))
+    assert found is not None, "its id was read there"
+    return Opened(config, storage, domain_keys, found[0], None)
 
 
 def _copy_log(sources: Sequence[Path], directory: Path) -> None:

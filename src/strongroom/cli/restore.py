@@ -15,6 +15,8 @@ def add_to(commands: Commands) -> None:
     parser.add_argument("backup", type=Path, help="a file that `strongroom backup` made")
     parser.add_argument("--data", type=Path, required=True, help="the data directory to make")
     parser.add_argument("--root-key", type=Path, help="the root key file, or an export of it; not with an HSM")
+    parser.add_argument("--recovery-key", type=Path, help="its private half (PEM), if every token is lost")
+    parser.add_argument("--fingerprint", help="of the wrapped keys, as `init` told it; with --recovery-key")
     add_passphrase_file(parser)
     add_hsm(parser, required=False)
     log = parser.add_mutually_exclusive_group(required=True)
@@ -31,17 +33,7 @@ def add_to(commands: Commands) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Restore, and tell what a person has to decide."""
-    if arguments.root_key is not None and arguments.hsm is not None:
-        raise ConfigurationError("with an HSM there is no root key")
-    restored = app.restore(
-        arguments.backup,
-        arguments.data,
-        root_key=arguments.root_key,
-        ask_passphrase=passphrase_of(arguments, "the export of the root key"),
-        hsm=hsm_of(arguments),
-        audit=arguments.audit,
-        now=time.time(),
-    )
+    restored = app.restore(arguments.backup, arguments.data, _opener(arguments), audit=arguments.audit, now=time.time())
     manifest = restored.manifest
     print(f"Restored {arguments.data} as it was at change {manifest.change} ({manifest.created})")
     if arguments.without_audit_log:
@@ -55,5 +47,22 @@ def run(arguments: argparse.Namespace) -> int:
         print(f"LEFT   change {left.change.number}, {event.event_time}, {event.event_name} {left.about}: {left.reason}")
     for arn in restored.disabled:
         print(f"LEFT   {arn} is disabled, for what is left: look at its policy, then enable it")
+    if arguments.recovery_key is not None:
+        print("Its keys are in no token yet: `strongroom hsm move` before all else.")
     print("Put strongroom.yaml and credentials, which are not in a backup, in place; then `strongroom doctor`.")
     return 0
+
+
+def _opener(arguments: argparse.Namespace) -> app.ByRootKey | app.ByToken | app.ByRecoveryKey:
+    """What opens the backup. Raises ConfigurationError unless one thing is named."""
+    hsm = hsm_of(arguments)
+    if arguments.root_key is not None and hsm is None and arguments.recovery_key is None:
+        return app.ByRootKey(arguments.root_key, passphrase_of(arguments, "the export of the root key"))
+    if arguments.root_key is not None or hsm is None:
+        raise ConfigurationError("name the root key, or else the HSM that holds the keys, or is to hold them")
+    if arguments.recovery_key is None:
+        return app.ByToken(hsm)
+    if arguments.fingerprint is None:
+        raise ConfigurationError("--recovery-key goes with --fingerprint")
+    passphrase = passphrase_of(arguments, "the recovery key, if it has one")
+    return app.ByRecoveryKey(arguments.recovery_key, passphrase, arguments.fingerprint, hsm)

@@ -13,7 +13,7 @@ import pytest
 
 from strongroom.app.backup import back_up
 from strongroom.app.installing import open_installation
-from strongroom.app.restoring import restore
+from strongroom.app.restoring import ByRootKey, restore
 from strongroom.config import read_config
 from strongroom.errors import ConfigurationError, DataDirectoryError, IntegrityError, OperatorError, RootKeyError
 from strongroom.keystores.root_key import create_root_key
@@ -37,9 +37,7 @@ def restored(installation: Path, backup: Path, elsewhere: Path, root_key: Path |
     restore(
         backup,
         elsewhere,
-        root_key=root_key or installation / "root.key",
-        ask_passphrase=bytes,
-        hsm=None,
+        ByRootKey(root_key or installation / "root.key", bytes),
         audit=[installation / "audit"],
         now=NOW,
     )
@@ -147,9 +145,7 @@ def test_a_log_in_two_copies_is_refused(installation: Path, tmp_path: Path) -> N
         restore(
             installation.with_name("backup"),
             tmp_path / "data",
-            root_key=installation / "root.key",
-            ask_passphrase=bytes,
-            hsm=None,
+            ByRootKey(installation / "root.key", bytes),
             audit=[installation / "audit"] * 2,
             now=NOW,
         )

@@ -14,7 +14,7 @@ from strongroom.app.accounts import create_account
 from strongroom.app.auditing import accept_rollback, verify_audit
 from strongroom.app.backup import back_up
 from strongroom.app.installing import open_installation
-from strongroom.app.restoring import Restored, restore
+from strongroom.app.restoring import ByRootKey, Restored, restore
 from strongroom.config import read_config
 from strongroom.model.alias import Alias
 from strongroom.model.grant import Grant
@@ -77,9 +77,7 @@ def lose_and_restore(run: Run, data: Path, before: Work, after: Work) -> States:
     told = restore(
         data.with_name("backup"),
         elsewhere,
-        root_key=data / "root.key",
-        ask_passphrase=bytes,
-        hsm=None,
+        ByRootKey(data / "root.key", bytes),
         audit=[data / "audit"],
         now=LATER + 60,
     )
@@ -271,9 +269,7 @@ def test_changes_that_were_given_up_do_not_come_back(run: Run, data: Path, tmp_p
     told = restore(
         data.with_name("backup"),
         tmp_path / "again",
-        root_key=data / "root.key",
-        ask_passphrase=bytes,
-        hsm=None,
+        ByRootKey(data / "root.key", bytes),
         audit=[data / "audit"],
         now=LATER,
     )
