@@ -19,6 +19,7 @@ from strongroom.audit.verify import Report, verify, verify_offline
 from strongroom.config import Config
 from strongroom.crypto.public_keys import public_key_from_pem
 from strongroom.errors import ConfigurationError, DataDirectoryError, RollbackError
+from strongroom.storage.audit_archive import AuditArchive
 
 
 def verify_audit(config: Config) -> Report:
@@ -46,7 +47,7 @@ def export_audit(config: Config, target: Path) -> int:
             raise ConfigurationError(f"the audit log is in files already: {config.audit_directory}")
         if target.exists():
             raise DataDirectoryError(f"{target} is there already")
-        chains = [chain.chain_id for chain in opened.storage.chains()]
+        chains = _chains(opened, archive)
         for chain_id in chains:
             export_chain(archive, target / chain_id)
         return len(chains)
@@ -64,9 +65,14 @@ def _whole_log(opened: Opened) -> Iterator[Path]:
         yield directory
         return
     with TemporaryDirectory(prefix="audit-", dir=opened.config.data) as exported:
-        for chain in opened.storage.chains():
-            export_chain(archive, Path(exported) / chain.chain_id)
+        for chain_id in _chains(opened, archive):
+            export_chain(archive, Path(exported) / chain_id)
         yield Path(exported)
+
+
+def _chains(opened: Opened, archive: AuditArchive) -> list[str]:
+    """All chains, those also that the database does not know any more: what it lost was accepted as lost."""
+    return sorted({chain.chain_id for chain in opened.storage.chains()} | archive.chain_ids())
 
 
 def verify_audit_offline(directory: Path, public_key: Path) -> Report:

@@ -11,7 +11,7 @@ import secrets
 import shutil
 import stat
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ from strongroom.app.backup_file import BackupReader, Manifest, key_binding, open
 from strongroom.app.client_files import write_private
 from strongroom.app.databases import open_storage, read_domain_keys
 from strongroom.app.hardware import opened_protection
-from strongroom.app.history import find_lost_changes, missing_chains
+from strongroom.app.history import find_lost_changes
 from strongroom.app.installing import CONFIGURATION, Opened, audit_log, configuration_text, open_installation
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.app.replay.replaying import LeftChange, Replayed, replay
@@ -88,10 +88,13 @@ class Restored(NamedTuple):
     damage: list[str]
 
 
-def restore(backup: Path, data: Path, opener: Opener, *, audit: Sequence[Path], now: float) -> Restored:
+def restore(
+    backup: Path, data: Path, opener: Opener, *, audit: Sequence[Path], accept_damage: bool = False, now: float
+) -> Restored:
     """Make the installation of a backup in `data`, which must be missing or empty, whole or not at all.
 
-    `audit` are copies of the audit log; without any, nothing that came after the backup is known. Raises OperatorError.
+    `audit` are copies of the audit log; without any, nothing that came after the backup is known. One that was altered,
+    or is not whole, is taken only with `accept_damage`. Raises OperatorError.
     """
     with _whole_or_nothing(data.absolute()) as building, open_backup(backup) as reader:
         hsm = None if isinstance(opener, ByRootKey) else opener.hsm
@@ -113,7 +116,7 @@ def restore(backup: Path, data: Path, opener: Opener, *, audit: Sequence[Path], 
             opened.storage.load()
             if opened.storage.position() != reader.manifest.position:
                 raise IntegrityError(f"{backup}: the backup does not hold the change that it names")
-            restored = _catch_up(opened, reader.manifest, with_log=bool(audit), now=now)
+            restored = _catch_up(opened, reader.manifest, with_log=bool(audit), accept_damage=accept_damage, now=now)
             opened.storage.erase()
             public_key = public_key_to_pem(opened.installation.digest_public_key).decode()
         finally:
@@ -191,15 +194,30 @@ def _copy_log(sources: Sequence[Path], directory: Path) -> None:
         path.chmod(stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR)
 
 
-def _catch_up(opened: Opened, manifest: Manifest, *, with_log: bool, now: float) -> Restored:
+def _unreached(opened: Opened, ends: Mapping[str, int]) -> list[str]:
+    """What the log does not have although it was there when the backup was made: older copies of it tell too little."""
+    return [
+        f"audit chain {chain.chain_id}: the copy ends at record {ends.get(chain.chain_id, 0)}, but had come to "
+        f"{chain.sequence} when the backup was made"
+        for chain in opened.storage.chains()
+        if ends.get(chain.chain_id, 0) < chain.sequence
+    ]
+
+
+def _catch_up(opened: Opened, manifest: Manifest, *, with_log: bool, accept_damage: bool, now: float) -> Restored:
     """Do again what the log knows, and record the restore."""
     directory, position = opened.config.audit_directory, manifest.position
     private_key = opened.domain_keys.chain_private_key
-    later = LaterChanges([], [])
+    later = LaterChanges([], [], {})
     first, newest = position.number + 1, position.number
     if with_log:
         later = changes_after(directory, opened.installation, position.number, chain_private_key=private_key)
-        later.damage.extend(f"audit chain {chain_id}: its log is missing" for chain_id in missing_chains(opened))
+        later.damage.extend(_unreached(opened, later.ends))
+        if later.damage and not accept_damage:
+            raise IntegrityError(
+                f"the audit log was altered, or is not whole: {later.damage[0]}; "
+                "to restore by what is left of it, knowingly: --damaged-audit-log"
+            )
         lost = find_lost_changes(opened)
         if lost is not None:
             first, newest = lost.first, lost.newest

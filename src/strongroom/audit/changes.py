@@ -48,11 +48,13 @@ class RecordedChange(NamedTuple):
 class LaterChanges(NamedTuple):
     """The changes after a position in their order, and what is wrong with the log that tells them, in sentences.
 
-    Changes that were given up since (`accept-rollback`, a restored backup) are not among them.
+    Changes that were given up since (`accept-rollback`, a restored backup) are not among them. `ends` are the sequences
+    of the last lines of the chains, by chain id.
     """
 
     changes: list[RecordedChange]
     damage: list[str]
+    ends: dict[str, int]
 
 
 def changes_after(
@@ -61,6 +63,7 @@ def changes_after(
     """Read the whole log; believe its good lines alone. Raises OSError."""
     found: dict[tuple[int, bytes], RecordedEvent] = {}  # one number can have two: where a database was forked
     damage: list[str] = []
+    ends: dict[str, int] = {}
 
     def note(line: Line) -> None:
         if line.change > number:
@@ -78,10 +81,11 @@ def changes_after(
         for segment in segments(chain_directory):
             reader.read(segment)
         reader.finish()
+        ends[chain_directory.name] = reader.last_sequence
         damage += [f"audit chain {chain_directory.name}: {fault.message}" for fault in reader.damage.faults()]
     given_up = _given_up(found.values())
     changes = [RecordedChange(number, found[number, digest]) for number, digest in sorted(found)]
-    return LaterChanges([change for change in changes if change.number not in given_up], damage)
+    return LaterChanges([change for change in changes if change.number not in given_up], damage, ends)
 
 
 def _given_up(events: Iterable[RecordedEvent]) -> set[int]:

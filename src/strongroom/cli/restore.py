@@ -28,12 +28,24 @@ def add_to(commands: Commands) -> None:
         action="store_true",
         help="knowingly: what was deleted, disabled or revoked after the backup comes back",
     )
+    parser.add_argument(
+        "--damaged-audit-log",
+        action="store_true",
+        help="knowingly: by what is left of a log that was altered, or is not whole; the rest comes back",
+    )
     parser.set_defaults(run=run)
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Restore, and tell what a person has to decide."""
-    restored = app.restore(arguments.backup, arguments.data, _opener(arguments), audit=arguments.audit, now=time.time())
+    restored = app.restore(
+        arguments.backup,
+        arguments.data,
+        _opener(arguments),
+        audit=arguments.audit,
+        accept_damage=arguments.damaged_audit_log,
+        now=time.time(),
+    )
     manifest = restored.manifest
     print(f"Restored {arguments.data} as it was at change {manifest.change} ({manifest.created})")
     if arguments.without_audit_log:
@@ -41,7 +53,7 @@ def run(arguments: argparse.Namespace) -> int:
     else:
         print(f"The audit log knows changes up to {restored.known}: {restored.done_again} of them hold again")
     for sentence in restored.damage:
-        print(f"WRONG  {sentence}: what it told may be missing")
+        print(f"WRONG  {sentence}: what it told comes back")
     for left in restored.left:
         event = left.change.event
         print(f"LEFT   change {left.change.number}, {event.event_time}, {event.event_name} {left.about}: {left.reason}")

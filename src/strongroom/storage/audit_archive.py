@@ -29,6 +29,7 @@ _PUT = (
 _LAST = select(func.coalesce(func.max(AUDIT_GROUPS.c.last_sequence), 0)).where(
     AUDIT_GROUPS.c.chain_id == bindparam("chain_id")
 )
+_CHAINS = select(AUDIT_GROUPS.c.chain_id).distinct()
 _NEXT = (
     select(AUDIT_GROUPS)
     .where(AUDIT_GROUPS.c.chain_id == bindparam("chain_id"), AUDIT_GROUPS.c.first_sequence > bindparam("after"))
@@ -90,6 +91,11 @@ class AuditArchive:
         """The sequence of the last line of a chain; 0 if there is none."""
         with self._database.connecting() as connection:
             return int(connection.execute(_LAST, {"chain_id": chain_id}).scalar_one())
+
+    def chain_ids(self) -> set[str]:
+        """The chains that have any lines."""
+        with self._database.connecting() as connection:
+            return set(connection.execute(_CHAINS).scalars())
 
     def groups(self, chain_id: str, *, after: int = 0) -> Iterator[Group]:
         """The groups of a chain in order, from the one on that holds the line after sequence `after`."""

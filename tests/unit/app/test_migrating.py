@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from strongroom.app.auditing import verify_audit
+from strongroom.app.auditing import accept_rollback, verify_audit
 from strongroom.app.backup import back_up
 from strongroom.app.installing import open_installation
 from strongroom.app.migrating import migrate
@@ -60,6 +60,19 @@ def test_all_rows_are_there_and_the_log_verifies(config: Config, url: str) -> No
     assert after.position.number == before.position.number + 1
     assert verify_audit(moved).findings == []
     assert any(b'"eventName":"MoveDatabase"' in log.read_bytes() for log in config.audit_directory.glob("*/*.log"))
+
+
+def test_what_was_accepted_as_lost_goes_along(config: Config, url: str, data: Path, tmp_path: Path) -> None:
+    """Chains in the log that the database does not know must stay there as they were."""
+    shutil.copytree(data, tmp_path / "older")
+    back_up(config, tmp_path / "backup", NOW)
+    for file in data.glob("strongroom.db*"):
+        file.unlink()
+    for file in (tmp_path / "older").glob("strongroom.db*"):
+        shutil.copy(file, data)
+    accept_rollback(config, to=contents(config).position.number, now=NOW)
+    migrate(config, url, NOW)
+    assert verify_audit(moved_to(config, url)).findings == []
 
 
 def test_the_file_is_never_opened_again(config: Config, url: str) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import urlencode
 
+import pytest
 from msgspec import structs
 
 from strongroom.app.accounts import create_account
@@ -16,6 +17,7 @@ from strongroom.app.backup import back_up
 from strongroom.app.installing import open_installation
 from strongroom.app.restoring import ByRootKey, Restored, restore
 from strongroom.config import read_config
+from strongroom.errors import IntegrityError
 from strongroom.model.alias import Alias
 from strongroom.model.grant import Grant
 from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, User
@@ -276,3 +278,44 @@ def test_changes_that_were_given_up_do_not_come_back(run: Run, data: Path, tmp_p
     assert told.left == []
     assert records(tmp_path / "again") == records(data)
     assert "state='Enabled'" in "".join(records(tmp_path / "again"))
+
+
+def test_a_log_that_was_altered_is_refused_unless_that_is_accepted(run: Run, data: Path, tmp_path: Path) -> None:
+    key_ids: list[str] = []
+
+    async def live(parts: Composed) -> None:
+        key_ids.extend([(await parts.ask_kms("CreateKey")).key_metadata.key_id for _ in range(3)])
+        await asyncio.to_thread(back_up, parts.opened.config, tmp_path / "backup", NOW)
+        for key_id in key_ids:
+            await parts.ask_kms("DisableKey", KeyId=key_id)
+
+    run(live)
+    (log,) = [log for log in (data / "audit").glob("*/*.log") if key_ids[0].encode() in log.read_bytes()]
+    lines = log.read_bytes().splitlines(keepends=True)
+    kept = [line for line in lines if not (b"DisableKey" in line and key_ids[0].encode() in line)]
+    assert len(kept) == len(lines) - 1
+    log.write_bytes(b"".join(kept))
+    opener, elsewhere = ByRootKey(data / "root.key", bytes), tmp_path / "elsewhere"
+    with pytest.raises(
+        IntegrityError, match=rf"the audit log was altered, .* chain {log.parent.name}: .*removed.*--dam"
+    ):
+        restore(tmp_path / "backup", elsewhere, opener, audit=[data / "audit"], now=LATER)
+    assert not elsewhere.exists()
+    told = restore(tmp_path / "backup", elsewhere, opener, audit=[data / "audit"], accept_damage=True, now=LATER)
+    assert len(told.damage) == 1
+    disabled = [state for state in records(elsewhere) if "state='Disabled'" in state]
+    assert len(disabled) == 1  # the line behind the removed one cannot be checked
+    assert key_ids[2] in disabled[0]
+    assert any(b'"damage":["audit chain' in path.read_bytes() for path in elsewhere.glob("audit/*/*.log"))
+
+
+def test_a_copy_of_the_log_from_before_the_backup_is_refused(run: Run, data: Path, tmp_path: Path) -> None:
+    async def live(parts: Composed) -> None:
+        shutil.copytree(data / "audit", tmp_path / "older")
+        await parts.ask_kms("CreateKey")
+        await asyncio.to_thread(back_up, parts.opened.config, tmp_path / "backup", NOW)
+
+    run(live)
+    opener = ByRootKey(data / "root.key", bytes)
+    with pytest.raises(IntegrityError, match=r"the copy ends at record 0, but had come to \d+ when the backup"):
+        restore(tmp_path / "backup", tmp_path / "elsewhere", opener, audit=[tmp_path / "older"], now=LATER)
