@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.app.accounts import create_account
+from strongroom.app.auditing import export_audit, verify_audit
 from strongroom.app.backup import back_up
 from strongroom.app.installing import open_installation
 from strongroom.app.restoring import ByRootKey, restore
@@ -19,6 +21,7 @@ from strongroom.errors import ConfigurationError, DataDirectoryError, IntegrityE
 from strongroom.keystores.root_key import create_root_key
 from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial
+from strongroom.testing.postgresql import Postgresql
 from strongroom.testing.server import initialize
 from tests.composed import NOW, Composed, Run
 from tests.importing import wrapped
@@ -165,3 +168,19 @@ def test_no_backup_is_made_of_a_database_that_was_altered(data: Path, tmp_path: 
     with pytest.raises(IntegrityError, match="accounts"):
         back_up(read_config(data / "strongroom.yaml"), tmp_path / "backup", NOW)
     assert not list(tmp_path.glob("backup*"))
+
+
+def test_what_nodes_share_is_restored_to_a_file(data: Path, tmp_path: Path, postgresql: Postgresql) -> None:
+    """A backup is of either database system, and the log is what `audit export` wrote."""
+    with postgresql.database() as url:
+        initialize(data, "--postgresql", url)
+        config = read_config(data / "strongroom.yaml")
+        back_up(config, tmp_path / "backup", NOW)
+        account = create_account(config, account=None, now=NOW)
+        export_audit(config, tmp_path / "log")
+    opener = ByRootKey(data / "root.key", bytes)
+    told = restore(tmp_path / "backup", tmp_path / "elsewhere", opener, audit=[tmp_path / "log"], now=NOW)
+    assert [(one.change.event.event_name, account in one.about) for one in told.left] == [("CreateAccount", True)]
+    restored_config = read_config(tmp_path / "elsewhere" / "strongroom.yaml")
+    assert restored_config.postgresql is None
+    assert verify_audit(restored_config).findings == []
