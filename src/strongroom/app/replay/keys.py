@@ -30,6 +30,11 @@ LOST: Mapping[str, str] = {
 }
 """Events of keys by which nobody may do more than before, so that the key stays as it is without them."""
 
+_DOUBTFUL: Mapping[str, str] = {
+    "ImportKeyMaterial": "the key material is lost, or when it was to expire: import it again",
+}
+"""Others, by which a key could have been restricted."""
+
 
 def done_again(step: Step) -> Outcome:
     """Do again what was done to a key. A key that is not there needs nothing."""
@@ -41,11 +46,10 @@ def done_again(step: Step) -> Outcome:
         return [] if entries else Left(LOST[name])
     if not entries:
         return []
-    if "omitted" in (step.event.request_parameters or {}):  # it was too long for a record
-        return Left("the log does not tell enough to do it again")
-    if name in _OF_KEYS:
+    omitted = "omitted" in (step.event.request_parameters or {})  # it was too long for a record
+    if name in _OF_KEYS and not omitted:
         return _OF_KEYS[name](step, entries[0])
-    return Left(LOST.get(name, "the log does not tell enough to do it again"))
+    return Left(LOST.get(name) or _DOUBTFUL.get(name, "the log does not tell enough to do it again"))
 
 
 def _schedule(step: Step, entry: KeyEntry) -> Outcome:
