@@ -83,28 +83,29 @@ class Authenticator:
         self._signing_key = lru_cache(maxsize=4096)(derive_signing_key)
         self._open = lru_cache(maxsize=_SESSIONS)(session_tokens.open)
 
-    def authenticate(self, incoming: Incoming, service: str, now: float) -> Caller:
-        """Steps 1 to 4. Raises the signature errors of the order of checks, UnrecognizedClient or ExpiredToken.
+    def authenticate(self, incoming: Incoming, service: str, now: float, snapshot: Snapshot | None = None) -> Caller:
+        """Steps 1 to 4, by a state, or the current one.
+
+        Raises the signature errors of the order of checks, UnrecognizedClient or ExpiredToken.
 
         Of the XKS proxy, InvalidUriPath before all else.
         """
         if service == XKS_PROXY:
-            return self._proxy_client(incoming, now)
+            return self._proxy_client(incoming, now, snapshot or self._state.current())
         signed = SignedRequest(incoming.method, incoming.path, incoming.query, incoming.headers)
         if service == "sts" and incoming.method == "GET" and is_presigned(signed):  # 1
             signed, authorization = read_query_authorization(signed, service=service, regions=self._regions, now=now)
         else:
             authorization = read_authorization(signed, service=service, regions=self._regions, now=now)
-        snapshot = self._state.current()
+        snapshot = snapshot or self._state.current()
         caller = self._claimed(authorization, snapshot, now)  # 2, 3
         signing_key = self._signing_key(caller.credential.secret, authorization.date, authorization.region, service)
         payload_sha256 = hashlib.sha256(incoming.body).hexdigest()
         verify(signed, authorization, payload_sha256=payload_sha256, signing_key=signing_key)  # 4
         return caller
 
-    def _proxy_client(self, incoming: Incoming, now: float) -> Caller:
+    def _proxy_client(self, incoming: Incoming, now: float, snapshot: Snapshot) -> Caller:
         """Steps 1 to 4 for the XKS proxy: the access key is the key store's, which the path names."""
-        snapshot = self._state.current()
         where = route(incoming.path.decode("latin-1"))
         store = None if where is None else snapshot.xks_stores.get(where.prefix)
         if store is None:

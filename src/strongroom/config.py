@@ -78,6 +78,9 @@ class Postgresql(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     url: str
     lease: float = 1.0
 
+    def __repr__(self) -> str:
+        return f"Postgresql(lease={self.lease})"
+
 
 class WebIdentity(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """How issuers of web identity tokens are asked for their keys.
@@ -259,8 +262,11 @@ def read_config(path: Path) -> Config:
         document = yaml.safe_load(path.read_bytes())
     except OSError as error:
         raise ConfigurationError(f"cannot read the configuration {path}: {error.strerror}") from error
+    except yaml.MarkedYAMLError as error:  # its whole text quotes the line, which may have a password
+        where = "" if error.problem_mark is None else f" in line {error.problem_mark.line + 1}"
+        raise ConfigurationError(f"the configuration {path} is not YAML{where}: {error.problem}") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"the configuration {path} is not YAML: {_one_line(error)}") from error
+        raise ConfigurationError(f"the configuration {path} is not YAML: {type(error).__name__}") from None
     try:
         config = msgspec.convert(document if document is not None else {}, Config, dec_hook=_decode_path)
     except msgspec.ValidationError as error:

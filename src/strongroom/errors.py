@@ -66,6 +66,10 @@ class StorageError(OperatorError):
     """The database cannot be read or written: damaged, full or locked."""
 
 
+class DatabaseAwayError(StorageError):
+    """The database server cannot be reached, or does not answer: it may come back."""
+
+
 class ConflictError(StrongroomError):
     """A row that a change was decided on has changed since. Decide again on fresh state."""
 

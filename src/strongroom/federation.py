@@ -27,8 +27,8 @@ class Federation:
         self._state = state
         self._issuers = issuers
 
-    async def identify(self, request: Structure, now: float) -> Caller:
-        """The caller that a token speaks of. `now` is in seconds since the epoch.
+    async def identify(self, request: Structure, now: float, snapshot: Snapshot) -> Caller:
+        """The caller that a token speaks of, who is sought in `snapshot`. `now` is in seconds since the epoch.
 
         Raises InvalidIdentityToken, ExpiredIdentityToken or IDPCommunicationError.
         """
@@ -37,9 +37,9 @@ class Federation:
         assert request.web_identity_token is not None, "the model requires it"
         token = request.web_identity_token
         issuer = claimed_issuer(token)
-        provider = _provider(self._state.current(), request.role_arn, issuer)
+        provider = _provider(snapshot, request.role_arn, issuer)
         key = await self._key(provider, issuer, token)
-        snapshot = self._state.current()
+        snapshot = await self._state.confirm() if self._state.stale else self._state.current()
         provider = _provider(snapshot, request.role_arn, issuer)  # it may be gone, or changed, meanwhile
         claims = verify(token, key, issuer=issuer, client_ids=provider.client_ids, now=now)
         principal = _principal(provider, claims)

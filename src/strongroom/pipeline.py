@@ -31,13 +31,19 @@ from strongroom.errors import (
     XKS_PROXY,
     AccessDenied,
     ConflictError,
+    DependencyTimeout,
     DryRunOperation,
     IntegrityError,
+    InvalidIdentityToken,
+    InvalidUriPath,
     KMSInternal,
     NotFound,
     OperatorError,
     RequestError,
     RollbackError,
+    StorageError,
+    Throttling,
+    UnrecognizedClient,
 )
 from strongroom.federation import Federation
 from strongroom.keystores.contract import KeyStore, Threads, run_on
@@ -68,12 +74,16 @@ from strongroom.operations.operation import Operation
 from strongroom.operations.registry import find_operation
 from strongroom.operations.uses import Uses
 from strongroom.rates import Rates
-from strongroom.snapshot import LiveSnapshot
+from strongroom.snapshot import LiveSnapshot, Snapshot
 from strongroom.storage.audit_events import EventIndex
 from strongroom.storage.contract import Nonces, OutboxEntry, Storage
 
 _ATTEMPTS = 10
 """How often a change is decided again when others keep changing what it was decided on."""
+_DECIDED_BY_STATE = (UnrecognizedClient, InvalidIdentityToken, InvalidUriPath)
+"""How step 3 refuses what is not known: of other nodes something newer may be."""
+_NOT_BY_STATE = (DependencyTimeout, DryRunOperation, KMSInternal, Throttling)
+"""What newer state would not decide otherwise."""
 _REPORT_SECONDS = 10.0
 """How long a failure is not told again."""
 _REPORTS = 100
@@ -139,14 +149,14 @@ class Pipeline:
         event = new_event(incoming, self._clock())
         try:
             operation = find_operation(service, name)  # 2
-            if self._state.stale:
-                await self._state.confirm()
+            snapshot = await self._state.confirm() if self._state.stale else self._state.current()
             try:
-                caller = await self._identify(event, operation)  # 3
-            except RequestError:
-                if not await self._state.renewed():
+                caller = await self._identify(event, operation, snapshot)  # 3
+            except _DECIDED_BY_STATE:
+                newer = await self._state.newer_than(snapshot)
+                if newer is None:
                     raise
-                caller = await self._identify(event, operation)
+                caller = await self._identify(event, operation, newer)
         except Exception as error:  # noqa: BLE001 — nothing a stranger sends ends without an answer
             return self._refuse_stranger(event, service, name or "", self._told(error))
         principal = caller.credential.identity.principal
@@ -162,15 +172,22 @@ class Pipeline:
         """Answer a request in which no operation can be told, and in a form not even the service."""
         return self._refuse_stranger(new_event(incoming, self._clock()), service, "", error)
 
-    async def _identify(self, event: Event, operation: Operation) -> Caller:
+    async def _identify(self, event: Event, operation: Operation, snapshot: Snapshot) -> Caller:
         """Step 3. A token stands among the request's members, which are decoded first."""
         if operation.by_web_identity:
-            return await self._federation.identify(_decode_message(operation, event.incoming), event.now)
-        return self._authenticator.authenticate(event.incoming, operation.service, event.now)
+            return await self._federation.identify(_decode_message(operation, event.incoming), event.now, snapshot)
+        return self._authenticator.authenticate(event.incoming, operation.service, event.now, snapshot)
 
     async def _caller(self, event: Event, operation: Operation, caller: Caller) -> Caller:
         """Whom the request is for: the user that a service names, or else who signed. Raises AccessDenied."""
-        named = self._authenticator.on_behalf(event.incoming, caller, operation, event.now)
+        try:
+            named = self._authenticator.on_behalf(event.incoming, caller, operation, event.now)
+        except RequestError:
+            newer = await self._state.newer_than(caller.snapshot)
+            if newer is None:
+                raise
+            caller = self._authenticator.authenticate(event.incoming, operation.service, event.now, newer)
+            named = self._authenticator.on_behalf(event.incoming, caller, operation, event.now)
         if named is None:
             return caller
         service = caller.credential.identity.principal.arn
@@ -188,25 +205,24 @@ class Pipeline:
             self._rates.take(caller.xks_store.prefix, caller.xks_store.rate, event.now)
         for token in getattr(request, "grant_tokens", None) or ():
             self._seals.grant_tokens.open(token)  # that is all: a grant is in force as soon as it is made
-        refused = False
+        decided_again = False
         for attempt in range(_ATTEMPTS):
             call = self._call(event, operation, caller)
             try:
                 self._authorize(event, operation, call)  # 8, 9, 10, 11
-            except RequestError as error:
-                if not refused and await self._state.renewed():
-                    refused = True
-                elif not (isinstance(error, NotFound) and await self._make_managed_key(event, operation, call)):
-                    raise
-                caller = await self._again(event, operation)
-                continue
-            try:
                 if operation.change is not None:
                     return await self._change(event, operation, caller, call)
                 return await self._run(event, operation, caller, call)
             except ConflictError:
                 await asyncio.sleep(attempt * random.uniform(0, _PAUSE))  # noqa: S311 — so that not all come at once
-                caller = await self._again(event, operation)
+            except _NOT_BY_STATE:
+                raise
+            except RequestError as error:
+                if not decided_again and await self._state.newer_than(caller.snapshot) is not None:
+                    decided_again = True
+                elif not (isinstance(error, NotFound) and await self._make_managed_key(event, operation, call)):
+                    raise
+            caller = await self._again(event, operation)
         raise KMSInternal("The request could not be completed because of concurrent changes. Try again.")
 
     def _authorize(self, event: Event, operation: Operation, call: Call) -> None:
@@ -271,7 +287,8 @@ class Pipeline:
         record = encode(made)
         outbox = OutboxEntry(self._audit.chain_id, made.event_id, record)
         try:
-            position = await run_on(self._pool, self._storage.commit, writes, outbox)
+            with self._audit.committing(made.event_id):
+                position = await run_on(self._pool, self._storage.commit, writes, outbox)
         except ConflictError:  # another made it
             return True
         await self._audit.write(record, change=position.number)
@@ -313,7 +330,8 @@ class Pipeline:
         try:
             if operation.generates:
                 caller = await self._still_allowed(event, operation, caller)
-            response, record, number = await run_on(self._pool, self._commit, event, operation, caller, change)
+            with self._audit.committing(event.event_id):
+                response, record, number = await run_on(self._pool, self._commit, event, operation, caller, change)
         except (ConflictError, RequestError):
             if change.undo is not None:
                 with suppress(RequestError):  # what it was undone for counts
@@ -329,9 +347,11 @@ class Pipeline:
             # The change is made and its record is in the outbox, to be chained later: it must not have a second one.
             return Answer(event.request_id, error=error)
         try:
-            await self._state.renewed()  # whoever asks here next sees it
+            await self._state.newer_than(caller.snapshot)  # whoever asks here next sees it
         except (IntegrityError, RollbackError) as error:
             self._on_fatal(str(error))
+        except StorageError:
+            pass  # then they see it when the database can be asked
         return Answer(event.request_id, response)
 
     def _threads(self, event: Event, operation: Operation) -> Threads | Executor | None:
@@ -352,9 +372,8 @@ class Pipeline:
         Return the caller as they are now. Raises what steps 3 and 8 to 11 raise; ConflictError if the same names now
         mean other keys, so that the work has to be done again.
         """
-        if self._state.stale:
-            await self._state.confirm()
-        if self._state.current() is caller.snapshot:
+        snapshot = await self._state.confirm() if self._state.stale else self._state.current()
+        if snapshot is caller.snapshot:
             return caller
         used = event.used
         caller = await self._again(event, operation)
@@ -377,8 +396,8 @@ class Pipeline:
 
     async def _again(self, event: Event, operation: Operation) -> Caller:
         """Whom the request is for, on fresh state: what changed may be the caller. Raises as `_caller` and step 3."""
-        await self._state.confirm()
-        caller = self._authenticator.authenticate(event.incoming, operation.service, event.now)
+        snapshot = await self._state.confirm()
+        caller = self._authenticator.authenticate(event.incoming, operation.service, event.now, snapshot)
         named = self._authenticator.on_behalf(event.incoming, caller, operation, event.now)
         return caller if named is None else named.caller
 

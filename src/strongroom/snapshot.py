@@ -7,7 +7,7 @@ it answers, so that every server process agrees at once.
 Of nodes over a database server each relies for the time of a *lease* on what the database has confirmed, and asks it
 beside requests. The lease runs from the moment before the question was sent, on a clock that goes on while the machine
 is suspended. So no request succeeds that was sent later than an acknowledged change plus the lease, if the change
-forbids it. No refusal is stale: before it, the database is asked (`renewed`).
+forbids it. No refusal is stale: before it, the database is asked (`newer_than`).
 """
 
 import asyncio
@@ -312,6 +312,7 @@ class LiveSnapshot:
             return self.fresh()
         if self._next is None:
             self._next = asyncio.create_task(self._ask(self._lease))
+            self._next.add_done_callback(_heard)
         try:
             async with asyncio.timeout(_PATIENCE):  # wait_for may lose a cancellation (Python 3.11)
                 await asyncio.shield(self._next)
@@ -319,18 +320,15 @@ class LiveSnapshot:
             raise StorageError("the database does not answer") from None
         return self._snapshot
 
-    async def renewed(self) -> bool:
-        """Whether a request that would be refused may be decided otherwise by newer state, which is there now.
+    async def newer_than(self, decided: Snapshot) -> Snapshot | None:
+        """The state as of this very call, if it is not the one by which a request would be refused.
 
-        While the database cannot be asked it is not. Raises IntegrityError or RollbackError.
+        Without a lease there is none: what a request sees is of now already. Raises as `current`.
         """
         if self._lease is None:
-            return False
-        before = self._snapshot
-        try:
-            return await self.confirm() is not before
-        except StorageError:
-            return False
+            return None
+        newest = await self.confirm()
+        return None if newest is decided else newest
 
     async def settle(self) -> None:
         """Wait until the database is not being asked any more. Nobody may ask from now on."""
@@ -549,6 +547,12 @@ def _change_custom_key_stores(snapshot: Snapshot, written: list[Stored], removed
         if gone.kind is CustomKeyStore:
             account, region, custom_key_store_id = map(str, gone.key)
             snapshot.custom_key_stores.pop((region, account, custom_key_store_id), None)
+
+
+def _heard(asked: asyncio.Task[None]) -> None:
+    """Take note of a failure: nobody may wait for it any more."""
+    if not asked.cancelled():
+        asked.exception()
 
 
 def _boot_seconds() -> float:

@@ -133,7 +133,8 @@ def test_an_account_does_not_see_anothers_events(pair: Server, owners: list[Any]
             aws_access_key_id=credentials.access_key,
             aws_secret_access_key=credentials.secret_key,
         )
-        awaited(lambda trail=trail, name=name: trail.lookup_events(**by("EventName", name))["Events"], 1)  # type: ignore[misc]
+        attribute = by("ResourceName", key) if name == "CreateKey" else by("EventName", name)
+        awaited(lambda trail=trail, attribute=attribute: trail.lookup_events(**attribute)["Events"], 1)  # type: ignore[misc]
         time.sleep(PAUSE)
         told = trail.lookup_events(**by("ResourceName", key))["Events"]
         assert bool(told) == (name == "CreateKey")

@@ -281,7 +281,7 @@ def test_nothing_acknowledged_is_lost_or_undone(tmp_path: Path, size: Size) -> N
         standby = postgresql.copy()
         for name, data in nodes.items():
             configuration = data / "strongroom.yaml"
-            both = f"host={postgresql.folder},{standby.folder}&target_session_attrs=read-write"
+            both = f"host={postgresql.folder},{standby.folder}"
             text = configuration.read_text()
             assert f"host={postgresql.folder}" in text
             named = f"{both}&application_name=strongroom-{name}"

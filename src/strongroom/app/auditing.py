@@ -1,7 +1,7 @@
 """Verify the audit log; accept an older copy of the database."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -27,8 +27,10 @@ def verify_audit(config: Config) -> Report:
     opened = open_installation(config)
     try:
         private_key = opened.domain_keys.chain_private_key
-        with _whole_log(opened) as directory:
-            return verify(directory, opened.installation, chain_private_key=private_key, storage=opened.storage)
+        with _whole_log(opened) as (directory, fetch):
+            return verify(
+                directory, opened.installation, chain_private_key=private_key, storage=opened.storage, fetch=fetch
+            )
     except OSError as error:
         raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
     finally:
@@ -58,16 +60,23 @@ def export_audit(config: Config, target: Path) -> int:
 
 
 @contextmanager
-def _whole_log(opened: Opened) -> Iterator[Path]:
-    """A directory with the log of all nodes: of several, the database's copy of it, for as long as it is needed."""
-    archive, directory = audit_log(opened).archive, opened.config.audit_directory
+def _whole_log(opened: Opened) -> Iterator[tuple[Path, Callable[[], None]]]:
+    """A directory for the log of all nodes, and what brings it there: of several, the database's copy of it.
+
+    That is in the system's directory for temporary files ($TMPDIR), and gone after the block.
+    """
+    archive = audit_log(opened).archive
     if archive is None:
-        yield directory
+        yield opened.config.audit_directory, lambda: None
         return
-    with TemporaryDirectory(prefix="audit-", dir=opened.config.data) as exported:
-        for chain_id in _chains(opened, archive):
-            export_chain(archive, Path(exported) / chain_id)
-        yield Path(exported)
+    with TemporaryDirectory(prefix="strongroom-audit-") as name:
+        directory = Path(name)
+
+        def fetch() -> None:
+            for chain_id in _chains(opened, archive):
+                export_chain(archive, directory / chain_id)
+
+        yield directory, fetch
 
 
 def _chains(opened: Opened, archive: AuditArchive) -> list[str]:

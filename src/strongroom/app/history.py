@@ -1,5 +1,9 @@
 """Whether the database is as new as the audit log knows it to have been, and has the same past."""
 
+import fcntl
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from strongroom.app.client_files import write_private
@@ -31,11 +35,12 @@ def find_lost_changes(opened: Opened) -> LostChanges | None:
         known = known_changes(directory, opened.installation, chain_private_key=opened.domain_keys.chain_private_key)
     except OSError as error:
         raise DataDirectoryError(f"cannot read {directory}: {error.strerror}") from error
-    position = opened.storage.position()  # after the log was read: others may be writing both
+    seen = _seen(opened.config)
+    position = opened.storage.position()  # after all that: others may be writing meanwhile
     # Only the changes that are still in the feed, and have a record, can be compared.
     recorded = dict(opened.storage.change_records()) if known.unsigned else {}
     others = [number for number, record_hash in known.unsigned if recorded.get(number, record_hash) != record_hash]
-    marks = [mark for mark in (known.signed, _seen(opened.config)) if mark is not None]
+    marks = [mark for mark in (known.signed, seen) if mark is not None]
     others += [mark.number for mark in marks if not _holds(opened.storage, mark, position)]
     newest = max([known.newest, *(mark.number for mark in marks)])
     if others:
@@ -51,14 +56,26 @@ def note_seen(config: Config, position: Position) -> None:
     Other nodes' are not, so a standby that was behind when it was promoted is refused after a restart too. Nor are
     those without a record, which a write-ahead log that loses its end takes along. Raises OSError.
     """
-    seen = _seen(config)
-    if seen is None or seen.number < position.number:
-        write_private(config.newest_change, f"{position.number} {position.chain.hex()}\n")
+    with _one_at_a_time(config):
+        seen = _seen(config)
+        if seen is None or seen.number < position.number:
+            write_private(config.newest_change, f"{position.number} {position.chain.hex()}\n")
 
 
 def forget_seen(config: Config) -> None:
     """Go on from another database, knowingly."""
     config.newest_change.unlink(missing_ok=True)
+
+
+@contextmanager
+def _one_at_a_time(config: Config) -> Iterator[None]:
+    """Alone among the processes of this node that note something. They hold the data directory's lock for a moment."""
+    directory = os.open(config.data, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _seen(config: Config) -> Position | None:

@@ -36,6 +36,7 @@ from strongroom.model.regions import REGIONS
 from strongroom.model.xks import XksCredential
 from strongroom.storage.contract import Insert, Record
 from strongroom.storage.database import DatabaseStorage
+from strongroom.storage.postgresql import has_password
 
 CONFIGURATION = "strongroom.yaml"
 
@@ -92,6 +93,8 @@ def initialize(  # noqa: PLR0913 — what `init` is told
     """
     account = account_number(account)
     check_region(Config(region=region))
+    if postgresql is not None and has_password(postgresql):
+        raise ConfigurationError("a password on the command line is seen by others: name a file in the URL (passfile=)")
     if recovery_key is not None and hsm is None:
         raise ConfigurationError("a recovery key is for an HSM: keys under a root key file need none")
     recovery = None if recovery_key is None else read_public_key(recovery_key.read_bytes())

@@ -16,7 +16,7 @@ from strongroom.operations.registry import OPERATIONS
 from strongroom.storage.contract import Delete, Insert, Replace, Write
 
 _NAME = re.compile("[a-z][a-z0-9-]{0,62}")
-_OURS = frozenset({"cloudtrail", "iam", "kms", "sts"})
+_OURS = frozenset({"iam", "kms", "sts"})
 """What the audit log calls this service itself."""
 _WORDS = re.compile(r"[!-~](?:[ -~]{0,198}[!-~])?")
 """What a key protects: up to 200 characters of ASCII."""

@@ -35,7 +35,7 @@ from strongroom.audit.strangers import StrangersLog
 from strongroom.audit.writer import AuditWriter
 from strongroom.authentication import Authenticator
 from strongroom.config import Config, Health, Tls
-from strongroom.errors import HsmError, OperatorError
+from strongroom.errors import DatabaseAwayError, HsmError, OperatorError
 from strongroom.federation import Federation
 from strongroom.jobs.audit_index import index_forever
 from strongroom.jobs.audit_tick import tick_forever
@@ -134,7 +134,7 @@ def _serve_worker(
         code = _serve_process(config, front, Meters(memory, number), listeners, ready)
     except (OperatorError, OSError) as error:
         sys.stderr.write(f"strongroom: {error}\n")
-        code = TRY_AGAIN if isinstance(error, HsmError) else GAVE_UP
+        code = TRY_AGAIN if isinstance(error, HsmError | DatabaseAwayError) else GAVE_UP
     _leave(config, code)
     sys.exit(code)
 

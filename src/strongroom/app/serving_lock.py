@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError
+from strongroom.storage.postgresql import is_used
 
 
 @contextmanager
@@ -22,6 +23,8 @@ def serving(config: Config) -> Iterator[None]:
 def alone(config: Config) -> Iterator[None]:
     """Be alone with the installation. Raises ConfigurationError while a server runs, or somebody else is."""
     with _locked(config, fcntl.LOCK_EX, "a server runs: stop it first"):
+        if config.postgresql is not None and is_used(config.postgresql.url):
+            raise ConfigurationError("nodes are connected to the database: stop them all first")
         yield
 
 

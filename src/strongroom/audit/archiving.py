@@ -1,13 +1,13 @@
 """The copy of a chain in the database that nodes share: a record counts as kept once it is there.
 
 While the database is away the chain's file alone has what is written, synced, and the copy falls behind; afterwards it
-is caught up from the file. So a record is in the database before its answer, or else the database was away.
+is caught up from the file. So a record is in the database before its answer, or else the database was away. A database
+that lost lines, since a standby that had not got them took its place, is given them again.
 
 After a crash each of the two may have lines that the other does not: the start that closes the chain gives both to
 both (`reconcile`).
 """
 
-import contextlib
 import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -16,17 +16,18 @@ from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 from strongroom.audit import chain
-from strongroom.audit.digests import digest_path, digested_segments, signature_path
+from strongroom.audit.digests import digest_path, digested_segments, read_digest, replace_file, signature_path
 from strongroom.audit.segments import (
     LogBrokenError,
     chain_directories,
+    first_sequence,
     log_path,
     read_lines,
     segments,
     sync_directory,
 )
 from strongroom.errors import StorageError
-from strongroom.storage.audit_archive import AuditArchive, Group, StoredDigest
+from strongroom.storage.audit_archive import AuditArchive, ChainEnd, Group, StoredDigest
 from strongroom.storage.copying import TableCopy
 from strongroom.storage.tables import AUDIT_DIGESTS, AUDIT_GROUPS, column_names
 
@@ -35,13 +36,11 @@ T = TypeVar("T")
 _SECONDS = 2.0
 """How long a group waits for the database. Then it is taken to be away."""
 _AT_ONCE = 4 * 1024 * 1024
-"""Bytes of lines that are caught up in one step."""
-_STEPS = 4
-"""Steps of catching up at a time: what is written meanwhile waits for them."""
+"""Bytes of lines that are copied in one step. A line is shorter."""
 
 
 class _Place(NamedTuple):
-    """Where the first line is that the database does not have."""
+    """Where the first line is that the database does not have, or one before it."""
 
     segment: int
     offset: int
@@ -66,13 +65,13 @@ class Archiving:
     def put(self, lines: bytes, *, segment: int, offset: int, first: int, last: int) -> bool:
         """Copy lines that were appended to a segment at an offset; whether they are in the database now.
 
-        Raises LogBrokenError if somebody else wrote the chain, or closed it.
+        Raises LogBrokenError if the chain was closed by another, RollbackError if the database does not know it.
         """
         if self._behind is None:
             try:
                 if self._ask(partial(self._archive.put, Group(self._chain_id, first, last, segment, lines))):
                     return True
-                raise LogBrokenError(f"the chain {self._chain_id} was closed by another process")
+                self._behind = self._place_after(self._end().last)
             except StorageError:
                 self._behind = _Place(segment, offset)
         return False
@@ -83,36 +82,45 @@ class Archiving:
             self._behind = _Place(segment, offset)
 
     def catch_up(self) -> None:
-        """Copy from the files what is not in the database, or a part of it.
+        """Copy a part of what is not in the database from the files.
 
-        Raises StorageError, LogBrokenError, OSError.
+        Raises StorageError, LogBrokenError, RollbackError, OSError.
         """
-        for _ in range(_STEPS):
-            if self._behind is None:
-                return
-            segment, offset = self._behind
-            lines = _whole_lines(log_path(self._directory, segment), offset)
-            if lines:
-                self._copy(segment, lines)
-                self._behind = _Place(segment, offset + len(lines))
-            elif log_path(self._directory, segment + 1).exists():
-                self._behind = _Place(segment + 1, 0)
-            else:
-                self._behind = None
+        if self._behind is None:
+            return
+        segment, offset = self._behind
+        lines = _whole_lines(log_path(self._directory, segment), offset)
+        place = self._copied(lines, segment, offset) if lines else self._behind
+        if place.offset == log_path(self._directory, place.segment).stat().st_size:
+            following = log_path(self._directory, place.segment + 1).exists()
+            self._behind = _Place(place.segment + 1, 0) if following else None  # nobody writes meanwhile
+        else:
+            self._behind = place
 
     def close(self) -> None:
         """Release the thread, without waiting for a database that does not answer."""
         self._thread.shutdown(wait=False)
 
-    def _copy(self, segment: int, lines: bytes) -> None:
-        """Copy lines, or what of them is not there yet: the outcome of the last attempt may be unknown."""
-        newest = partial(self._archive.last_sequence, self._chain_id)
-        there = self._ask(newest)
-        group = _group(self._chain_id, segment, lines.splitlines(keepends=True), after=there)
-        if group is not None and not self._ask(partial(self._archive.put, group)):
-            if self._ask(newest) == there:
-                raise LogBrokenError(f"the chain {self._chain_id} was closed by another process")
-            raise StorageError("the database has taken lines whose outcome was not known")  # look again
+    def _copied(self, lines: bytes, segment: int, offset: int) -> _Place:
+        """Copy what of the lines is not there yet: the outcome of the last attempt may be unknown. Returns the next."""
+        there = self._end().last
+        group = _group(self._chain_id, segment, lines, after=there)
+        if group is None or self._ask(partial(self._archive.put, group)):
+            return _Place(segment, offset + len(lines))
+        return self._place_after(self._end().last)
+
+    def _end(self) -> ChainEnd:
+        end = self._ask(partial(self._archive.end, self._chain_id))
+        if end.ended:
+            raise LogBrokenError(f"the chain {self._chain_id} was closed by another process")
+        return end
+
+    def _place_after(self, sequence: int) -> _Place:
+        """The beginning of the segment that has the line after a sequence."""
+        begun = [
+            number for number in segments(self._directory) if first_sequence(self._directory, number) <= sequence + 1
+        ]
+        return _Place(max(begun, default=1), 0)
 
     def _ask(self, work: Callable[[], T]) -> T:
         """Wait for the database for a while only. Raises StorageError."""
@@ -129,34 +137,44 @@ class Archiving:
 def reconcile(archive: AuditArchive, directory: Path) -> None:
     """Give the files and the database all lines and digests that one of them has of a chain whose process is gone.
 
-    What stands torn behind the last line of the files goes into the database too, unless it has that line. Raises
-    OSError, StorageError.
+    Files are not synced while the database has their lines, so of a segment without a digest what the database has is
+    written anew, and what it has not is the file's; what stands torn behind that goes into the database too. The caller
+    holds the chain. Raises OSError, StorageError.
     """
     chain_id = directory.name
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    there, here = archive.last_sequence(chain_id), _last_sequence(directory)
-    if there > here:
-        _cut_torn_end(directory)
-        _write(archive, directory, after=here)
+    signed = max(digested_segments(directory), default=0)
+    digest = read_digest(directory, signed) if signed else None
+    before = 0 if digest is None else digest.digest.last_sequence
+    unsigned = 1 if digest is None else signed + 1
+    there = archive.end(chain_id).last
+    _rewrite(archive, directory, unsigned, before=before, there=there)
     for number in segments(directory):
-        lines = list(read_lines(log_path(directory, number)))
-        group = _group(chain_id, number, [line for line in lines if line.endswith(b"\n")], after=there)
-        if group is not None:
-            archive.put(group)
-        if lines and not lines[-1].endswith(b"\n"):
-            archive.put(Group(chain_id, max(there, here) + 1, max(there, here), number, lines[-1]))
+        if number >= unsigned:
+            _copy_segment(archive, directory, number)
     stored = {digest.segment for digest in archive.digests(chain_id)}
-    put_digests(archive, directory, but=stored)
+    for number in digested_segments(directory):
+        if number not in stored:
+            put_digest(archive, directory, number)
     _write_digests(archive, directory)
 
 
 def export_chain(archive: AuditArchive, directory: Path) -> None:
     """Write a chain as the database has it into a directory, named like the chain, that is not there yet.
 
-    Raises OSError, StorageError.
+    Nothing is synced. Raises OSError, StorageError.
     """
     directory.mkdir(mode=0o700, parents=True)
-    _write(archive, directory, after=0)
+    open_segment, file = 0, None
+    try:
+        for group in archive.groups(directory.name):
+            if file is None or group.segment != open_segment:
+                if file is not None:
+                    file.close()
+                open_segment, file = group.segment, _open_private(log_path(directory, group.segment))
+            file.write(group.lines)
+    finally:
+        if file is not None:
+            file.close()
     _write_digests(archive, directory)
 
 
@@ -180,7 +198,7 @@ def _groups(directory: Path) -> Iterator[Group]:
         offset = 0
         while lines := _whole_lines(log_path(directory, number), offset):
             offset += len(lines)
-            group = _group(directory.name, number, lines.splitlines(keepends=True), after=0)
+            group = _group(directory.name, number, lines, after=0)
             if group is not None:
                 last = group.last
                 yield group
@@ -191,21 +209,23 @@ def _groups(directory: Path) -> Iterator[Group]:
             yield Group(directory.name, last + 1, last, number, torn)
 
 
-def put_digests(archive: AuditArchive, directory: Path, *, but: set[int] | None = None) -> None:
-    """Copy the digests of a chain to the database, but for those of some segments. Raises StorageError, OSError."""
-    for number in digested_segments(directory):
-        if number not in (but or ()):
-            digest, signature = digest_path(directory, number), signature_path(directory, number)
-            archive.put_digest(StoredDigest(directory.name, number, digest.read_bytes(), signature.read_bytes()))
+def put_digest(archive: AuditArchive, directory: Path, segment: int) -> None:
+    """Copy the digest of a segment to the database. Raises StorageError, OSError."""
+    digest, signature = digest_path(directory, segment), signature_path(directory, segment)
+    archive.put_digest(StoredDigest(directory.name, segment, digest.read_bytes(), signature.read_bytes()))
 
 
-def _group(chain_id: str, segment: int, lines: list[bytes], *, after: int) -> Group | None:
+def _group(chain_id: str, segment: int, lines: bytes, *, after: int) -> Group | None:
     """The lines after a sequence, as a group; None if there are none. Lines that cannot be read are taken along."""
-    newer = [line for line in lines if (parsed := chain.parse(line)) is None or parsed.sequence > after]
-    sequences = [parsed.sequence for line in newer if (parsed := chain.parse(line)) is not None]
-    if not sequences:
-        return None
-    return Group(chain_id, sequences[0], sequences[-1], segment, b"".join(newer))
+    newer: list[bytes] = []
+    first = last = 0
+    for line in lines.splitlines(keepends=True):
+        parsed = chain.parse(line)
+        if parsed is not None and parsed.sequence > after:
+            first, last = first or parsed.sequence, parsed.sequence
+        if first:
+            newer.append(line)
+    return Group(chain_id, first, last, segment, b"".join(newer)) if first else None
 
 
 def _whole_lines(path: Path, offset: int) -> bytes:
@@ -216,47 +236,59 @@ def _whole_lines(path: Path, offset: int) -> bytes:
     return data[: data.rfind(b"\n") + 1]
 
 
-def _last_sequence(directory: Path) -> int:
-    """The sequence of the last whole line in the files of a chain; 0 if there is none."""
-    for number in reversed(segments(directory)):
-        last = 0
-        for line in read_lines(log_path(directory, number)):
-            parsed = chain.parse(line)
-            last = last if parsed is None else parsed.sequence
-        if last:
-            return last
-    return 0
-
-
-def _cut_torn_end(directory: Path) -> None:
-    """Take off what stands behind the last newline: the database has that line whole."""
-    for number in segments(directory)[-1:]:
+def _rewrite(archive: AuditArchive, directory: Path, unsigned: int, *, before: int, there: int) -> None:
+    """Write the segments from `unsigned` on anew: the database's lines, and behind them what only files have."""
+    stored = _by_segment(archive.groups(directory.name, after=before), unsigned)
+    number = unsigned
+    found = next(stored, None)
+    last = segments(directory)
+    while found is not None or number <= max(last, default=0):
         path = log_path(directory, number)
-        torn = [line for line in read_lines(path) if not line.endswith(b"\n")]
-        if torn:
-            os.truncate(path, path.stat().st_size - len(torn[0]))
-
-
-def _write(archive: AuditArchive, directory: Path, *, after: int) -> None:
-    """Append to the files of a chain what the database has after a sequence."""
-    with contextlib.ExitStack() as files:
-        open_segment, file = 0, None
-        for group in archive.groups(directory.name, after=after):
-            if group.segment != open_segment:
-                open_segment = group.segment
-                file = files.enter_context(open(log_path(directory, open_segment), "ab", opener=_private))
-            assert file is not None, "opened with its first group"
-            file.write(b"".join(_after(group, after)))
+        building = path.with_suffix(".log.new")
+        with _open_private(building) as file:
+            while found is not None and found.segment == number:
+                file.write(found.lines)
+                found = next(stored, None)
+            for line in _beyond(path, there, begun=file.tell() > 0):
+                file.write(line)
             file.flush()
-            os.fdatasync(file.fileno())
+            os.fsync(file.fileno())
+        building.replace(path)
+        number += 1
     sync_directory(directory)
 
 
-def _after(group: Group, after: int) -> Iterator[bytes]:
-    for line in group.lines.splitlines(keepends=True):
-        parsed = chain.parse(line)
-        if parsed is None or parsed.sequence > after:
+def _by_segment(groups: Iterator[Group], unsigned: int) -> Iterator[Group]:
+    return (group for group in groups if group.segment >= unsigned and group.last >= group.first)
+
+
+def _beyond(path: Path, there: int, *, begun: bool) -> Iterator[bytes]:
+    """What a file has behind the last line of the database: whole lines, and a torn one, unless that is there whole.
+
+    `begun` says whether the database has lines of this segment.
+    """
+    newest = 0 if begun else there
+    for line in read_lines(path):
+        parsed = chain.parse(line) if line.endswith(b"\n") else None
+        newest = newest if parsed is None else parsed.sequence
+        if newest > there or (parsed is None and newest == there):
             yield line
+
+
+def _copy_segment(archive: AuditArchive, directory: Path, number: int) -> None:
+    """Bring to the database what it does not have of a segment. Raises StorageError if it takes something else."""
+    chain_id, path, offset = directory.name, log_path(directory, number), 0
+    while lines := _whole_lines(path, offset):
+        offset += len(lines)
+        group = _group(chain_id, number, lines, after=archive.end(chain_id).last)
+        if group is not None and not archive.put(group):
+            raise StorageError(f"the database is still being given lines of the audit chain {chain_id}: start again")
+    with path.open("rb") as file:
+        file.seek(offset)
+        torn = file.read()
+    last = archive.end(chain_id).last
+    if torn:
+        archive.put(Group(chain_id, last + 1, last, number, torn))
 
 
 def _write_digests(archive: AuditArchive, directory: Path) -> None:
@@ -264,14 +296,9 @@ def _write_digests(archive: AuditArchive, directory: Path) -> None:
     for stored in archive.digests(directory.name):
         path = digest_path(directory, stored.segment)
         if not path.exists():
-            _write_private(signature_path(directory, stored.segment), stored.signature)
-            _write_private(path, stored.digest)
+            replace_file(signature_path(directory, stored.segment), stored.signature)
+            replace_file(path, stored.digest)
 
 
-def _write_private(path: Path, content: bytes) -> None:
-    with open(path, "wb", opener=_private) as file:
-        file.write(content)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
+def _open_private(path: Path) -> Any:  # noqa: ANN401 — a binary file
+    return open(path, "wb", opener=lambda name, flags: os.open(name, flags, 0o600))

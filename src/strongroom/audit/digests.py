@@ -161,8 +161,8 @@ def write_digest(
     signed = SignedDigest(digest, content, "", f"{chain_directory.name}/{path.name}")
     signature = digest_key.sign(_signed_text(signed), PKCS1v15(), SHA256()).hex()
     # The signature goes first, so that a digest is never without one.
-    _replace(signature_path(chain_directory, segment.number), signature.encode() + b"\n")
-    _replace(path, content)
+    replace_file(signature_path(chain_directory, segment.number), signature.encode() + b"\n")
+    replace_file(path, content)
     sync_directory(chain_directory)
     return signed._replace(signature=signature).link
 
@@ -205,7 +205,7 @@ def _signed_text(signed: SignedDigest) -> bytes:
     return f"{signed.digest.digest_end_time}\n{signed.place}\n{digest_hash}\n{previous}".encode()
 
 
-def _replace(path: Path, content: bytes) -> None:
+def replace_file(path: Path, content: bytes) -> None:
     """Write a file beside `path`, durably, then give it its name."""
     temporary = path.with_name(path.name + ".new")
     file = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

@@ -21,7 +21,7 @@ from strongroom.audit.chain import ChainState
 from strongroom.audit.digests import ClosedSegment
 from strongroom.audit.record import utc_time
 from strongroom.audit.segments import LogBrokenError, LogFile, log_path
-from strongroom.errors import KMSInternal, StorageError
+from strongroom.errors import KMSInternal, OperatorError, StorageError
 
 SYNC_SECONDS = 0.1
 """In interval mode: how long a written record may wait for its sync to begin."""
@@ -108,6 +108,7 @@ class GroupCommit:
         self._on_written = on_written
         self._sync: Sync = sync
         self._archiving = archiving
+        self._catching_up = False
         self._loop = asyncio.get_running_loop()
         self._file: LogFile | None = None
         self._chain = self._acknowledged = beginning
@@ -159,6 +160,12 @@ class GroupCommit:
             self._flush_soon()
         return self._gathering.done
 
+    def handed_over(self) -> set[int]:
+        """The changes whose records were given to be written, and may still be in the outbox."""
+        groups = [group for group in (self._writing, self._gathering) if group is not None]
+        pending = [number for group in groups for number, _ in group.changes]
+        return {*self.chained, *pending, *(number for number, _ in self.left_over)}
+
     def retry(self) -> None:
         """Write what could not be written before."""
         if not self.broken:
@@ -168,7 +175,8 @@ class GroupCommit:
     def catch_up(self) -> None:
         """Bring to the database what it does not have."""
         archiving = self._archiving
-        if archiving is not None and archiving.behind and not self.broken:
+        if archiving is not None and archiving.behind and not self.broken and not self._catching_up:
+            self._catching_up = True
             self._jobs.put(_Job(archiving.catch_up, self._caught_up))
 
     def begin_segment(self) -> None:
@@ -351,7 +359,11 @@ class GroupCommit:
         self._gathering = _Group(self._chain)
 
     def _caught_up(self, error: Exception | None) -> None:
-        if error is not None and not isinstance(error, StorageError):  # which another attempt may mend
+        """Go on behind what is to be written, one step at a time."""
+        self._catching_up = False
+        if error is None:
+            self.catch_up()
+        elif not isinstance(error, StorageError):  # which the next tick may mend
             self._break(error)
             if self._writing is None:
                 self._fail(self._gathering)
@@ -359,7 +371,7 @@ class GroupCommit:
     def _break(self, error: Exception | None) -> None:
         if not self.broken:
             self.broken = True
-            self._on_fatal(str(error) if isinstance(error, LogBrokenError) else repr(error))
+            self._on_fatal(str(error) if isinstance(error, LogBrokenError | OperatorError) else repr(error))
 
     # Syncing apart from writing.
 

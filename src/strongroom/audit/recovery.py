@@ -19,14 +19,14 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from strongroom.audit.archiving import put_digests, reconcile
+from strongroom.audit.archiving import put_digest, reconcile
 from strongroom.audit.chain import Line
-from strongroom.audit.digests import ClosedSegment, read_digest, write_digest
+from strongroom.audit.digests import ClosedSegment, digested_segments, read_digest, write_digest
 from strongroom.audit.reading import ChainReader, SegmentReading
 from strongroom.audit.record import encode, service_event, utc_time
 from strongroom.audit.segments import first_sequence, lock_chain, segments
 from strongroom.audit.writer import AuditLog, AuditWriter
-from strongroom.errors import DataDirectoryError, KMSInternal
+from strongroom.errors import DataDirectoryError, KMSInternal, StorageError
 from strongroom.storage.contract import AuditChain, PendingRecord
 
 RECOVERY_EVENT = "RecoverAuditChain"
@@ -97,6 +97,8 @@ async def _recover(
         recovered.append(details)
     # Whatever the sync mode, the records are on disk before a chain counts as ended.
     await writer.tick()
+    if writer.behind:
+        raise StorageError("the database that nodes share does not take the audit log: start again when it does")
     for chain in dead:
         _end(log, chain, [pending.number for pending in _of(chain, left_over)], now)
     return recovered
@@ -108,6 +110,8 @@ def _take_dead_chains(log: AuditLog, writer: AuditWriter, locks: contextlib.Exit
     for chain in log.storage.chains():
         if chain.ended or chain.chain_id == writer.chain_id or not log.is_own(chain.chain_id):
             continue
+        if log.archive is not None:  # files that were lost are made again, by one
+            (log.directory / chain.chain_id).mkdir(mode=0o700, parents=True, exist_ok=True)
         try:
             lock = lock_chain(log.directory / chain.chain_id)
         except FileNotFoundError:
@@ -207,7 +211,8 @@ def _end(log: AuditLog, chain: _DeadChain, changes: list[int], now: float) -> No
             previous=before.link if before is not None else None,
         )
     if log.archive is not None:
-        put_digests(log.archive, directory)
+        for number in digested_segments(directory):
+            put_digest(log.archive, directory, number)
     registered = chain.registered
     log.storage.register_chain(
         AuditChain(registered.chain_id, registered.opened, chain.sequence, chain.mac, ended=True), chained=changes

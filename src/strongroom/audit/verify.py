@@ -6,6 +6,7 @@ alone, and checks the signed digests and the files they sign, on any machine. Me
 """
 
 import sys
+from collections.abc import Callable
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -101,12 +102,22 @@ def _begins_genuinely(directory: Path, number: int, public_key: RSAPublicKey) ->
     return is_genuine(header, chain_id=directory.name, segment=number, public_key=public_key)
 
 
-def verify(directory: Path, installation: Installation, *, chain_private_key: bytes, storage: Storage | None) -> Report:
+def verify(
+    directory: Path,
+    installation: Installation,
+    *,
+    chain_private_key: bytes,
+    storage: Storage | None,
+    fetch: Callable[[], None] = lambda: None,
+) -> Report:
     """Recompute everything. The server may run meanwhile. Raises OSError, StorageError, and IntegrityError for rows.
 
     Without `storage`, it cannot be told where a chain should end, and an end without a digest is taken as it is.
+    `fetch` brings the log into `directory` where it is elsewhere: after what the database says of it was read.
     """
-    return _Verification(directory, installation, chain_private_key, storage).run()
+    verification = _Verification(directory, installation, chain_private_key, storage)
+    fetch()
+    return verification.run()
 
 
 _RECOVERY = RECOVERY_EVENT.encode()

@@ -9,22 +9,23 @@ import os
 import re
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey
 
 from strongroom.audit import chain
-from strongroom.audit.archiving import Archiving, put_digests
+from strongroom.audit.archiving import Archiving, put_digest
 from strongroom.audit.chain import ChainState
 from strongroom.audit.digests import DigestLink, write_digest
 from strongroom.audit.group_commit import GroupCommit, Segment, Sync
 from strongroom.audit.headers import FORMAT, SegmentHeader, encode_header, seal_key, sign_header
 from strongroom.audit.record import utc_time
 from strongroom.audit.segments import LogBrokenError, lock_chain, sync_directory
-from strongroom.errors import ConfigurationError, DataDirectoryError, KMSInternal
+from strongroom.errors import ConfigurationError, DataDirectoryError, KMSInternal, StorageError
 from strongroom.model.installation import Installation
 from strongroom.storage.audit_archive import AuditArchive
 from strongroom.storage.contract import AuditChain, Storage
@@ -34,6 +35,9 @@ SEGMENT_BYTES = 256 * 1024 * 1024
 """A segment is closed after an hour or at this size, whichever comes first."""
 _DOUBT_SECONDS = 10.0
 """How long the log is not well after a failure, if nothing is written: then it is for the next request to try."""
+
+_DOUBT_LASTS = 60.0
+"""Seconds after a commit whose outcome is not known in which it is looked for."""
 
 T = TypeVar("T")
 _NODE_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -75,6 +79,8 @@ class AuditWriter:
         self._previous_digest: DigestLink | None = None
         self._bookkeeping = asyncio.Lock()
         self._closed = False
+        self._committing: set[str] = set()
+        self._doubtful_until = 0.0
 
     @classmethod
     def open(
@@ -158,6 +164,21 @@ class AuditWriter:
             raise KMSInternal
         return self._groups.write(record, change)
 
+    @contextmanager
+    def committing(self, event_id: str) -> Iterator[None]:
+        """Commit a change with the record of an event in a block, whose outcome may stay unknown.
+
+        If it does, and the change was made, `tick` finds the record and writes it.
+        """
+        self._committing.add(event_id)
+        try:
+            yield
+        except StorageError:
+            self._doubtful_until = time.monotonic() + _DOUBT_LASTS
+            raise
+        finally:
+            self._committing.discard(event_id)
+
     async def tick(self) -> None:
         """Do what is due; to be called once a second.
 
@@ -173,6 +194,8 @@ class AuditWriter:
         if groups.age >= SEGMENT_SECONDS or groups.size >= SEGMENT_BYTES:
             groups.begin_segment()
         await self._register(ended=False)
+        if time.monotonic() < self._doubtful_until:
+            await self._hand_over()
 
     async def close(self) -> None:
         """Write everything, sign the last segment, register the clean end. Idempotent.
@@ -212,9 +235,17 @@ class AuditWriter:
             os.close(self._lock)
             self._lock = None
 
+    async def _hand_over(self) -> None:
+        """Write records of changes that were made although their commits failed, as far as could be told."""
+        waiting = await self._run(self._log.storage.outbox)
+        known = self._groups.handed_over()
+        for number, entry in waiting:
+            if entry.chain_id == self.chain_id and number not in known and entry.event_id not in self._committing:
+                self._groups.write(entry.record, number)
+
     def _never_handed_over(self) -> list[tuple[int, bytes]]:
         """Find records of our changes that were committed, and then lost by a request that was torn down."""
-        known = {*self._groups.chained, *(change for change, _ in self._groups.left_over)}
+        known = self._groups.handed_over()
         return [
             (number, entry.record)
             for number, entry in self._log.storage.outbox()
@@ -242,7 +273,7 @@ class AuditWriter:
         """Digests go before the registration, so that every segment before a registered position has one."""
         closed = self._groups.closed_segments
         while closed:
-            self._previous_digest = write_digest(
+            link = write_digest(
                 self._log.directory / self.chain_id,
                 closed[0],
                 installation=self._log.installation,
@@ -251,8 +282,8 @@ class AuditWriter:
                 previous=self._previous_digest,
             )
             if self._log.archive is not None:
-                number = closed[0].number
-                put_digests(self._log.archive, self._log.directory / self.chain_id, but=set(range(1, number)))
+                put_digest(self._log.archive, self._log.directory / self.chain_id, closed[0].number)
+            self._previous_digest = link
             del closed[0]
 
     async def _run(self, work: Callable[[], T]) -> T:

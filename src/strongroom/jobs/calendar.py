@@ -129,7 +129,8 @@ class Office:
             return True
         outbox = None if record is None else OutboxEntry(self._audit.chain_id, record.event_id, encode(record))
         try:
-            position = await self.in_pool(lambda: self.storage.commit(writes, outbox))
+            with self._audit.committing("" if record is None else record.event_id):
+                position = await self.in_pool(lambda: self.storage.commit(writes, outbox))
         except ConflictError:
             return False
         if record is not None and outbox is not None:

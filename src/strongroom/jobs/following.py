@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 
@@ -15,6 +16,10 @@ _LONGEST_PAUSE = 1.0
 """Seconds between two questions at most, however long the lease: other nodes' changes are not to wait for it."""
 
 
+_NOTED_EVERY = 1.0
+"""Seconds between two notes of how far the database has come: each is synced."""
+
+
 async def follow_forever(
     state: LiveSnapshot,
     storage: Storage,
@@ -26,7 +31,7 @@ async def follow_forever(
 ) -> None:
     """Follow until cancelled. `thread` is one that waits for notices, `lease` in seconds.
 
-    `note_seen` is told of each newer position, on that thread.
+    `note_seen` is told of newer positions on that thread, at most once a second.
 
     A database that is away is told of once, and asked again. State that was altered, a database that is behind what
     was seen here, and a fault of our own are fatal.
@@ -34,11 +39,13 @@ async def follow_forever(
     pause = min(lease / _OFTEN, _LONGEST_PAUSE)
     failing = False
     seen: Position | None = None
+    note_from = 0.0
     while True:
         try:
             await asyncio.get_running_loop().run_in_executor(thread, storage.await_change, pause)
             position = (await state.confirm()).position
-            if position != seen:
+            if position != seen and time.monotonic() >= note_from:
+                note_from = time.monotonic() + _NOTED_EVERY
                 await asyncio.get_running_loop().run_in_executor(thread, note_seen, position)
                 seen = position
             if failing:
@@ -47,11 +54,13 @@ async def follow_forever(
         except (IntegrityError, RollbackError) as error:
             on_fatal(str(error))
             return
-        except (StorageError, OSError) as error:
+        except StorageError as error:
             if not failing:
                 sys.stderr.write(f"strongroom: the database is away: {error}\n")
             failing = True
             await asyncio.sleep(pause)
+        except OSError as error:
+            sys.stderr.write(f"strongroom: how far the database has come cannot be noted: {error}\n")
         except Exception as error:  # noqa: BLE001 — whatever it is, nobody else would hear of it
             on_fatal(f"the following of the database failed: {type(error).__name__}")
             return

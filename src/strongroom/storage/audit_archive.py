@@ -5,39 +5,63 @@ What stands here authenticates itself as the files do, lines by their chain and 
 """
 
 from collections.abc import Iterator
+from itertools import accumulate
 from typing import NamedTuple
 
 from sqlalchemy import BigInteger, Integer, LargeBinary, bindparam, func, select
 from sqlalchemy.dialects.postgresql import insert
 
+from strongroom.errors import RollbackError
 from strongroom.storage.database import Database
 from strongroom.storage.tables import AUDIT_CHAINS, AUDIT_DIGESTS, AUDIT_GROUPS
 
+_PAGE_GROUPS = 2_000
+_PAGE_BYTES = 8 * 1024 * 1024
+"""Of groups that are read at once; of one that is larger, itself."""
+
+_NEWEST = (
+    select(AUDIT_GROUPS.c.last_sequence)
+    .where(AUDIT_GROUPS.c.chain_id == bindparam("chain_id"))
+    .order_by(AUDIT_GROUPS.c.first_sequence.desc())
+    .limit(1)
+)
+_END = select(AUDIT_CHAINS.c.ended, func.coalesce(_NEWEST.correlate(None).scalar_subquery(), 0).label("last")).where(
+    AUDIT_CHAINS.c.chain_id == bindparam("chain_id")
+)
 _GIVEN = select(
     AUDIT_CHAINS.c.chain_id,
     bindparam("first", type_=BigInteger),
     bindparam("last", type_=BigInteger),
     bindparam("segment", type_=Integer),
     bindparam("lines", type_=LargeBinary),
-).where(AUDIT_CHAINS.c.chain_id == bindparam("chain_id"), AUDIT_CHAINS.c.ended.is_(False))
+).where(
+    AUDIT_CHAINS.c.chain_id == bindparam("chain_id"),
+    AUDIT_CHAINS.c.ended.is_(False),
+    func.coalesce(_NEWEST.correlate(None).scalar_subquery(), 0) == bindparam("first", type_=BigInteger) - 1,
+)
 _PUT = (
     insert(AUDIT_GROUPS)
     .from_select(list(AUDIT_GROUPS.c), _GIVEN.with_for_update(read=True))  # so that it cannot be ended meanwhile
     .on_conflict_do_nothing()
     .returning(AUDIT_GROUPS.c.segment)
 )
-_LAST = select(func.coalesce(func.max(AUDIT_GROUPS.c.last_sequence), 0)).where(
-    AUDIT_GROUPS.c.chain_id == bindparam("chain_id")
+_HOLDING = select(func.coalesce(func.max(AUDIT_GROUPS.c.first_sequence), 0)).where(
+    AUDIT_GROUPS.c.chain_id == bindparam("chain_id"), AUDIT_GROUPS.c.first_sequence <= bindparam("sequence")
 )
 _CHAINS = select(AUDIT_GROUPS.c.chain_id).distinct()
-_NEXT = (
-    select(AUDIT_GROUPS)
-    .where(AUDIT_GROUPS.c.chain_id == bindparam("chain_id"), AUDIT_GROUPS.c.first_sequence > bindparam("after"))
+_SIZES = (
+    select(AUDIT_GROUPS.c.first_sequence, func.length(AUDIT_GROUPS.c.lines))
+    .where(AUDIT_GROUPS.c.chain_id == bindparam("chain_id"), AUDIT_GROUPS.c.first_sequence >= bindparam("begin"))
     .order_by(AUDIT_GROUPS.c.first_sequence)
-    .limit(bindparam("at_once"))
+    .limit(_PAGE_GROUPS)
 )
-_FIRST_AFTER = select(func.coalesce(func.max(AUDIT_GROUPS.c.first_sequence), 0)).where(
-    AUDIT_GROUPS.c.chain_id == bindparam("chain_id"), AUDIT_GROUPS.c.first_sequence <= bindparam("after")
+_PAGE = (
+    select(AUDIT_GROUPS)
+    .where(
+        AUDIT_GROUPS.c.chain_id == bindparam("chain_id"),
+        AUDIT_GROUPS.c.first_sequence.between(bindparam("begin"), bindparam("end")),
+    )
+    .order_by(AUDIT_GROUPS.c.first_sequence)
 )
 _GIVEN_DIGEST = insert(AUDIT_DIGESTS)
 _PUT_DIGEST = _GIVEN_DIGEST.on_conflict_do_update(
@@ -47,8 +71,6 @@ _PUT_DIGEST = _GIVEN_DIGEST.on_conflict_do_update(
 _DIGESTS = (
     select(AUDIT_DIGESTS).where(AUDIT_DIGESTS.c.chain_id == bindparam("chain_id")).order_by(AUDIT_DIGESTS.c.segment)
 )
-_AT_ONCE = 200
-"""Groups that are read at once."""
 
 
 class Group(NamedTuple):
@@ -62,6 +84,13 @@ class Group(NamedTuple):
     last: int
     segment: int
     lines: bytes
+
+
+class ChainEnd(NamedTuple):
+    """The sequence of the last line of a chain that is there, 0 if there is none; and whether it was closed."""
+
+    last: int
+    ended: bool
 
 
 class StoredDigest(NamedTuple):
@@ -82,15 +111,18 @@ class AuditArchive:
     def put(self, group: Group) -> bool:
         """Add lines, durably; whether they were added.
 
-        They are not if lines with the same first sequence are there, or if the chain was closed by another.
+        They are if they follow the last line that is there, and the chain was not closed.
         """
         with self._database.connecting() as connection:
             return connection.execute(_PUT, group._asdict()).first() is not None
 
-    def last_sequence(self, chain_id: str) -> int:
-        """The sequence of the last line of a chain; 0 if there is none."""
+    def end(self, chain_id: str) -> ChainEnd:
+        """Where a chain ends. Raises RollbackError if the database does not know it: it is an older one."""
         with self._database.connecting() as connection:
-            return int(connection.execute(_LAST, {"chain_id": chain_id}).scalar_one())
+            found = connection.execute(_END, {"chain_id": chain_id}).one_or_none()
+        if found is None:
+            raise RollbackError(f"the database does not know the audit chain {chain_id}: it is an older copy")
+        return ChainEnd(found.last, found.ended)
 
     def chain_ids(self) -> set[str]:
         """The chains that have any lines."""
@@ -99,15 +131,21 @@ class AuditArchive:
 
     def groups(self, chain_id: str, *, after: int = 0) -> Iterator[Group]:
         """The groups of a chain in order, from the one on that holds the line after sequence `after`."""
+        begin = after + 1
         with self._database.connecting() as connection:
-            begin = int(connection.execute(_FIRST_AFTER, {"chain_id": chain_id, "after": after + 1}).scalar_one()) - 1
+            holding = {"chain_id": chain_id, "sequence": begin}
+            begin = int(connection.execute(_HOLDING, holding).scalar_one())
         while True:
             with self._database.connecting() as connection:
-                page = connection.execute(_NEXT, {"chain_id": chain_id, "after": begin, "at_once": _AT_ONCE}).all()
-            yield from (Group(*row) for row in page)
-            if len(page) < _AT_ONCE:
+                sizes = connection.execute(_SIZES, {"chain_id": chain_id, "begin": begin}).all()
+            if not sizes:
                 return
-            begin = page[-1].first_sequence
+            ends = zip(sizes, accumulate(size for _, size in sizes), strict=True)
+            end = next((one.first_sequence for one, total in ends if total >= _PAGE_BYTES), sizes[-1].first_sequence)
+            with self._database.connecting() as connection:
+                page = connection.execute(_PAGE, {"chain_id": chain_id, "begin": begin, "end": end}).all()
+            yield from (Group(*row) for row in page)
+            begin = end + 1
 
     def put_digest(self, digest: StoredDigest) -> None:
         """Add the digest of a segment, in the place of the one that it may have."""

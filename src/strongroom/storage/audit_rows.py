@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
+from strongroom.errors import IntegrityError
 from strongroom.storage import feed
 from strongroom.storage.contract import AuditChain, OutboxEntry, PendingRecord
 from strongroom.storage.proof import RowName, altered, unauthentic
@@ -26,7 +27,7 @@ _CHAINS = str(AUDIT_CHAINS.name)
 _CHAINS_COLUMNS = column_names(AUDIT_CHAINS)
 _REGISTER = insert(AUDIT_CHAINS)
 _UPDATE = update(AUDIT_CHAINS).where(AUDIT_CHAINS.c.chain_id == bindparam("which"))
-_SERIAL = select(AUDIT_CHAINS.c.serial).where(AUDIT_CHAINS.c.chain_id == bindparam("which"))
+_KNOWN = select(AUDIT_CHAINS.c.serial, AUDIT_CHAINS.c.ended).where(AUDIT_CHAINS.c.chain_id == bindparam("which"))
 _READ_CHAINS = select(AUDIT_CHAINS).order_by(AUDIT_CHAINS.c.serial)
 
 
@@ -63,8 +64,11 @@ def read_outbox(connection: Connection, row_key: bytes, head: FeedHead) -> list[
 def register_chain(
     connection: Connection, row_key: bytes, head: FeedHead, *, chain: AuditChain, chained: Sequence[int]
 ) -> None:
-    """Insert or update a chain, and drop the records of the changes `chained`."""
-    serial: int | None = connection.execute(_SERIAL, {"which": chain.chain_id}).scalar_one_or_none()
+    """Insert or update a chain, and drop the records of `chained` changes. Raises IntegrityError if it has ended."""
+    known_as = connection.execute(_KNOWN, {"which": chain.chain_id}).one_or_none()
+    serial = None if known_as is None else int(known_as.serial)
+    if known_as is not None and known_as.ended and not chain.ended:
+        raise IntegrityError(f"the audit chain {chain.chain_id} was closed by another process")
     if serial is None:
         row = _chain_row(row_key, chain, head.audit_chains + 1)
         connection.execute(_REGISTER, row)

@@ -277,7 +277,10 @@ class Storage(Protocol):
         ...
 
     def register_chain(self, chain: AuditChain, *, chained: Sequence[int] = ()) -> None:
-        """Insert or update a chain, and drop from the outbox the records of the changes that are in its log now."""
+        """Insert or update a chain, and drop from the outbox the records of the changes that are in its log now.
+
+        Raises IntegrityError if the chain has ended, and is not said to have.
+        """
         ...
 
     def chains(self) -> list[AuditChain]:

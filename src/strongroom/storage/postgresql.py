@@ -8,12 +8,14 @@ that was opened is found by its change feed.
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from select import POLLIN, poll
 from typing import Any
 
 from sqlalchemy import URL, Connection, FromClause, Label, create_engine, event, func, literal, make_url, select, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, SQLAlchemyError
+from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from strongroom.errors import StorageError
+from strongroom.errors import DatabaseAwayError, StorageError
 from strongroom.model.domain_key import DomainKey
 from strongroom.storage import database
 from strongroom.storage.database import DatabaseStorage
@@ -30,6 +32,7 @@ _SETTINGS = (
 _CONNECT = {
     "connect_timeout": _CONNECT_SECONDS,
     "options": _SETTINGS,
+    "target_session_attrs": "read-write",  # of several hosts never a standby, which may be behind
     "fallback_application_name": "strongroom",  # unless the URL says another
     "tcp_user_timeout": 10_000,  # milliseconds: a server that is gone without a word
     "keepalives_idle": 5,
@@ -58,6 +61,9 @@ _REASONS = {
 }
 """Class of an SQLSTATE (PostgreSQL: "Error Codes") -> what it means here."""
 
+_AWAY = ("08", "53", "57")
+"""Those of a server that may be well again by itself."""
+
 _HEAD = select(FEED_HEAD.c.chain)
 
 _ERASE_SECONDS = 5.0
@@ -73,6 +79,10 @@ _OLDER_VIEWS = text("""
 """)
 """How many see, or may yet see, rows that were deleted before a transaction: VACUUM keeps those rows for them."""
 
+_OTHERS = text(
+    "SELECT count(*) FROM pg_stat_activity"
+    " WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()"
+)
 _PLAN = text(
     "SELECT set_config('enable_seqscan', :by_table, true), set_config('enable_bitmapscan', 'off', true),"
     " set_config('enable_indexscan', :by_index, true), set_config('enable_indexonlyscan', :by_index, true),"
@@ -124,6 +134,21 @@ def open_storage(url: str, row_key: bytes) -> DatabaseStorage:
         raise
 
 
+def has_password(url: str) -> bool:
+    """Whether a password stands in a URL. Raises StorageError if it cannot be read."""
+    return _checked(url).password is not None
+
+
+def is_used(url: str) -> bool:
+    """Whether anybody else is connected to a database. Raises StorageError."""
+    opened = PostgresqlDatabase(url)
+    try:
+        with opened.connecting() as connection:
+            return bool(connection.execute(_OTHERS).scalar_one())
+    finally:
+        opened.close()
+
+
 def read_domain_keys(url: str) -> tuple[str, list[DomainKey]]:
     """Read the installation's id and all domain keys, not verified; see `database.read_domain_keys`."""
     opened = PostgresqlDatabase(url)
@@ -147,6 +172,7 @@ class PostgresqlDatabase:
             hide_parameters=True,
         )
         event.listen(engine, "do_connect", _connect)
+        event.listen(engine, "checkout", _refuse_ended)
         self._engine = engine
         self._single = engine.execution_options(isolation_level="AUTOCOMMIT")
         self._readers = engine.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
@@ -214,7 +240,7 @@ class PostgresqlDatabase:
                     pass
             except self._engine.dialect.loaded_dbapi.Error as error:
                 self._forget_notices()
-                raise StorageError(f"{self.name}: {_reason(error)}") from None
+                raise self._failure(error) from None
             except SQLAlchemyError:
                 self._forget_notices()
                 raise
@@ -260,6 +286,14 @@ class PostgresqlDatabase:
         self._forget_notices()
         self._engine.dispose()
 
+    def _failure(self, error: BaseException | None) -> StorageError:
+        state: str | None = getattr(error, "sqlstate", None)
+        if state is None:
+            return DatabaseAwayError(f"{self.name}: the database cannot be reached, or does not answer")
+        reason = _REASONS.get(state[:2], f"PostgreSQL failed with SQLSTATE {state}")
+        kind = DatabaseAwayError if state[:2] in _AWAY else StorageError
+        return kind(f"{self.name}: {reason}")
+
     def _forget_versions(self) -> None:
         if self._versions is not None:
             self._versions.invalidate()
@@ -278,9 +312,19 @@ class PostgresqlDatabase:
         try:
             yield
         except DBAPIError as error:
-            raise StorageError(f"{self.name}: {_reason(error.orig)}") from None  # its text may quote values
+            raise self._failure(error.orig) from None  # its text may quote values
+        except PoolTimeoutError:
+            raise StorageError(f"{self.name}: all connections are in use") from None
         except SQLAlchemyError as error:
             raise StorageError(f"{self.name}: {_NOT_OURS}") from error
+
+
+def _refuse_ended(raw: Any, _record: object, _proxy: object) -> None:  # noqa: ANN401 — psycopg's connection
+    """Have a connection made anew on which the server said something unasked: that it has ended. Asks nobody."""
+    said = poll()
+    said.register(raw.pgconn.socket, POLLIN)
+    if said.poll(0):
+        raise DisconnectionError
 
 
 def _connect(_dialect: object, _record: object, arguments: list[str], settings: dict[str, Any]) -> object:
@@ -310,10 +354,3 @@ def _checked(url: str) -> URL:
     if parsed.get_backend_name() != "postgresql":
         raise StorageError("the URL of the database must begin with postgresql://")
     return parsed.set(drivername="postgresql+psycopg")
-
-
-def _reason(error: BaseException | None) -> str:
-    state: str | None = getattr(error, "sqlstate", None)
-    if state is None:
-        return "the database cannot be reached"
-    return _REASONS.get(state[:2], f"PostgreSQL failed with SQLSTATE {state}")

@@ -30,14 +30,16 @@ _SETTINGS = {"listen_addresses": "", "max_connections": "200"}
 
 
 class Postgresql(Struct):
-    """A server. `folder` is its directory, `programs` where PostgreSQL's programs are; `process` runs, or has ended.
+    """A server. `folder` is its directory, `programs` where PostgreSQL's programs are.
+
+    `process` runs, has ended, or is none yet.
 
     Unless it is `durable` nothing is synced to the disk: what it holds outlives its own end, and not the machine's.
     """
 
     folder: Path
     programs: Path
-    process: subprocess.Popen[bytes]
+    process: subprocess.Popen[bytes] | None
     durable: bool = False
     databases: int = 0
 
@@ -64,6 +66,7 @@ class Postgresql(Struct):
 
     def crash(self) -> None:
         """End the server at once, without writing anything (SIGQUIT): its next start recovers from the log."""
+        assert self.process is not None, "it was started"
         self.process.send_signal(signal.SIGQUIT)
         self.process.wait(START_SECONDS)
 
@@ -87,7 +90,7 @@ class Postgresql(Struct):
             "fast",
         ]
         _run(self.programs / "pg_basebackup", options, folder)
-        return Postgresql(folder, self.programs, self.process)
+        return Postgresql(folder, self.programs, None)
 
     def promote(self) -> None:
         """Let a standby go on as a server of its own."""
@@ -95,7 +98,7 @@ class Postgresql(Struct):
 
     def remove(self) -> None:
         """End the server and remove its directory."""
-        if self.process.poll() is None:
+        if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)  # a fast stop: it does not wait for clients
             try:
                 self.process.wait(START_SECONDS)

@@ -121,7 +121,7 @@ def test_a_database_without_tables_is_not_ours(url: str) -> None:
 
 def test_what_cannot_be_reached_is_told_without_the_password(tmp_path: Path, url: str) -> None:
     away = f"postgresql://someone:s3cret@/database?host={tmp_path}"
-    fails(lambda: open_storage(away, ROW_KEY), f"at {tmp_path}: the database cannot be reached")
+    fails(lambda: open_storage(away, ROW_KEY), f"at {tmp_path}: the database cannot be reached, or does not answer")
     fails(lambda: open_storage("mysql://someone:s3cret@/x", ROW_KEY), "must begin with postgresql://")
     for unescaped in ("s3cret@s3cret", "s3@s3cret/s3cret", "x@y?s3cret"):
         mistyped = f"postgresql://someone:{unescaped}@localhost:1/database"
@@ -431,6 +431,7 @@ def test_a_server_that_hangs_is_waited_for_for_a_while_only(monkeypatch: pytest.
     monkeypatch.setattr(PatientConnection, "patience", 0.3)
     with running_postgresql() as own, closing(create_storage(own.create_database(), ROW_KEY)) as storage:
         position = storage.commit([Insert(Account("000000000001", 1.0))], None)
+        assert own.process is not None
         signal_all(own.process.pid, signal.SIGSTOP)
         try:
             for work in (storage.version, lambda: storage.commit([Insert(Account("000000000002", 1.0))], None)):
