@@ -155,6 +155,7 @@ async def composed(data: Path) -> AsyncIterator[Composed]:
             external_keys=served_external_keys(opened, key_store),
             audit=audit,
             events=events,
+            looking_up=pool,
             strangers=strangers,
             uses=uses,
             software_calls=meters.histogram(KEY_STORE_CALLS, SOFTWARE),

@@ -371,9 +371,13 @@ def _check_ports(config: Config) -> None:
 
 def _networks(name: str, texts: Sequence[str]) -> list[IPv4Network | IPv6Network]:
     try:
-        return [ip_network(text) for text in texts]
+        networks = [ip_network(text) for text in texts]
     except ValueError as error:
         raise ConfigurationError(f"{name}: {error}") from error
+    for network in networks:
+        if network.prefixlen == 0 or (isinstance(network, IPv6Network) and network.network_address.ipv4_mapped):
+            raise ConfigurationError(f"{name}: {network} names no balancers: everybody, or IPv4 addresses as IPv6")
+    return networks
 
 
 def _check_cluster(config: Config, cluster_id: str, cluster: HsmCluster) -> None:

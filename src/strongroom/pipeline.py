@@ -105,6 +105,7 @@ class Pipeline:
         external_keys: ExternalKeys,
         audit: AuditWriter,
         events: EventIndex,
+        looking_up: Executor,
         strangers: StrangersLog,
         uses: Uses,
         software_calls: Histogram,
@@ -118,7 +119,9 @@ class Pipeline:
         hurry: Callable[[], None],
         on_fatal: Callable[[str], None],
     ) -> None:
-        """`regions` are those that are served. `clock` gives seconds since the epoch. `hurry` wakes the calendar.
+        """`looking_up` has the threads for what takes its time and may wait. `regions` are those that are served.
+
+        `clock` gives seconds since the epoch. `hurry` wakes the calendar.
 
         `on_fatal` is told why this process must not go on serving.
         """
@@ -129,6 +132,7 @@ class Pipeline:
         self._external_keys = external_keys
         self._audit = audit
         self._events = events
+        self._looking_up = looking_up
         self._strangers = strangers
         self._uses = uses
         self._software_calls = software_calls
@@ -360,6 +364,8 @@ class Pipeline:
             return self._custom_key_stores.configuring
         if event.custom_key_stores and (operation.generates or operation.asks_key_store):
             return self._custom_key_stores.threads(event.custom_key_stores)
+        if operation.looks_up:
+            return self._looking_up
         if operation.generates:
             return self._key_store.generation or self._pool
         if operation.asks_key_store and self._key_store.calls is not None:

@@ -2,12 +2,14 @@
 
 import http.client
 import json
+import time
 import urllib.parse
 from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
 
+from strongroom.app.watching import TOLD_FOR_SECONDS
 from strongroom.testing.server import Server
 
 
@@ -19,6 +21,8 @@ def watched(data: Path) -> None:
 
 def ask(server: Server, path: str) -> tuple[int, bytes]:
     """Status and body; whichever of its processes answers."""
+    if path == "/metrics":
+        time.sleep(2 * TOLD_FOR_SECONDS)
     connection = http.client.HTTPConnection(urllib.parse.urlsplit(server.health).netloc, timeout=10)
     try:
         connection.request("GET", path)

@@ -57,6 +57,8 @@ from strongroom.operations.uses import Uses
 from strongroom.pipeline import Pipeline
 from strongroom.snapshot import Lease, LiveSnapshot
 from strongroom.storage.audit_events import EventIndex
+from strongroom.storage.audit_index import SqliteEvents
+from strongroom.storage.shared_audit_index import SharedAuditIndex
 from strongroom.web_identity.issuers import Issuers
 from strongroom.wire.asgi import Answering
 from strongroom.wire.asgi import application as kms_application
@@ -69,6 +71,8 @@ from strongroom.wire.xks import application as xks_application
 
 _POOL_THREADS = 8
 """Threads for what may wait for a disk or a device."""
+_LOOK_UP_THREADS = 2
+"""Threads for what is looked up in the index of the audit log."""
 _ISSUER_THREADS = 4
 """Threads for what may wait for an issuer of web identities."""
 _WATCHING_CONNECTIONS = 32
@@ -234,6 +238,7 @@ async def _serve(
             external_keys=external_keys,
             audit=audit,
             events=_index(opened, audit, pool, closing),
+            looking_up=closing.enter_context(ThreadPoolExecutor(_LOOK_UP_THREADS, thread_name_prefix="events")),
             strangers=strangers,
             uses=uses,
             software_calls=meters.histogram(KEY_STORE_CALLS, SOFTWARE),
@@ -261,7 +266,7 @@ async def _serve(
 @asynccontextmanager
 async def _telling(watch: Watch, listeners: Sequence[socket.socket]) -> AsyncIterator[None]:
     """Look after the process, and tell whoever asks there, until what it serves is over."""
-    health = Server(health_application(watch), capacity=_WATCHING_CONNECTIONS, signals=False)
+    health = Server(health_application(watch), capacity=_WATCHING_CONNECTIONS, signals=False, grace=1)
     looking = asyncio.create_task(watch.look_forever())
     telling = asyncio.create_task(health.serve(list(listeners))) if listeners else None
     try:
@@ -334,7 +339,7 @@ def _index(opened: Opened, audit: AuditWriter, pool: Executor, closing: AsyncExi
     indexer = Indexer(index, audit_log(opened), audit.chain_id)
     indexing = asyncio.create_task(index_forever(indexer, audit, pool))
     closing.callback(indexing.cancel)
-    return index
+    return index if isinstance(index, SharedAuditIndex) else SqliteEvents(opened.config.audit_index)
 
 
 def _announce(config: Config, announce: Announce) -> None:

@@ -28,6 +28,8 @@ from strongroom.snapshot import LiveSnapshot
 from strongroom.wire.health import Readiness
 from strongroom.wire.server import Server
 
+TOLD_FOR_SECONDS = 0.25
+"""How long metrics that were written are told to whoever asks."""
 _SECONDS = 1.0
 """From one look at the parts to the next, at most."""
 _UNKNOWN_SECONDS = 5.0
@@ -53,6 +55,8 @@ class Watch:
     def __init__(self, parts: Parts, meters: Meters) -> None:
         self._parts = parts
         self._relied = time.monotonic()
+        self._text = b""
+        self._told = -math.inf
         """When requests could last rely on what they see, as far as was looked."""
         self._meters = meters
         strangers, connections = parts.strangers, parts.server.state
@@ -76,9 +80,12 @@ class Watch:
         return Readiness(all(of_node.values()) and not stopping, stopping, of_node)
 
     def metrics(self) -> bytes:
-        """The metrics of all processes of the node."""
-        self.look()
-        return exposition(self._meters.memory)
+        """The metrics of all processes of the node, as of a moment ago: to write them takes time from requests."""
+        if time.monotonic() - self._told > TOLD_FOR_SECONDS:
+            self.look()
+            self._text = exposition(self._meters.memory)
+            self._told = time.monotonic()
+        return self._text
 
     async def look_forever(self) -> None:
         """Look once a second until cancelled, so that the others can tell of this process."""

@@ -42,6 +42,7 @@ _decoder = msgspec.json.Decoder(_Record)
 def read_event(chain_id: str, sequence: int, record: bytes) -> AuditEvent | None:
     """Read the event that a line of the log holds; None if it is no account's: nobody can look it up."""
     try:
+        record.decode()  # what is not looked at may be no text either, and could not be told
         read = _decoder.decode(record)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None

@@ -14,7 +14,7 @@ from strongroom.audit.writer import AuditLog
 from strongroom.storage.audit_events import BEGINNING, KEPT_SECONDS, AuditEvent, AuditIndex, IndexedLines, LogPosition
 from strongroom.storage.contract import AuditChain
 
-BATCH_LINES = 2_000
+BATCH_LINES = 500
 """Lines that are read, and indexed in one transaction."""
 
 
@@ -27,6 +27,7 @@ class Indexer:
         self._log = log
         self._chain_id = chain_id
         self._behind: list[AuditChain] = []
+        self._own_turn = False
 
     def find_ended(self) -> None:
         """Look for chains that ended and are not wholly indexed; `step` goes on with them."""
@@ -40,13 +41,17 @@ class Indexer:
         ]
 
     def step(self, registered: int, now: float) -> bool:
-        """Index a batch, of our own chain if it is behind its sequence `registered`; whether there is more to do.
+        """Index a batch: of our own chain if it is behind its sequence `registered`, in turn with those that ended.
+
+        Whether there is more to do.
 
         `now` is in seconds since the epoch.
         """
-        if self._index.position(self._chain_id).sequence < registered:
-            self._extend(self._chain_id, registered, now)
-            return True
+        own = self._index.position(self._chain_id).sequence < registered
+        self._own_turn = own and not (self._own_turn and self._behind)
+        if self._own_turn:
+            more = self._extend(self._chain_id, registered, now)
+            return more or bool(self._behind)
         if self._behind and not self._extend(self._behind[-1].chain_id, self._behind[-1].sequence, now):
             self._behind.pop()
         return bool(self._behind)
@@ -60,21 +65,26 @@ class Indexer:
 def _read_lines(chain_directory: Path, position: LogPosition, *, up_to: int, since: int) -> IndexedLines:
     """Read the events of the next lines: those from `since` on, with a sequence of `up_to` at most.
 
-    A segment that nobody wrote to since then is passed over. A line counts once, and only behind those before it.
+    A segment that nobody wrote to since then is passed over, and a chain whose last one it is counts as read. A line
+    counts once, and only behind those before it. What comes later is read later: the position is what was read.
     """
     events: list[AuditEvent] = []
     first, offset, sequence = position
     count = 0
-    for segment in segments(chain_directory):
-        path = log_path(chain_directory, segment)
-        if segment < first or path.stat().st_mtime < since:
+    there = segments(chain_directory)
+    recent = [segment for segment in there if log_path(chain_directory, segment).stat().st_mtime >= since]
+    if there and not recent:
+        return IndexedLines(events, position._replace(sequence=up_to), more=False)
+    for segment in recent:
+        if segment < first:
             continue
         if segment > first:
             first, offset = segment, 0
+        path = log_path(chain_directory, segment)
         for line in read_lines(path, offset):
             parsed = chain.parse(line)
             if not line.endswith(b"\n") or (parsed is not None and parsed.sequence > up_to):
-                break
+                return IndexedLines(events, LogPosition(segment, offset, sequence), more=False)
             if count == BATCH_LINES:
                 return IndexedLines(events, LogPosition(segment, offset, sequence), more=True)
             count += 1
@@ -85,4 +95,4 @@ def _read_lines(chain_directory: Path, position: LogPosition, *, up_to: int, sin
             event = read_event(chain_directory.name, sequence, parsed.record)
             if event is not None and event.event_time >= since:
                 events.append(event)
-    return IndexedLines(events, LogPosition(first, offset, up_to), more=False)
+    return IndexedLines(events, LogPosition(first, offset, sequence), more=False)

@@ -36,6 +36,8 @@ SEGMENT_BYTES = 256 * 1024 * 1024
 _DOUBT_SECONDS = 10.0
 """How long the log is not well after a failure, if nothing is written: then it is for the next request to try."""
 
+_LATE_SECONDS = 15.0
+"""Without a tick for so long something holds up the threads that bookkeeping needs, and changes need."""
 _DOUBT_LASTS = 60.0
 """Seconds after a commit whose outcome is not known in which it is looked for."""
 
@@ -81,6 +83,7 @@ class AuditWriter:
         self._closed = False
         self._committing: set[str] = set()
         self._doubtful_until = 0.0
+        self._ticked = time.monotonic()
 
     @classmethod
     def open(
@@ -151,8 +154,9 @@ class AuditWriter:
     def well(self) -> bool:
         """Whether records can be written, as far as that is known."""
         groups = self._groups
-        lately = time.monotonic() - groups.failed < _DOUBT_SECONDS
-        return not (groups.broken or groups.left_over or lately or self._closed)
+        now = time.monotonic()
+        lately, late = now - groups.failed < _DOUBT_SECONDS, now - self._ticked > _LATE_SECONDS
+        return not (groups.broken or groups.left_over or lately or late or self._closed)
 
     def write(self, record: bytes, change: int = 0) -> Awaitable[None]:
         """Chain a record (`record.encode`), of state change number `change` if it belongs to one.
@@ -194,6 +198,7 @@ class AuditWriter:
         if groups.age >= SEGMENT_SECONDS or groups.size >= SEGMENT_BYTES:
             groups.begin_segment()
         await self._register(ended=False)
+        self._ticked = time.monotonic()
         if time.monotonic() < self._doubtful_until:
             await self._hand_over()
 

@@ -24,7 +24,8 @@ class Operation(Struct, frozen=True, kw_only=True):
 
     `targets` is a pure function of the request (and checks its parameters: step 7). Exactly one of `run` (returns the
     response) and `change` (returns a Change to commit) is there.
-    `blocks`: it reads storage or computes for long; that and `change` keep it off the event loop.
+    `blocks`: it reads storage or computes for long; that and `change` keep it off the event loop. `looks_up`: it may
+    take its time, on few threads of its own.
     `asks_key_store`: it uses key material, or random bytes of the key store. `generates`: it makes keys or
     takes them over, which may take seconds.
     `uses_material`: a success counts as a use of the key (AWS: GetKeyLastUsage), and the record names the material of a
@@ -44,6 +45,7 @@ class Operation(Struct, frozen=True, kw_only=True):
     run: Callable[..., Struct | None] | None = None
     change: Callable[..., object] | None = None
     blocks: bool = False
+    looks_up: bool = False
     asks_key_store: bool = False
     generates: bool = False
     uses_material: bool = False

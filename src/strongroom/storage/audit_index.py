@@ -9,6 +9,7 @@ import os
 import shutil
 import sqlite3
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from threading import Lock
@@ -24,11 +25,17 @@ from strongroom.storage.audit_events import EventPage, EventQuery, IndexedLines,
 
 _VERSION = 1
 """Of the schema: SQLite's `user_version`. There are no migrations."""
+SPACE_KEPT = 1 << 30
+"""Bytes of disk that the index leaves free: it is a convenience, and the audit log is none."""
 _BUSY_SECONDS = 5.0
 _PAGE_BYTES = 8_192
 """Of a small page much would stay empty: a record takes more than a kilobyte."""
 _CACHE_KILOBYTES = 16_384
 """Memory for pages, of each connection: the leaves of indexes are written to all over."""
+LOOK_UP_SECONDS = 2.0
+"""How long one look-up may take: an attribute that few events have is sought among all of the account's."""
+_STEPS = 10_000
+"""Of SQLite's machine between two looks at the clock."""
 _PAGES_IN_LOG = 2_000
 """How long the write-ahead log grows until it is copied into the file, and both are synced."""
 _DAMAGED = {
@@ -43,6 +50,21 @@ _DAMAGED = {
 T = TypeVar("T")
 
 
+class SqliteEvents:
+    """Where events are looked up on one machine: beside whoever adds to the index, and not for long."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+
+    def look_up(self, query: EventQuery) -> EventPage:
+        """Find a page of events (`audit_events.EventIndex`). Raises StorageError, also if it takes too long."""
+        index = SqliteAuditIndex(self._path, patience=LOOK_UP_SECONDS)
+        try:
+            return index.look_up(query)
+        finally:
+            index.close()
+
+
 class SqliteAuditIndex:
     """The index, for any thread, one at a time. Server processes share the file. All raise StorageError.
 
@@ -50,8 +72,10 @@ class SqliteAuditIndex:
     SQLite removes the write-ahead log of a file that it closes by its name, which must not be the new one's.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, patience: float | None = None) -> None:
+        """`patience` is for how many seconds statements of this object may run, together; None for any time."""
         self._path = path
+        self._deadline = None if patience is None else time.monotonic() + patience
         self._engine = create_engine("sqlite://", creator=self._connect, poolclass=QueuePool, hide_parameters=True)
         self._mutex = Lock()
         self._held: int | None = None
@@ -64,12 +88,12 @@ class SqliteAuditIndex:
     def extend(self, chain_id: str, read: Callable[[LogPosition], IndexedLines], *, forget_before: int) -> bool:
         """Add what `read` finds in a chain behind a position, forget some of what is too old; whether there is more.
 
-        Nobody else writes meanwhile, so that nothing is added twice. A disk that is nearly full is a StorageError.
+        Nobody else writes meanwhile, so that nothing is added twice. On a disk that is nearly full nothing is added,
+        which is a StorageError; what is too old goes.
         """
-        if shutil.disk_usage(self._path.parent).free < sqlite_file.SPACE_KEPT:
-            raise StorageError(
-                f"{self._path}: the last {sqlite_file.SPACE_KEPT >> 20} MiB of the disk are the audit log's"
-            )
+        if shutil.disk_usage(self._path.parent).free < SPACE_KEPT:
+            self._do("BEGIN IMMEDIATE", lambda connection: audit_events.forget_events(connection, forget_before))
+            raise StorageError(f"{self._path}: the last {SPACE_KEPT >> 20:,} MiB of the disk are for the audit log")
 
         def work(connection: Connection) -> bool:
             return audit_events.extend_chain(connection, chain_id, read, forget_before=forget_before)
@@ -174,6 +198,9 @@ class SqliteAuditIndex:
             connection.execute("PRAGMA synchronous = NORMAL")  # what a crash takes is the newest, and read again
             connection.execute(f"PRAGMA wal_autocheckpoint = {_PAGES_IN_LOG}")
             connection.execute(f"PRAGMA cache_size = -{_CACHE_KILOBYTES}")
+            if self._deadline is not None:
+                deadline = self._deadline
+                connection.set_progress_handler(lambda: time.monotonic() > deadline, _STEPS)
         except BaseException:
             connection.close()
             raise

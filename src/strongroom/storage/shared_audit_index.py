@@ -12,6 +12,7 @@ from strongroom.storage.audit_events import EventPage, EventQuery, IndexedLines,
 from strongroom.storage.postgresql import PostgresqlDatabase
 
 _ALONE = text("SELECT pg_advisory_xact_lock(hashtextextended(:chain_id, 0))")
+_BRIEFLY = text("SET LOCAL statement_timeout = 2000")  # milliseconds
 _UNHURRIED = text("SET LOCAL synchronous_commit = off")  # what a crash takes is read from the files again
 
 
@@ -24,6 +25,7 @@ class SharedAuditIndex:
     def look_up(self, query: EventQuery) -> EventPage:
         """Find a page of events."""
         with self._database.reading() as connection:
+            connection.execute(_BRIEFLY)
             return audit_events.look_up_events(connection, query)
 
     def extend(self, chain_id: str, read: Callable[[LogPosition], IndexedLines], *, forget_before: int) -> bool:

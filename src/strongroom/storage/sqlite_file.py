@@ -20,7 +20,7 @@ _BUSY_SECONDS = 5.0
 _ERASE_WAITS_MILLISECONDS = 1_000
 """How long an erasure waits for others, who wait for it meanwhile."""
 SPACE_KEPT = 64 << 20
-"""Bytes of disk that erasures and the index leave free, for the audit log above all."""
+"""Bytes of disk that erasures leave free, for the audit log above all."""
 _POOL_SIZE = 8
 """Connections kept open; more are made while more threads read at once."""
 

@@ -80,7 +80,7 @@ class Server(uvicorn.Server):
     uvloop or asyncio.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 — what one server can differ in from another
         self,
         app: ASGI3Application,
         *,
@@ -90,11 +90,13 @@ class Server(uvicorn.Server):
         limits: Limits = Limits(),  # noqa: B008 - frozen
         capacity: int = MAXIMUM_CONNECTIONS,
         signals: bool = True,
+        grace: int = _STOP_SECONDS,
     ) -> None:
         """`ready` is called once, when connections are being accepted. `capacity` is how many there are at most.
 
         Whoever connects from one of `balancers` has to begin with a PROXY header, and is believed. Without `signals`
-        only `stop` ends it: another server of the process takes them.
+        only `stop` ends it: another server of the process takes them. `grace` is for how many seconds a stop waits for
+        requests that are under way.
         """
         super().__init__(
             uvicorn.Config(
@@ -106,7 +108,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 proxy_headers=False,
-                timeout_graceful_shutdown=_STOP_SECONDS,
+                timeout_graceful_shutdown=grace,
             )
         )
         self.state = State(limits)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from strongroom.errors import StorageError
-from strongroom.storage import sqlite_file
+from strongroom.storage import audit_index
 from strongroom.storage.audit_events import BEGINNING, EventQuery, IndexedLines, LogPosition
 from strongroom.storage.audit_index import SqliteAuditIndex
 from tests.unit.storage.test_audit_events import ACCOUNT, NOW, REGION, made
@@ -175,8 +175,8 @@ def test_it_is_made_anew_when_nobody_has_the_old_one_open(path: Path, index: Sql
 
 def test_the_last_of_the_disk_is_the_logs(index: SqliteAuditIndex, monkeypatch: pytest.MonkeyPatch) -> None:
     add(index, 1)
-    monkeypatch.setattr(sqlite_file, "SPACE_KEPT", 1 << 60)
-    with pytest.raises(StorageError, match="of the disk are the audit log's"):
+    monkeypatch.setattr(audit_index, "SPACE_KEPT", 1 << 60)
+    with pytest.raises(StorageError, match="of the disk are for the audit log"):
         add(index, 2)
     assert found(index) == [1]
 

@@ -6,11 +6,14 @@ What it tells is the index of the audit log, which is not authenticated, and beh
 import base64
 import binascii
 import hashlib
+from collections.abc import Sequence
 from typing import Annotated, Final
 
 import msgspec
+from msgspec import Struct, structs
 
 from strongroom.audit.events import read_event
+from strongroom.authorization.decide import AuthorizedKey
 from strongroom.errors import (
     InvalidEventCategory,
     InvalidLookupAttributes,
@@ -26,6 +29,7 @@ from strongroom.messages.cloudtrail.events import (
     Resource,
 )
 from strongroom.operations.call import Call
+from strongroom.operations.logged import every_member
 from strongroom.operations.targets import AccountTarget
 from strongroom.storage.audit_events import KEPT_SECONDS, EventQuery, FoundEvent, Place
 
@@ -34,6 +38,9 @@ _ATTRIBUTES: Final = frozenset(
     {"AccessKeyId", "EventId", "EventName", "EventSource", "ReadOnly", "ResourceName", "ResourceType", "Username"}
 )
 _MAX_VALUE: Final = 2_000
+_MAX_TOKEN: Final = 512
+_LOGGED: Final = 64
+"""Characters of a text that mean something, and are logged of one that may be longer."""
 _DOUBLE: Final = "_ ,\n"
 """Characters of an attribute's value that count twice."""
 _LAST_TIME: Final = 253_402_300_799
@@ -54,12 +61,29 @@ def lookup_events_targets(request: LookupEventsRequest) -> list[AccountTarget]:
         raise InvalidTimeRange("A time is outside the range of possible values.")
     if request.start_time is not None and request.end_time is not None and request.start_time > request.end_time:
         raise InvalidTimeRange("StartTime must not be after EndTime.")
+    if request.next_token is not None and len(request.next_token) > _MAX_TOKEN:
+        raise InvalidNextToken("The token is not valid.")
     attributes = request.lookup_attributes or ()
     if len(attributes) > 1:
         raise InvalidLookupAttributes("Only one lookup attribute can be given.")
     for attribute in attributes:
         _check(attribute)
     return [AccountTarget("cloudtrail:LookupEvents")]
+
+
+def logged(request: Struct, keys: Sequence[AuthorizedKey]) -> dict[str, object] | None:
+    """Log what was asked, of long texts their beginning: whoever may not look up anything is recorded too."""
+    assert isinstance(request, LookupEventsRequest), "its row says so"
+    attributes = None if request.lookup_attributes is None else tuple(map(_shortened, request.lookup_attributes[:1]))
+    token = None if request.next_token is None else request.next_token[:_LOGGED]
+    category = None if request.event_category is None else request.event_category[:_LOGGED]
+    short = structs.replace(request, lookup_attributes=attributes, next_token=token, event_category=category)
+    return every_member(short, keys)
+
+
+def _shortened(attribute: LookupAttribute) -> LookupAttribute:
+    key, value = attribute.attribute_key or "", attribute.attribute_value or ""
+    return structs.replace(attribute, attribute_key=key[:_LOGGED], attribute_value=value[:_MAX_VALUE])
 
 
 def lookup_events(call: Call, request: LookupEventsRequest, _nothing: object) -> LookupEventsResponse:
@@ -80,7 +104,7 @@ def lookup_events(call: Call, request: LookupEventsRequest, _nothing: object) ->
         after=after,
     )
     page = call.events.look_up(query)
-    events = tuple(event for found in page.events if (event := _told(found)) is not None)
+    events = tuple(event for found in page.events if (event := _told(found, (call.account, call.region))) is not None)
     token = _token(page.events[-1].place, _bound(call, request)) if page.more else None
     return LookupEventsResponse(events=events, next_token=token)
 
@@ -98,10 +122,10 @@ def _check(attribute: LookupAttribute) -> None:
         raise InvalidLookupAttributes("The attribute value of ReadOnly must be true or false.")
 
 
-def _told(found: FoundEvent) -> Event | None:
-    """An event as AWS tells it; None if its record, which anybody may have changed in the index, is none."""
+def _told(found: FoundEvent, of: tuple[str, str]) -> Event | None:
+    """An event as AWS tells it; None if its record, which the index may have from anybody, is not `of` the caller."""
     event = read_event(found.place.chain_id, found.place.sequence, found.record)
-    if event is None:
+    if event is None or (event.account, event.region) != of:
         return None
     return Event(
         event_id=event.event_id,

@@ -1,7 +1,6 @@
 """The operations of CloudTrail, one row each."""
 
 from strongroom.operations.cloudtrail import events
-from strongroom.operations.logged import every_member
 from strongroom.operations.operation import Operation
 
 BUILT = (
@@ -10,8 +9,8 @@ BUILT = (
         service="cloudtrail",
         targets=events.lookup_events_targets,
         run=events.lookup_events,
-        blocks=True,
+        looks_up=True,
         rate=2,
-        logged=every_member,
+        logged=events.logged,
     ),
 )
