@@ -98,6 +98,7 @@ def recovery(tmp_path_factory: pytest.TempPathFactory) -> Recovery:
     files.public.write_bytes(key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo))
     files.private.write_bytes(pem(key, BestAvailableEncryption(b"passphrase")))
     files.passphrase.write_bytes(b"passphrase\n")
+    files.passphrase.chmod(0o600)
     files.another.write_bytes(pem(rsa.generate_private_key(65537, 3072)))
     return files
 
@@ -351,7 +352,7 @@ def test_with_the_recovery_key_everything_moves_to_another_token(
     fingerprint = recovery_fingerprint(read_domain_keys(copy.data / "strongroom.db")[1])
     move = ("hsm", "move", "--config", copy.config, "--fingerprint", fingerprint, "--recovery-key")
     empty = tmp_path / "no-passphrase"
-    empty.touch()
+    empty.touch(0o600)
     told = refused(command(*move, recovery.another, "--passphrase-file", empty))
     assert told == "the recovery key is not the one that this installation was made with"
     told = refused(command(*move, recovery.private, "--passphrase-file", empty))

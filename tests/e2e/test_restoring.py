@@ -138,6 +138,7 @@ def use_and_change(server: Server, tmp_path: Path) -> Known:
 def lost(tmp_path_factory: pytest.TempPathFactory) -> Lost:
     tmp_path = tmp_path_factory.mktemp("lost")
     (tmp_path / "passphrase").write_text(f"{PASSPHRASE}\n")
+    (tmp_path / "passphrase").chmod(0o600)
     initialize(tmp_path / "data")
     server = start_server(tmp_path / "data")
     try:

@@ -33,7 +33,7 @@ from strongroom.app.moving import move_to_token
 from strongroom.app.probing import Probed, probe_hsm
 from strongroom.app.restoring import ByRecoveryKey, ByRootKey, ByToken, Restored, restore
 from strongroom.app.revocation import revoke_sessions
-from strongroom.app.root_key_copies import export_root_key, import_root_key
+from strongroom.app.root_key_copies import export_root_key, import_root_key, read_passphrase
 from strongroom.app.services import declare_service, list_services, remove_service
 from strongroom.app.serving import serve, serve_xks_proxy
 from strongroom.app.timekeeping import confirm_time
@@ -99,6 +99,7 @@ __all__ = [
     "migrate",
     "move_to_token",
     "probe_hsm",
+    "read_passphrase",
     "remove_service",
     "remove_xks_credential",
     "restore",

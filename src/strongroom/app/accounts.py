@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Sequence
 
 from strongroom.app.client_files import added_profile
-from strongroom.app.installing import account_number, audit_log, new_access_key, open_installation
+from strongroom.app.installing import account_number, audit_log, new_access_key, open_installation, opened_to_change
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.config import Config
@@ -20,9 +20,7 @@ def create_account(config: Config, *, account: str | None, now: float) -> str:
     Raises ConfigurationError if there is such an account already.
     """
     account = account_number(account)
-    opened = open_installation(config)
-    try:
-        opened.storage.load()
+    with opened_to_change(config) as opened:
         if opened.storage.find(Account, (account,)) is not None:
             raise ConfigurationError(f"account {account} is there already")
         access_key, secret = new_access_key(opened.domain_keys, account, now)
@@ -40,8 +38,6 @@ def create_account(config: Config, *, account: str | None, now: float) -> str:
                 return opened.storage.commit(writes, outbox)
 
         commit_recorded(audit_log(opened), event, writes, commit)
-    finally:
-        opened.close()
     return account
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from strongroom.app.history import find_lost_changes, forget_seen
-from strongroom.app.installing import Opened, audit_log, open_installation
+from strongroom.app.installing import Opened, audit_log, open_installation, opened_to_change
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.app.usage_tracking import tracking_anew
 from strongroom.audit.archiving import export_chain
@@ -102,9 +102,7 @@ def accept_rollback(config: Config, *, to: int, now: float) -> int:
 
     Raises RollbackError if there is nothing to accept, or if `to` is not the database's newest change.
     """
-    opened = open_installation(config)
-    try:
-        opened.storage.load()
+    with opened_to_change(config) as opened, _reading(config):
         lost = find_lost_changes(opened)
         position = opened.storage.position()
         if lost is None:
@@ -126,8 +124,12 @@ def accept_rollback(config: Config, *, to: int, now: float) -> int:
         writes = [tracking_anew(opened, now)]  # which keys were used in the lost changes is not known any more
         commit_recorded(audit_log(opened), event, writes, partial(opened.storage.commit, beyond=lost.newest))
         forget_seen(config)
+    return lost.newest
+
+
+@contextmanager
+def _reading(config: Config) -> Iterator[None]:
+    try:
+        yield
     except OSError as error:
         raise DataDirectoryError(f"cannot read {config.audit_directory}: {error.strerror}") from error
-    finally:
-        opened.close()
-    return lost.newest

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from msgspec.structs import replace
 
 from strongroom.app.hardware import place_of
-from strongroom.app.installing import audit_log, open_installation
+from strongroom.app.installing import audit_log, opened_to_change
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.config import Config, Hsm
@@ -102,9 +102,7 @@ def verify_backup(config: Config, backup: Hsm, environment: Mapping[str, str], n
     """
     if config.hsm is None:
         raise ConfigurationError("the configuration names no HSM")
-    opened = open_installation(config)
-    try:
-        opened.storage.load()
+    with opened_to_change(config) as opened:
         installation_id = opened.installation.installation_id
         versions = versions_in_hsm(record for record, _ in opened.storage.find_all(DomainKey))
         assert opened.hsm is not None, "the configuration names it"
@@ -119,8 +117,6 @@ def verify_backup(config: Config, backup: Hsm, environment: Mapping[str, str], n
         )
         writes = [Replace(replace(found[0], backup_verified=now), found[1])]
         commit_recorded(audit_log(opened), event, writes, opened.storage.commit)
-    finally:
-        opened.close()
     return proven
 
 

@@ -7,7 +7,8 @@ import secrets
 import shutil
 import stat
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +20,7 @@ from strongroom.app.client_files import write_credentials, write_private
 from strongroom.app.databases import audit_archive, create_storage, open_storage, read_domain_keys
 from strongroom.app.hardware import new_protection, opened_protection
 from strongroom.app.recorded_change import commit_recorded
+from strongroom.app.serving_lock import serving
 from strongroom.audit.record import service_event
 from strongroom.audit.writer import AuditLog
 from strongroom.clock import read_clocks
@@ -157,6 +159,21 @@ def open_installation(config: Config) -> Opened:
         if found is None:
             raise DataDirectoryError(f"{storage.name} does not name its installation")
     return Opened(config, storage, domain_keys, found[0], protection.hsm)
+
+
+@contextmanager
+def opened_to_change(config: Config) -> Iterator[Opened]:
+    """Open an installation, with what is stored proven, for a command that changes it.
+
+    Raises as `open_installation` does, and ConfigurationError while it is being moved.
+    """
+    with serving(config):
+        opened = open_installation(config)
+        try:
+            opened.storage.load()
+            yield opened
+        finally:
+            opened.close()
 
 
 def served_regions(config: Config) -> frozenset[str]:

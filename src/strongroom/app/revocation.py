@@ -4,7 +4,7 @@ import uuid
 
 from msgspec import structs
 
-from strongroom.app.installing import audit_log, open_installation
+from strongroom.app.installing import audit_log, opened_to_change
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.config import Config
@@ -20,9 +20,7 @@ def revoke_sessions(config: Config, arn: str, now: float) -> None:
 
     `now` is in seconds since the epoch. Raises ConfigurationError if there is no such user, role or root user.
     """
-    opened = open_installation(config)
-    try:
-        opened.storage.load()
+    with opened_to_change(config) as opened:
         users, roles = opened.storage.find_all(User), opened.storage.find_all(Role)
         accounts = opened.storage.find_all(Account)
         found: list[tuple[Account | Role | User, int]] = []
@@ -37,5 +35,3 @@ def revoke_sessions(config: Config, arn: str, now: float) -> None:
         details = {"principal": arn, "sessionsNotBefore": replaced.sessions_not_before}
         event = service_event(name="RevokeSessions", event_id=str(uuid.uuid4()), now=now, details=details)
         commit_recorded(audit_log(opened), event, [Replace(replaced, number)], opened.storage.commit)
-    finally:
-        opened.close()

@@ -9,7 +9,7 @@ from typing import BinaryIO
 
 from strongroom.app.databases import read_domain_keys
 from strongroom.app.hardware import opened_protection
-from strongroom.app.installing import audit_log, open_installation
+from strongroom.app.installing import audit_log, opened_to_change
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.audit.segments import sync_directory
@@ -17,7 +17,17 @@ from strongroom.config import Config
 from strongroom.errors import ConfigurationError, DataDirectoryError
 from strongroom.keystores import root_key_export
 from strongroom.keystores.domain_keys import DomainKeys
+from strongroom.keystores.private_file import read_private_file
 from strongroom.keystores.root_key import read_root_key
+
+_LONGEST_PASSPHRASE = 1024
+"""Bytes that are read of a file with a passphrase."""
+
+
+def read_passphrase(path: Path) -> bytes:
+    """The first line of a file, without its end. Raises DataDirectoryError, also if others may read the file."""
+    content = read_private_file(path, "the file with the passphrase", _LONGEST_PASSPHRASE)
+    return content.partition(b"\n")[0].rstrip(b"\r")
 
 
 def export_root_key(config: Config, out: Path, passphrase: bytes, *, now: float) -> str:
@@ -27,9 +37,7 @@ def export_root_key(config: Config, out: Path, passphrase: bytes, *, now: float)
     """
     _refuse_hsm(config, "back its token up as its maker says, and prove it with `strongroom hsm verify-backup`")
     root_key_id, exported = root_key_export.export_root_key(config.root_key, passphrase)
-    opened = open_installation(config)
-    try:
-        opened.storage.load()
+    with opened_to_change(config) as opened:
         event = service_event(
             name="ExportRootKey",
             event_id=str(uuid.uuid4()),
@@ -39,8 +47,6 @@ def export_root_key(config: Config, out: Path, passphrase: bytes, *, now: float)
         with _new_file(out) as file:
             commit_recorded(audit_log(opened), event, [], opened.storage.commit)
             file.write(exported)
-    finally:
-        opened.close()
     return root_key_id
 
 

@@ -5,7 +5,7 @@ import uuid
 from collections.abc import Sequence
 
 from strongroom.app.client_files import added_profile
-from strongroom.app.installing import Opened, audit_log, new_access_key, open_installation
+from strongroom.app.installing import Opened, audit_log, new_access_key, open_installation, opened_to_change
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.config import Config
@@ -31,9 +31,7 @@ def declare_service(
     into `credentials` as the profile `service-NAME`, which is returned. Raises ConfigurationError.
     """
     profile = f"service-{name}"
-    opened = open_installation(config)
-    try:
-        opened.storage.load()
+    with opened_to_change(config) as opened:
         service = Service(name, now, tuple(sorted(set(accounts))), tuple(sorted(set(operations))), protects)
         _check(opened, service)
         there = opened.storage.find(Service, (name,))
@@ -48,24 +46,18 @@ def declare_service(
         with added_profile(config.data, profile, **names):
             details["accessKeyId"] = access_key.access_key_id
             _commit(opened, "DeclareService", details, [Insert(service), Insert(access_key)], now)
-    finally:
-        opened.close()
     return profile
 
 
 def remove_service(config: Config, name: str, now: float) -> None:
     """Take a service and its credential away. Raises ConfigurationError."""
-    opened = open_installation(config)
-    try:
-        opened.storage.load()
+    with opened_to_change(config) as opened:
         there = opened.storage.find(Service, (name,))
         if there is None:
             raise ConfigurationError(f"there is no service {name}")
         keys = [(key, number) for key, number in opened.storage.find_all(AccessKey) if key.service == name]
         writes = [Delete(*there), *(Delete(key, number) for key, number in keys)]
         _commit(opened, "RemoveService", {"name": name}, writes, now)
-    finally:
-        opened.close()
 
 
 def list_services(config: Config) -> list[Service]:

@@ -1,4 +1,4 @@
-"""Whether an installation is served: its server processes share a lock that excludes whoever must be alone."""
+"""Whether an installation is in use: server processes and commands share a lock that excludes who must be alone."""
 
 import fcntl
 import os
@@ -6,16 +6,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from strongroom.config import Config
-from strongroom.errors import ConfigurationError
+from strongroom.errors import ConfigurationError, DataDirectoryError
 from strongroom.storage.postgresql import is_used
 
 
 @contextmanager
 def serving(config: Config) -> Iterator[None]:
-    """Be a server process. Raises ConfigurationError while somebody is alone with the installation."""
-    with _locked(
-        config, fcntl.LOCK_SH, "the installation is being moved to another token: start the server afterwards"
-    ):
+    """Be a server process, or change something. Raises ConfigurationError while somebody is alone with it."""
+    with _locked(config, fcntl.LOCK_SH, "the installation is being moved: try again afterwards"):
         yield
 
 
@@ -30,7 +28,10 @@ def alone(config: Config) -> Iterator[None]:
 
 @contextmanager
 def _locked(config: Config, how: int, refusal: str) -> Iterator[None]:
-    descriptor = os.open(config.served, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(config.served, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise DataDirectoryError(f"cannot open {config.served}: {error.strerror}") from error
     try:
         fcntl.flock(descriptor, how | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -4,7 +4,7 @@ import re
 import time
 import uuid
 
-from strongroom.app.installing import audit_log, open_installation
+from strongroom.app.installing import audit_log, opened_to_change
 from strongroom.app.recorded_change import commit_recorded
 from strongroom.audit.record import service_event
 from strongroom.clock import Clocks, read_clocks
@@ -25,16 +25,12 @@ def confirm_time(config: Config, *, date: str) -> str:
     told = time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(now.wall))
     if not told.startswith(f"{date} "):
         raise ConfigurationError(f"the clock says {told} UTC, not {date}: one of the two is wrong")
-    opened = open_installation(config)
-    try:
-        opened.storage.load()
+    with opened_to_change(config) as opened:
         writes = _confirmed(now, opened.storage.find_all(ClockReading))
         event = service_event(
             name="ConfirmTime", event_id=str(uuid.uuid4()), now=now.wall, details={"bootId": now.boot_id}
         )
         commit_recorded(audit_log(opened), event, writes, opened.storage.commit)
-    finally:
-        opened.close()
     return told
 
 

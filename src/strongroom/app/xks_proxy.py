@@ -4,15 +4,13 @@ import base64
 import re
 import secrets
 import uuid
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from msgspec.structs import replace
 
-from strongroom.app.installing import Opened, audit_log, open_installation
+from strongroom.app.installing import Opened, audit_log, opened_to_change
 from strongroom.app.recorded_change import commit_recorded
-from strongroom.app.serving_lock import serving
 from strongroom.audit.record import service_event
 from strongroom.authorization.xks_rules import parse_rules
 from strongroom.config import Config
@@ -53,7 +51,7 @@ def create_xks_store(config: Config, prefix: str, *, rate: int, rules: str | Non
     """Make a key store with a first credential. Raises ConfigurationError."""
     _check_prefix(prefix)
     store = XksStore(prefix, now, _checked_rate(rate), "" if rules is None else _checked_rules(rules))
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         if opened.storage.find(XksStore, (prefix,)) is not None:
             raise ConfigurationError(f"there is a key store {prefix!r} already")
         credential, issued = _new_credential(opened, prefix, now)
@@ -64,7 +62,7 @@ def create_xks_store(config: Config, prefix: str, *, rate: int, rules: str | Non
 
 def list_xks_stores(config: Config) -> list[ListedStore]:
     """All key stores, by prefix."""
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         stores = [store for store, _ in opened.storage.find_all(XksStore)]
         keys = [key.prefix for key, _ in opened.storage.find_all(ExternalKey)]
         return [
@@ -81,7 +79,7 @@ def update_xks_store(config: Config, prefix: str, *, rate: int | None, rules: st
     """Give a key store another rate, other rules, or both; None leaves what there is. Raises ConfigurationError."""
     if rate is None and rules is None:
         raise ConfigurationError("neither another rate nor other rules are given")
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         store, number = find_store(opened, prefix)
         if rate is not None:
             store = replace(store, rate=_checked_rate(rate))
@@ -92,7 +90,7 @@ def update_xks_store(config: Config, prefix: str, *, rate: int | None, rules: st
 
 def delete_xks_store(config: Config, prefix: str, now: float) -> None:
     """Take a key store and its credentials away. Raises ConfigurationError if it has keys."""
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         store, number = find_store(opened, prefix)
         keys = sum(key.prefix == prefix for key, _ in opened.storage.find_all(ExternalKey))
         if keys:
@@ -103,7 +101,7 @@ def delete_xks_store(config: Config, prefix: str, now: float) -> None:
 
 def add_xks_credential(config: Config, prefix: str, now: float) -> IssuedCredential:
     """Make another credential of a key store. Raises ConfigurationError if it has two."""
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         store, number = find_store(opened, prefix)
         if len(_credentials(opened, prefix)) >= MOST_CREDENTIALS:
             raise ConfigurationError(f"key store {prefix!r} has {MOST_CREDENTIALS} credentials: remove one first")
@@ -115,7 +113,7 @@ def add_xks_credential(config: Config, prefix: str, now: float) -> IssuedCredent
 
 def remove_xks_credential(config: Config, prefix: str, access_key_id: str, now: float) -> None:
     """Take a credential of a key store away. Raises ConfigurationError if it is the last."""
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         store, number = find_store(opened, prefix)
         there = _credentials(opened, prefix)
         removed = [found for found in there if found[0].access_key_id == access_key_id]
@@ -125,18 +123,6 @@ def remove_xks_credential(config: Config, prefix: str, access_key_id: str, now: 
             raise ConfigurationError(f"{access_key_id} is the last credential of key store {prefix!r}: add one first")
         details: dict[str, object] = {"prefix": prefix, "accessKeyId": access_key_id}
         commit(opened, "RemoveXksCredential", details, [Replace(store, number), Delete(*removed[0])], now)
-
-
-@contextmanager
-def opened_proxy(config: Config) -> Iterator[Opened]:
-    """The installation, with what is stored proven. Raises ConfigurationError while it is being moved."""
-    with serving(config):
-        opened = open_installation(config)
-        try:
-            opened.storage.load()
-            yield opened
-        finally:
-            opened.close()
 
 
 def find_store(opened: Opened, prefix: str) -> tuple[XksStore, int]:

@@ -6,16 +6,16 @@ from contextlib import suppress
 
 from msgspec.structs import replace
 
-from strongroom.app.installing import Opened
+from strongroom.app.installing import Opened, opened_to_change
 from strongroom.app.key_store import key_store_of, served_external_keys
-from strongroom.app.xks_proxy import commit, find_store, opened_proxy
+from strongroom.app.xks_proxy import commit, find_store
 from strongroom.config import Config
 from strongroom.errors import ConfigurationError, ConflictError, IntegrityError, OperatorError, RollbackError
 from strongroom.keystores.external_keys import ACCOUNT
 from strongroom.keystores.hsm.objects import KEY_STORE as OBJECT
 from strongroom.model.erasure import PendingErasure
 from strongroom.model.xks import AttachedObject, ExternalKey
-from strongroom.storage.contract import Delete, Insert, Replace, Write
+from strongroom.storage.contract import Delete, Insert, Replace, Storage, Write
 
 _ID = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9._-]{1,128}")
 """Without `.` and `..`, which clients and load balancers take out of paths."""
@@ -33,7 +33,7 @@ def create_external_key(
         raise ConfigurationError(
             f"key id {external_key_id!r} is not 1 to 128 of A-Z, a-z, 0-9, ., _ and -, or is . or .."
         )
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         store, number = find_store(opened, prefix)
         if opened.storage.find(ExternalKey, (prefix, external_key_id)) is not None:
             raise ConfigurationError(f"key store {prefix!r} has a key {external_key_id} already")
@@ -53,7 +53,7 @@ def create_external_key(
 
 def list_external_keys(config: Config, prefix: str) -> list[ExternalKey]:
     """The keys of a key store, by id. Raises ConfigurationError if there is no such key store."""
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         find_store(opened, prefix)
         keys = [key for key, _ in opened.storage.find_all(ExternalKey) if key.prefix == prefix]
     return sorted(keys, key=lambda key: key.external_key_id)
@@ -75,18 +75,27 @@ def delete_external_key(config: Config, prefix: str, external_key_id: str, now: 
     An object of the token stays there. Returns None, or why its bytes are still in the files: a server that runs, or
     the next one, erases them. Raises ConfigurationError.
     """
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         key, number = _find(opened, prefix, external_key_id)
         if key.enabled:
             raise ConfigurationError(
                 f"key {external_key_id} is enabled: disable it first, and delete it when nobody misses it"
             )
         note = PendingErasure(ACCOUNT, prefix, external_key_id, now)
-        counted = [_counted(opened, key)] if key.key_store == OBJECT else []
         noted = opened.storage.find(PendingErasure, (ACCOUNT, prefix, external_key_id))
         noting: Write = Insert(note) if noted is None else Replace(note, noted[1])
-        position = commit(opened, "DeleteExternalKey", _told(key), [Delete(key, number), noting, *counted], now)
+        writes = [Delete(key, number), noting, *counted(opened.storage, key)]
+        position = commit(opened, "DeleteExternalKey", _told(key), writes, now)
         return _erase(opened, Delete(note, position.number))
+
+
+def counted(storage: Storage, key: ExternalKey) -> list[Write]:
+    """What remembers the uses of an object of the token when its key is deleted."""
+    if key.key_store != OBJECT:
+        return []
+    found = storage.find(AttachedObject, (key.wrapped.decode(),))
+    assert found is not None, "it was attached"
+    return [Replace(replace(found[0], uses=key.uses or 0), found[1])]
 
 
 def _erase(opened: Opened, done: Delete) -> str | None:
@@ -102,7 +111,7 @@ def _erase(opened: Opened, done: Delete) -> str | None:
 
 
 def _set_enabled(config: Config, prefix: str, external_key_id: str, *, enabled: bool, now: float) -> None:
-    with opened_proxy(config) as opened:
+    with opened_to_change(config) as opened:
         key, number = _find(opened, prefix, external_key_id)
         name = "EnableExternalKey" if enabled else "DisableExternalKey"
         commit(opened, name, _told(key), [Replace(replace(key, enabled=enabled), number)], now)
@@ -128,13 +137,6 @@ def _unattached(opened: Opened, label: str) -> tuple[int, Write]:
             )
     found = opened.storage.find(AttachedObject, (label,))
     return (0, Insert(AttachedObject(label, 0))) if found is None else (found[0].uses, Replace(*found))
-
-
-def _counted(opened: Opened, key: ExternalKey) -> Replace:
-    """What remembers the uses of an object when its key is deleted."""
-    found = opened.storage.find(AttachedObject, (key.wrapped.decode(),))
-    assert found is not None, "it was attached"
-    return Replace(replace(found[0], uses=key.uses or 0), found[1])
 
 
 def _told(key: ExternalKey) -> dict[str, object]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from strongroom import app
 from strongroom.config import Config, Hsm, HsmPin, read_config
 from strongroom.errors import ConfigurationError
 
@@ -54,7 +55,7 @@ def config_of(arguments: argparse.Namespace) -> Config:
 
 def add_passphrase_file(parser: argparse.ArgumentParser) -> None:
     """Add `--passphrase-file FILE`."""
-    parser.add_argument("--passphrase-file", type=Path, help="a file with the passphrase; asked for if not given")
+    parser.add_argument("--passphrase-file", type=Path, help="a file with it in its first line, mode 0600")
 
 
 def passphrase_of(arguments: argparse.Namespace, what: str) -> Callable[[], bytes]:
@@ -62,7 +63,7 @@ def passphrase_of(arguments: argparse.Namespace, what: str) -> Callable[[], byte
 
     def passphrase() -> bytes:
         if arguments.passphrase_file is not None:
-            return bytes(arguments.passphrase_file.read_bytes().rstrip(b"\r\n"))
+            return app.read_passphrase(arguments.passphrase_file)
         return getpass.getpass(f"Passphrase of {what}: ").encode()
 
     return passphrase

@@ -1,22 +1,30 @@
 """A move to PostgreSQL ends with all of it there, whatever interrupts it, and the file is never opened again."""
 
+import asyncio
+import errno
 import shutil
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from strongroom.app import migrating
+from strongroom.app.accounts import create_account
 from strongroom.app.auditing import accept_rollback, verify_audit
 from strongroom.app.backup import back_up
-from strongroom.app.installing import open_installation
+from strongroom.app.installing import Opened, audit_log, open_installation
 from strongroom.app.migrating import migrate
-from strongroom.app.serving_lock import serving
+from strongroom.app.serving_lock import alone, serving
+from strongroom.app.timekeeping import confirm_time
+from strongroom.audit.writer import AuditWriter
 from strongroom.config import Config, read_config
-from strongroom.errors import ConfigurationError, RollbackError, StorageError
-from strongroom.storage.contract import Contents
+from strongroom.errors import ConfigurationError, DataDirectoryError, RollbackError, StorageError
+from strongroom.storage.contract import Contents, Position
+from strongroom.storage.database import Database
 from strongroom.testing.postgresql import Postgresql
 from strongroom.testing.server import initialize
 from tests.composed import NOW
@@ -40,6 +48,18 @@ def contents(config: Config) -> Contents:
     found = opened.storage.load()
     opened.close()
     return found
+
+
+def interrupted(config: Config, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Begin a move that ends right after the copy."""
+
+    def end(*_: object) -> None:
+        raise OSError(errno.EIO, "ended")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(migrating, "_record", end)
+        with pytest.raises(DataDirectoryError):
+            migrate(config, url, NOW)
 
 
 def moved_to(config: Config, url: str) -> Config:
@@ -108,6 +128,72 @@ def test_a_copy_that_was_left_behind_is_refused(config: Config, url: str, data: 
     opened.close()
     with pytest.raises(StorageError, match="there is an older copy in it"):
         migrate(config, url, NOW)
+
+
+def test_no_command_changes_anything_meanwhile(config: Config, url: str) -> None:
+    with alone(config), pytest.raises(ConfigurationError, match="is being moved: try again"):
+        create_account(config, account=None, now=NOW)
+    with alone(config), pytest.raises(ConfigurationError, match="is being moved: try again"):
+        confirm_time(config, date=time.strftime("%Y-%m-%d", time.gmtime()))
+    with serving(config), pytest.raises(ConfigurationError, match="stop it first"):
+        migrate(config, url, NOW)
+
+
+def test_what_was_used_after_the_copy_is_not_forgotten(
+    config: Config, url: str, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move was interrupted right after the copy, and the file was served again: no change, but records."""
+    interrupted(config, url, monkeypatch)
+    opened = open_installation(config)
+    position = opened.storage.position()
+
+    async def use() -> None:
+        with ThreadPoolExecutor(1) as executor:
+            writer = AuditWriter.open(audit_log(opened), now=lambda: NOW, executor=executor, on_fatal=pytest.fail)
+            await writer.write(b'{"used":1}')
+            await writer.close()
+
+    asyncio.run(use())
+    assert opened.storage.position() == position
+    opened.close()
+    with pytest.raises(StorageError, match="there is an older copy in it"):
+        migrate(config, url, NOW)
+    assert not config.moved.exists()
+
+
+def test_a_copy_that_goes_on_without_a_record_of_the_move_gets_one(
+    config: Config, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The move was interrupted right after the copy, and the copy was used."""
+    interrupted(config, url, monkeypatch)
+    text = (config.data / "strongroom.yaml").read_text()
+    moved = moved_to(config, url)
+    create_account(moved, account=None, now=NOW)
+    (config.data / "strongroom.yaml").write_text(text)
+    migrate(config, url, NOW)
+    migrations = [log for log in config.audit_directory.glob("*/*.log") if b'"MoveDatabase"' in log.read_bytes()]
+    assert len(migrations) == 1
+    assert verify_audit(moved).findings == []
+
+
+def test_a_file_that_changes_meanwhile_is_not_marked(config: Config, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Somebody who takes no lock, as an older version of the program."""
+    copy = migrating._copy
+
+    def copy_then_change(opened: Opened, server: Database) -> Position:
+        position = copy(opened, server)
+        opened.storage.commit([], None)
+        return position
+
+    monkeypatch.setattr(migrating, "_copy", copy_then_change)
+    with pytest.raises(StorageError, match="was changed meanwhile"):
+        migrate(config, url, NOW)
+    assert not config.moved.exists()
+
+
+def test_a_password_in_the_url_is_refused(config: Config) -> None:
+    with pytest.raises(ConfigurationError, match="a password on the command line is seen by others"):
+        migrate(config, "postgresql://user:secret@localhost/database", NOW)
 
 
 @pytest.mark.soak

@@ -7,7 +7,7 @@ import pytest
 
 from strongroom.app.auditing import verify_audit
 from strongroom.app.installing import open_installation
-from strongroom.app.root_key_copies import export_root_key, import_root_key
+from strongroom.app.root_key_copies import export_root_key, import_root_key, read_passphrase
 from strongroom.config import Config, read_config
 from strongroom.errors import DataDirectoryError, RootKeyError
 from strongroom.keystores.root_key import create_root_key
@@ -55,6 +55,15 @@ def test_a_root_key_that_does_not_open_the_database_is_taken_away_again(config: 
     with pytest.raises(RootKeyError, match="does not open this installation's domain keys"):
         import_root_key(config, tmp_path / "other", bytes)
     assert not config.root_key.exists()
+
+
+def test_a_passphrase_is_the_first_line_of_a_private_file(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(PASSPHRASE + b"\r\nanother line\n")
+    (tmp_path / "file").chmod(0o640)
+    with pytest.raises(DataDirectoryError, match="is open to others"):
+        read_passphrase(tmp_path / "file")
+    (tmp_path / "file").chmod(0o600)
+    assert read_passphrase(tmp_path / "file") == PASSPHRASE
 
 
 def test_without_a_database_it_is_put_in_place(tmp_path: Path) -> None:
