@@ -43,7 +43,7 @@ def back_up(config: Config, out: Path, now: float) -> BackedUp:
     Raises OperatorError if the installation cannot be opened, was altered, or is behind its audit log.
     """
     if out.exists():
-        raise DataDirectoryError(f"{out} exists already: a backup is never written over anything")
+        raise _exists(out)
     unfinished = out.with_name(f"{out.name}.unfinished-{secrets.token_hex(4)}")
     with serving(config):
         opened = open_installation(config)
@@ -54,6 +54,7 @@ def back_up(config: Config, out: Path, now: float) -> BackedUp:
             event = service_event(name="CreateBackup", event_id=str(uuid.uuid4()), now=now, details=details)
             commit_recorded(audit_log(opened), event, [], opened.storage.commit)
             backed_up = _write(opened, unfinished, now)
+            _claim(out)
             unfinished.rename(out)
             sync_directory(out.parent)
         except OSError as error:
@@ -62,6 +63,18 @@ def back_up(config: Config, out: Path, now: float) -> BackedUp:
             unfinished.unlink(missing_ok=True)
             opened.close()
     return backed_up
+
+
+def _claim(out: Path) -> None:
+    """Take the name, which somebody may have taken meanwhile. Not every file system has links, which need no claim."""
+    try:
+        os.close(os.open(out, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
+    except FileExistsError:
+        raise _exists(out) from None
+
+
+def _exists(out: Path) -> DataDirectoryError:
+    return DataDirectoryError(f"{out} exists already: a backup is never written over anything")
 
 
 def _write(opened: Opened, path: Path, now: float) -> BackedUp:

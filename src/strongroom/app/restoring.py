@@ -40,6 +40,9 @@ from strongroom.keystores.hsm.recovery import RecoveryRoot, read_private_key
 from strongroom.keystores.root_key_export import place_root_key
 from strongroom.model.domain_key import DomainKey
 from strongroom.model.installation import Installation
+from strongroom.model.key import KeyMaterial, KmsKey
+from strongroom.model.xks import ExternalKey
+from strongroom.storage.contract import Storage
 from strongroom.storage.database import fill
 from strongroom.storage.sqlite import new_database
 
@@ -77,7 +80,9 @@ class Restored(NamedTuple):
     """What was restored: the backup's manifest, and what the audit log knew beyond it.
 
     `known` is the newest change that the log knows. Of those after the backup `done_again` were done again, `left` were
-    not; `disabled` are the ARNs of keys that are disabled for that, `damage` is what is wrong with the log.
+    not; `disabled` are the ARNs of keys that are disabled for that, `not_disabled` those that cannot be, each with its
+    state. `damage` is what is wrong with the log; of `unrecorded` changes it has no record. `counted` are the keys
+    whose encryptions are counted: those since the backup are not.
     """
 
     manifest: Manifest
@@ -85,7 +90,10 @@ class Restored(NamedTuple):
     done_again: int
     left: list[LeftChange]
     disabled: list[str]
+    not_disabled: list[tuple[str, str]]
     damage: list[str]
+    unrecorded: list[int]
+    counted: list[str]
 
 
 def restore(
@@ -187,11 +195,23 @@ def _copy_log(sources: Sequence[Path], directory: Path) -> None:
         if not chains:
             raise ConfigurationError(f"{source} holds no audit log: name an audit directory or a copy of it")
         for chain in chains:
+            if chain.is_symlink():
+                raise ConfigurationError(f"{chain} is a link: copy the log itself")
             if (directory / chain.name).exists():
                 raise ConfigurationError(f"audit chain {chain.name} is in two of the copies: name the newer one alone")
-            shutil.copytree(chain, directory / chain.name)
-    for path in directory.rglob("*"):
-        path.chmod(stat.S_IRWXU if path.is_dir() else stat.S_IRUSR | stat.S_IWUSR)
+            _copy_chain(chain, directory / chain.name)
+
+
+def _copy_chain(source: Path, directory: Path) -> None:
+    """Copy what a chain consists of, and nothing else that stands there. Raises ConfigurationError for links."""
+    directory.mkdir(mode=0o700)
+    for path in source.iterdir():
+        if path.suffix in {".log", ".digest", ".sig"}:
+            if not stat.S_ISREG(path.lstat().st_mode):
+                raise ConfigurationError(f"{path} is not a regular file: copy the log itself")
+            copied = os.open(directory / path.name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            with path.open("rb") as original, os.fdopen(copied, "wb") as copy:
+                shutil.copyfileobj(original, copy)
 
 
 def _unreached(opened: Opened, ends: Mapping[str, int]) -> list[str]:
@@ -208,10 +228,16 @@ def _catch_up(opened: Opened, manifest: Manifest, *, with_log: bool, accept_dama
     """Do again what the log knows, and record the restore."""
     directory, position = opened.config.audit_directory, manifest.position
     private_key = opened.domain_keys.chain_private_key
-    later = LaterChanges([], [], {})
+    later = LaterChanges([], [], {}, [])
     first, newest = position.number + 1, position.number
     if with_log:
-        later = changes_after(directory, opened.installation, position.number, chain_private_key=private_key)
+        later = changes_after(
+            directory,
+            opened.installation,
+            position.number,
+            registered={chain.chain_id: chain.sequence for chain in opened.storage.chains()},
+            chain_private_key=private_key,
+        )
         later.damage.extend(_unreached(opened, later.ends))
         if later.damage and not accept_damage:
             raise IntegrityError(
@@ -227,7 +253,7 @@ def _catch_up(opened: Opened, manifest: Manifest, *, with_log: bool, accept_dama
         {chain.chain_id for chain in opened.storage.chains()},
         chain_private_key=private_key,
     )
-    replayed = replay(opened, later.changes, beyond=newest) if later.changes else Replayed([], [], [], [])
+    replayed = replay(opened, later.changes, beyond=newest) if later.changes else Replayed([], [], [], [], [])
     event = service_event(
         name=RESTORE_EVENT,
         event_id=str(uuid.uuid4()),
@@ -247,4 +273,22 @@ def _catch_up(opened: Opened, manifest: Manifest, *, with_log: bool, accept_dama
     )
     writes = [*replayed.writes, tracking_anew(opened, now)]  # which keys were used since then is not known
     commit_recorded(audit_log(opened), event, writes, partial(opened.storage.commit, beyond=newest))
-    return Restored(manifest, newest, len(replayed.done_again), replayed.left, replayed.disabled, later.damage)
+    return Restored(
+        manifest,
+        newest,
+        len(replayed.done_again),
+        replayed.left,
+        replayed.disabled,
+        replayed.not_disabled,
+        later.damage,
+        later.unrecorded,
+        _counted(opened.storage),
+    )
+
+
+def _counted(storage: Storage) -> list[str]:
+    """The keys whose encryptions are counted: AES-GCM bears only so many, and nobody knows how many there were."""
+    counting = {(one.account, one.key_id) for one, _ in storage.find_all(KeyMaterial) if one.uses is not None}
+    keys = [key.arn for key, _ in storage.find_all(KmsKey) if (key.account, key.key_id) in counting]
+    external = [key for key, _ in storage.find_all(ExternalKey) if key.uses is not None]
+    return [*sorted(keys), *(f"external key {key.external_key_id} of key store {key.prefix!r}" for key in external)]

@@ -2,10 +2,12 @@
 
 import argparse
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from strongroom import app
 from strongroom.cli.parsers import Commands, add_hsm, add_passphrase_file, hsm_of, passphrase_of
+from strongroom.cli.texts import ranges, shown
 from strongroom.errors import ConfigurationError
 
 
@@ -47,22 +49,42 @@ def run(arguments: argparse.Namespace) -> int:
         now=time.time(),
     )
     manifest = restored.manifest
+    print("The old machine must never serve again, and of two restores one alone may: they would be one installation,")
+    print("and each would not know what the other deletes or revokes.")
     print(f"Restored {arguments.data} as it was at change {manifest.change} ({manifest.created})")
     if arguments.without_audit_log:
         print("What came after that is not known: what was deleted, disabled or revoked since then is back.")
     else:
         print(f"The audit log knows changes up to {restored.known}: {restored.done_again} of them hold again")
     for sentence in restored.damage:
-        print(f"WRONG  {sentence}: what it told comes back")
-    for left in restored.left:
-        event = left.change.event
-        print(f"LEFT   change {left.change.number}, {event.event_time}, {event.event_name} {left.about}: {left.reason}")
-    for arn in restored.disabled:
-        print(f"LEFT   {arn} is disabled, for what is left: look at its policy, then enable it")
+        print(f"WRONG  {shown(sentence)}: what it told comes back")
+    for sentence in _left(restored):
+        print(f"LEFT   {sentence}")
     if arguments.recovery_key is not None:
         print("Its keys are in no token yet: `strongroom hsm move` before all else.")
     print("Put strongroom.yaml and credentials, which are not in a backup, in place; then `strongroom doctor`.")
     return 0
+
+
+def _left(restored: app.Restored) -> Iterator[str]:
+    """What a person has to see to."""
+    for left in restored.left:
+        event = left.change.event
+        what = f"change {left.change.number}, {event.event_time}, {event.event_name} {shown(left.about)}"
+        yield f"{what}: {shown(left.reason)}"
+    if any(left.change.event.event_source == "iam.amazonaws.com" for left in restored.left):
+        yield "nobody is kept out by what is left of IAM: see to those whom it names before you serve"
+    for arn in restored.disabled:
+        yield f"{arn} is disabled, for what is left: look at its policy, then enable it"
+    for arn, state in restored.not_disabled:
+        yield f"{arn} is {state} and cannot be disabled, for what is left: look at its policy before it can be used"
+    for name in restored.counted:
+        yield f"{shown(name)} counts its encryptions, and not those since the backup: rotate it, or make another"
+    if restored.unrecorded:
+        yield (
+            f"{len(restored.unrecorded)} changes have no record in the log: {ranges(restored.unrecorded)}. "
+            "Most never have one, such as notes of the last use; or the log of a whole server process is missing"
+        )
 
 
 def _opener(arguments: argparse.Namespace) -> app.ByRootKey | app.ByToken | app.ByRecoveryKey:

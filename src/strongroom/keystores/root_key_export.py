@@ -26,7 +26,7 @@ SHORTEST_PASSPHRASE = 12
 """Bytes of a passphrase, at least. Argon2id makes guessing dear, and nothing makes a short one good."""
 
 _MEMORY, _ITERATIONS, _LANES = 256 * 1024, 3, 4  # RFC 9106, section 4, between its two recommendations: a second or so
-_MOST = (4 * 1024 * 1024, 64, 64)
+_MOST = (1024 * 1024, 16, 16)
 """Parameters that a file may ask for, at most: nobody knows where it is from."""
 _SALT_LENGTH = 16
 _TITLE = "strongroom root key export, version 1\n"

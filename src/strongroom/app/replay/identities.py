@@ -22,6 +22,8 @@ from strongroom.storage.contract import Insert, Write
 CallFor = Callable[[Step, Principal], Call]
 """Makes the call in which an operation runs."""
 
+_LOST = {"CreateAccessKey": "the access key is lost: make another"}
+
 _UNIQUE_IDS: dict[type, tuple[str, str]] = {
     User: ("user", "user_id"),
     Group: ("group", "group_id"),
@@ -34,12 +36,10 @@ _UNIQUE_IDS: dict[type, tuple[str, str]] = {
 def done_again(step: Step, call_for: CallFor) -> Outcome:
     """Do again what a request of IAM did."""
     event = step.event
-    if event.event_name == "CreateAccessKey":
-        return Left("the access key is lost: make another")
     operation = OPERATIONS.get(("iam", event.event_name))
     parameters = event.request_parameters or {}
-    if operation is None or operation.change is None or "omitted" in parameters:
-        return Left("the log does not tell enough to do it again")
+    if operation is None or operation.change is None or "omitted" in parameters or event.event_name in _LOST:
+        return Left(_LOST.get(event.event_name, "the log does not tell enough to do it again"))
     if event.recipient_account_id not in step.snapshot.directories:
         return []  # the account is lost
     request = _message(operation.messages.request, parameters)
@@ -50,7 +50,9 @@ def done_again(step: Step, call_for: CallFor) -> Outcome:
     except RequestError as error:
         return Left(error.message or error.code)
     assert isinstance(change, Change), "operations of IAM wait for nothing"
-    return [_as_it_was(step, write) for write in change.writes]
+    writes = [_as_it_was(step, write) for write in change.writes]
+    told = [write for write in writes if write is not None]
+    return told if len(told) == len(writes) else Left("the log does not tell the unique id that it had")
 
 
 def _takes_away(name: str) -> bool:
@@ -87,11 +89,11 @@ def _value(annotation: object, told: object) -> object:
     return told
 
 
-def _as_it_was(step: Step, write: Write) -> Write:
-    """What is made, under the unique id that it had."""
+def _as_it_was(step: Step, write: Write) -> Write | None:
+    """What is made, under the unique id that it had; None if the log does not tell that, as where it was too long."""
     if not isinstance(write, Insert) or type(write.record) not in _UNIQUE_IDS:
         return write
     told, member = _UNIQUE_IDS[type(write.record)]
     made = step.told(told)
-    assert isinstance(made, dict), "the record tells what was made"
-    return Insert(structs.replace(write.record, **{member: made[lower_camel(member)]}))
+    unique_id = made.get(lower_camel(member)) if isinstance(made, dict) else None
+    return None if unique_id is None else Insert(structs.replace(write.record, **{member: unique_id}))

@@ -14,6 +14,7 @@ from strongroom.model.key_states import DISABLED, ENABLED, PENDING_DELETION, PEN
 from strongroom.model.numbered import Numbered
 from strongroom.operations.key_material import associated, complete, removal
 from strongroom.operations.kms.deletion import end_of_waiting
+from strongroom.operations.kms.multi_region import counted_on
 from strongroom.operations.related_keys import replaced
 from strongroom.operations.remembered import remembered_principals
 from strongroom.snapshot import KeyEntry
@@ -84,6 +85,8 @@ def _delete(step: Step, entry: KeyEntry) -> Outcome:
 
 
 def _disable(_: Step, entry: KeyEntry) -> Outcome:
+    if entry.key.state not in (ENABLED, DISABLED):
+        return Left(f"the key is {entry.key.state}: disable it when it can be")
     return _replaced(entry, state=DISABLED) if entry.key.state == ENABLED else []
 
 
@@ -139,10 +142,12 @@ def _describe(step: Step, entry: KeyEntry) -> Outcome:
 
 
 def _move_primary(step: Step, entry: KeyEntry) -> Outcome:
-    region = step.told("primaryRegion")
-    if region not in [related.key.region for related in step.snapshot.related(entry.key)]:
+    region, related = step.told("primaryRegion"), {one.key.region: one for one in step.snapshot.related(entry.key)}
+    if region not in related:
         return Left("the key that became the primary key is lost")
-    return replaced(step.snapshot, entry.key, primary_region=region)
+    before, after = entry.key.primary_region, str(region)
+    writes = replaced(step.snapshot, entry.key, primary_region=after)
+    return writes if before is None or before == after else [*writes, *counted_on(related[before], related[after])]
 
 
 def _replaced(entry: KeyEntry, **members: object) -> Outcome:

@@ -2,13 +2,18 @@
 
 from collections.abc import Callable, Mapping
 
+import msgspec
 from msgspec import structs
 
 from strongroom.app.replay.step import Left, Outcome, Step
+from strongroom.app.xks_proxy_keys import counted
+from strongroom.audit.changes import RecordedEvent
+from strongroom.audit.rollback import RESTORE_EVENT, RestoreDetails
 from strongroom.authorization.xks_rules import parse_rules
 from strongroom.errors import OperatorError
 from strongroom.model.arn import root_arn
-from strongroom.storage.contract import Delete, Replace, Write
+from strongroom.model.key_states import DISABLED, ENABLED
+from strongroom.storage.contract import Delete, Replace, Storage, Write
 
 _NOTHING = frozenset(
     {
@@ -17,21 +22,39 @@ _NOTHING = frozenset(
         "CreateBackup",
         "ExportRootKey",
         "ImportRootKey",
-        "RestoreBackup",
         "VerifyHsmBackup",
     }
 )
 """Events that left nothing behind but their record."""
 
 
-def done_again(step: Step) -> Outcome:
+def done_again(step: Step, storage: Storage) -> Outcome:
     """Do again what was done on the command line, or by the service to nobody's key."""
     name = step.event.event_name
     if name in _NOTHING:
         return []
+    if name == "DeleteExternalKey":
+        return _delete_external_key(step, storage)
     if name in _EVENTS:
         return _EVENTS[name](step)
     return Left("the log does not tell enough to do it again: no secrets, and no key material")
+
+
+def _disable_again(step: Step) -> Outcome:
+    """Keep disabled what an earlier restore disabled; who enabled it since comes after."""
+    entries = [entry for arn in disabled_by(step.event) if (entry := step.key(arn)) is not None]
+    return [
+        Replace(structs.replace(entry.key, state=DISABLED), entry.number)
+        for entry in entries
+        if entry.key.state == ENABLED
+    ]
+
+
+def disabled_by(event: RecordedEvent) -> list[str]:
+    """The ARNs of the keys that an earlier restore disabled, if the event is one."""
+    if event.event_type != "AwsServiceEvent" or event.event_name != RESTORE_EVENT:
+        return []
+    return msgspec.convert(event.service_event_details, RestoreDetails).disabled
 
 
 def _revoke_sessions(step: Step) -> Outcome:
@@ -95,9 +118,9 @@ def _remove_xks_credential(step: Step) -> Outcome:
     return [] if found is None else [Delete(found.record, found.number)]
 
 
-def _delete_external_key(step: Step) -> Outcome:
+def _delete_external_key(step: Step, storage: Storage) -> Outcome:
     found = step.snapshot.external_keys.get(_external_key(step))
-    return [] if found is None else [Delete(*found)]
+    return [] if found is None else [Delete(*found), *counted(storage, found.record)]
 
 
 def _set_enabled(step: Step) -> Outcome:
@@ -112,12 +135,12 @@ def _external_key(step: Step) -> tuple[str, str]:
 
 _EVENTS: Mapping[str, Callable[[Step], Outcome]] = {
     "DeclareService": _declare_service,
-    "DeleteExternalKey": _delete_external_key,
     "DeleteXksStore": _delete_xks_store,
     "DisableExternalKey": _set_enabled,
     "EnableExternalKey": _set_enabled,
     "RemoveService": _remove_service,
     "RemoveXksCredential": _remove_xks_credential,
+    RESTORE_EVENT: _disable_again,
     "RevokeSessions": _revoke_sessions,
     "UpdateXksStore": _update_xks_store,
 }

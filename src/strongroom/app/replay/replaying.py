@@ -23,7 +23,7 @@ from strongroom.model.principal import Principal
 from strongroom.operations.call import Call
 from strongroom.operations.uses import Uses
 from strongroom.snapshot import LiveSnapshot
-from strongroom.storage.contract import Replace, Write
+from strongroom.storage.contract import Replace, Storage, Write
 
 _NOBODY = Incoming("", b"", b"", (), b"", "")
 
@@ -40,11 +40,13 @@ class Replayed(NamedTuple):
     """What was done again (numbers of changes), what is left to a person, and keys (ARNs) that are to be disabled.
 
     A key is to be disabled if it may be used in ways that a change which is left had ended. `writes` disable them.
+    `not_disabled` are those whose state does not let them be: ARN and state.
     """
 
     done_again: list[int]
     left: list[LeftChange]
     disabled: list[str]
+    not_disabled: list[tuple[str, str]]
     writes: list[Write]
 
 
@@ -86,32 +88,44 @@ async def _replay(opened: Opened, changes: Sequence[RecordedChange], beyond: int
     try:
         for change in changes:
             step = Step(change.event, state.fresh())
-            outcome = _outcome(step, call_for)
+            doubtful.difference_update(operator.disabled_by(change.event))
+            outcome = _done(step, call_for, opened.storage, beyond)
             if isinstance(outcome, Left):
                 left.append(LeftChange(change, _about(step), outcome.reason))
                 if change.event.event_name not in keys.LOST:
                     doubtful.update(step.key_arns)
-                continue
-            if outcome:
-                opened.storage.commit(outcome, None, beyond=beyond)
-            done.append(change.number)
+            else:
+                done.append(change.number)
     finally:
         custom_key_stores.close()
         events.close()
     snapshot = state.fresh()
     entries = {arn: Step(changes[-1].event, snapshot).key(arn) for arn in sorted(doubtful)}
-    disabled = {arn: entry for arn, entry in entries.items() if entry is not None and entry.key.state == ENABLED}
+    there = {arn: entry for arn, entry in entries.items() if entry is not None}
+    disabled = {arn: entry for arn, entry in there.items() if entry.key.state == ENABLED}
     writes: list[Write] = [
         Replace(structs.replace(entry.key, state=DISABLED), entry.number) for entry in disabled.values()
     ]
-    return Replayed(done, left, list(disabled), writes)
+    others = [(arn, entry.key.state) for arn, entry in there.items() if entry.key.state not in (ENABLED, DISABLED)]
+    return Replayed(done, left, list(disabled), others, writes)
 
 
-def _outcome(step: Step, call_for: identities.CallFor) -> Outcome:
+def _done(step: Step, call_for: identities.CallFor, storage: Storage, beyond: int) -> Outcome:
+    """Do it again. Whatever is in the way of one change leaves it to a person, and is never the end of the restore."""
+    try:
+        outcome = _outcome(step, call_for, storage)
+        if outcome and not isinstance(outcome, Left):
+            storage.commit(outcome, None, beyond=beyond)
+    except Exception as error:  # noqa: BLE001 a caller chose what stands in a record
+        return Left(f"it cannot be done again ({type(error).__name__}): see to it by hand")
+    return outcome
+
+
+def _outcome(step: Step, call_for: identities.CallFor, storage: Storage) -> Outcome:
     if step.event.event_source == "iam.amazonaws.com":
         return identities.done_again(step, call_for)
     if step.event.event_type == "AwsServiceEvent" and not step.key_arns:
-        return operator.done_again(step)
+        return operator.done_again(step, storage)
     return keys.done_again(step)
 
 

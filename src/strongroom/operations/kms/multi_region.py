@@ -112,7 +112,7 @@ def update_primary_region(call: Call, request: UpdatePrimaryRegionRequest, keys:
         if changed.region in (before.region, after.region):
             changed = structs.replace(changed, state=UPDATING)
         writes.append(Replace(changed, entry.number))
-    writes += _counted_on(call.entry(keys[0]), call.entry(keys[1]))
+    writes += counted_on(call.entry(keys[0]), call.entry(keys[1]))
     parameters: dict[str, object] = {"keyId": after.arn, "primaryRegion": request.primary_region}
     elsewhere = Elsewhere("UpdatePrimaryRegion", after.region, parameters, {"keyId": after.arn})
     return Change(None, writes, elsewhere=elsewhere)
@@ -150,7 +150,7 @@ def _created(response: ReplicateKeyResponse, request: ReplicateKeyRequest, repli
     return Elsewhere("CreateKey", replica.region, parameters, made, replica)
 
 
-def _counted_on(before: KeyEntry, after: KeyEntry) -> list[Write]:
+def counted_on(before: KeyEntry, after: KeyEntry) -> list[Write]:
     """The primary key's material counts the uses of all Regions: the next one goes on from there."""
     writes: list[Write] = []
     for material_id, (counted, number) in before.materials.items():

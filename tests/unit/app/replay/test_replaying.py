@@ -25,7 +25,7 @@ from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import AccessKey, Account
 from strongroom.storage.contract import Record
-from tests.composed import NOW, Composed, Run
+from tests.composed import NOW, Composed, Run, composed
 from tests.importing import wrapped
 
 ACCOUNT, OTHER = "111122223333", "444455556666"
@@ -319,3 +319,57 @@ def test_a_copy_of_the_log_from_before_the_backup_is_refused(run: Run, data: Pat
     opener = ByRootKey(data / "root.key", bytes)
     with pytest.raises(IntegrityError, match=r"the copy ends at record 0, but had come to \d+ when the backup"):
         restore(tmp_path / "backup", tmp_path / "elsewhere", opener, audit=[tmp_path / "older"], now=LATER)
+
+
+def test_a_second_restore_keeps_what_the_first_disabled_and_names_it_again(
+    run: Run, data: Path, tmp_path: Path
+) -> None:
+    """The log that it is given is that of the first restore; who enabled a key there has looked at it."""
+    arns: list[str] = []
+
+    async def before(parts: Composed) -> None:
+        arns.extend([(await parts.ask_kms("CreateKey")).key_metadata.arn for _ in range(2)])
+
+    async def after(parts: Composed) -> None:
+        await asyncio.to_thread(create_account, parts.opened.config, account=OTHER, now=LATER)
+        for arn in arns:
+            await parts.ask_kms("PutKeyPolicy", KeyId=arn, Policy=key_policy(ROOT, f"arn:aws:iam::{OTHER}:root"))
+
+    first = lose_and_restore(run, data, before, after)
+    assert first.told.disabled == sorted(arns)
+
+    elsewhere = data.with_name("elsewhere")
+
+    async def enable() -> None:
+        async with composed(elsewhere) as parts:
+            await parts.ask_kms("EnableKey", KeyId=arns[0])
+
+    asyncio.run(enable())
+    told = restore(
+        data.with_name("backup"),
+        tmp_path / "again",
+        ByRootKey(data / "root.key", bytes),
+        audit=[elsewhere / "audit"],
+        now=LATER + 120,
+    )
+    assert [one.change.event.event_name for one in told.left] == ["CreateAccount", "PutKeyPolicy", "PutKeyPolicy"]
+    keys = {state for state in records(tmp_path / "again") if state.startswith("KmsKey")}
+    assert keys == {state for state in records(elsewhere) if state.startswith("KmsKey")}
+    assert sorted("state='Disabled'" in state for state in keys) == [False, True]
+    assert told.unrecorded == []
+
+
+def test_no_caller_can_make_a_restore_impossible(run: Run, data: Path) -> None:
+    """The answer of a request is too long for a record, and with it the role's unique id."""
+    trust = json.dumps({"Statement": {"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "sts:AssumeRole"}})
+
+    async def before(_: Composed) -> None:
+        pass
+
+    async def after(parts: Composed) -> None:
+        await iam(parts, "CreateRole", RoleName="padded", AssumeRolePolicyDocument=" " * 40_000 + trust)
+        await iam(parts, "CreateUser", UserName="ann")
+
+    states = lose_and_restore(run, data, before, after)
+    assert states.left == ["CreateRole"]
+    assert "'ann'" in "".join(states.restored)
