@@ -231,10 +231,14 @@ def _catch_up(opened: Opened, manifest: Manifest, *, with_log: bool, accept_dama
     later = LaterChanges([], [], {}, [])
     first, newest = position.number + 1, position.number
     if with_log:
+        lost = find_lost_changes(opened)
+        if lost is not None:
+            first, newest = lost.first, lost.newest
         later = changes_after(
             directory,
             opened.installation,
             position.number,
+            newest=newest,
             registered={chain.chain_id: chain.sequence for chain in opened.storage.chains()},
             chain_private_key=private_key,
         )
@@ -244,9 +248,6 @@ def _catch_up(opened: Opened, manifest: Manifest, *, with_log: bool, accept_dama
                 f"the audit log was altered, or is not whole: {later.damage[0]}; "
                 "to restore by what is left of it, knowingly: --damaged-audit-log"
             )
-        lost = find_lost_changes(opened)
-        if lost is not None:
-            first, newest = lost.first, lost.newest
     chains = lost_chains(
         directory,
         opened.installation,

@@ -51,8 +51,8 @@ class LaterChanges(NamedTuple):
     """The changes after a position in their order, and what is wrong with the log that tells them, in sentences.
 
     Changes that were given up since (`accept-rollback`, a restored backup) are not among them. `ends` are the sequences
-    of the last lines of the chains, by chain id. `unrecorded` are the numbers up to the newest of which the log has no
-    record: changes that never have one (notes of the last use), or the log of a whole chain is missing.
+    of the last lines of the chains, by chain id. `unrecorded` are the numbers of changes that have no record in it:
+    those that never have one (notes of the last use), or else the log of a whole chain is missing.
     """
 
     changes: list[RecordedChange]
@@ -74,12 +74,14 @@ def changes_after(
     installation: Installation,
     number: int,
     *,
+    newest: int,
     registered: Mapping[str, int],
     chain_private_key: bytes,
 ) -> LaterChanges:
     """Read the whole log; believe its good lines alone. Raises OSError.
 
-    `registered` are the sequences that chains had come to at change `number`: what is missing behind them is damage.
+    `newest` is the newest change that the log's digests name. `registered` are the sequences that chains had come to at
+    change `number`: what is missing behind them is damage.
     """
     found: dict[tuple[int, bytes], _Found] = {}
     damage: list[str] = []
@@ -116,7 +118,7 @@ def changes_after(
     recorded = {one.number for one in in_order}
     unrecorded = [
         missing
-        for missing in range(number + 1, max(recorded, default=number) + 1)
+        for missing in range(number + 1, max({newest, *recorded}) + 1)
         if missing not in recorded and missing not in given_up.numbers and missing not in given_up.replayed
     ]
     return LaterChanges(changes, damage, ends, unrecorded)

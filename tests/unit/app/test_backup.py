@@ -4,6 +4,7 @@ import asyncio
 import configparser
 import json
 import os
+import shutil
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from strongroom.app import backup as backing_up
 from strongroom.app.accounts import create_account
 from strongroom.app.auditing import export_audit, verify_audit
 from strongroom.app.backup import back_up
-from strongroom.app.installing import open_installation
+from strongroom.app.installing import Opened, open_installation
 from strongroom.app.restoring import ByRootKey, restore
 from strongroom.config import read_config
 from strongroom.errors import ConfigurationError, DataDirectoryError, IntegrityError, OperatorError, RootKeyError
@@ -159,6 +161,40 @@ def test_a_file_is_not_written_over(installation: Path) -> None:
     with pytest.raises(DataDirectoryError, match="never written over"):
         back_up(read_config(installation / "strongroom.yaml"), installation.with_name("backup"), NOW)
     assert installation.with_name("backup").read_bytes() == before
+
+
+def test_a_file_that_appears_meanwhile_is_not_written_over(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It appears while the rows are written."""
+    initialize(data)
+    write = backing_up._write
+
+    def write_beside(opened: Opened, path: Path, now: float) -> backing_up.BackedUp:
+        (tmp_path / "backup").write_text("kept")
+        return write(opened, path, now)
+
+    monkeypatch.setattr(backing_up, "_write", write_beside)
+    with pytest.raises(DataDirectoryError, match="never written over"):
+        back_up(read_config(data / "strongroom.yaml"), tmp_path / "backup", NOW)
+    assert (tmp_path / "backup").read_text() == "kept"
+    assert [path.name for path in tmp_path.glob("backup*")] == ["backup"]
+
+
+def test_links_in_a_copy_of_the_log_are_refused(installation: Path, tmp_path: Path) -> None:
+    shutil.copytree(installation / "audit", tmp_path / "copy")
+    chain = min((tmp_path / "copy").iterdir())
+    (chain / "other").write_text("not of the log")
+    opener = ByRootKey(installation / "root.key", bytes)
+    restore(installation.with_name("backup"), tmp_path / "data", opener, audit=[tmp_path / "copy"], now=NOW)
+    assert not list((tmp_path / "data" / "audit").glob("*/other"))
+    (chain / "00000009.log").symlink_to(installation / "root.key")
+    with pytest.raises(ConfigurationError, match=r"00000009.log is not a regular file"):
+        restore(installation.with_name("backup"), tmp_path / "again", opener, audit=[tmp_path / "copy"], now=NOW)
+    chain.rename(tmp_path / "chain")
+    chain.symlink_to(tmp_path / "chain")
+    with pytest.raises(ConfigurationError, match="is a link"):
+        restore(installation.with_name("backup"), tmp_path / "again", opener, audit=[tmp_path / "copy"], now=NOW)
 
 
 def test_no_backup_is_made_of_a_database_that_was_altered(data: Path, tmp_path: Path) -> None:

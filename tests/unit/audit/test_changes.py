@@ -25,9 +25,14 @@ NOW = 1_790_000_000.0
 def changes(log: AuditLog, chain_private_key: bytes) -> Changes:
     """Read the changes after one, of a log whose chains had come to some sequences then."""
 
-    def read(number: int = 0, **registered: int) -> LaterChanges:
+    def read(number: int = 0, newest: int = 0, **registered: int) -> LaterChanges:
         return changes_after(
-            log.directory, log.installation, number, registered=registered, chain_private_key=chain_private_key
+            log.directory,
+            log.installation,
+            number,
+            newest=newest,
+            registered=registered,
+            chain_private_key=chain_private_key,
         )
 
     return read
@@ -100,6 +105,7 @@ def test_changes_without_a_record_are_told(log: AuditLog, changes: Changes) -> N
     gone.rmdir()
     assert (changes().unrecorded, changes().damage) == ([1, 2], [])
     assert changes(2).unrecorded == []
+    assert changes(2, newest=5).unrecorded == [4, 5]
 
 
 def test_where_a_database_was_forked_its_own_changes_hold(log: AuditLog, changes: Changes) -> None:

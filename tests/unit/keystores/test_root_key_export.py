@@ -65,7 +65,9 @@ def test_a_wrong_passphrase_is_one_clear_line(directory: Path, tmp_path: Path) -
     ("old", "new"),
     [
         ("id ", "id 0"),
-        ("argon2id 262144", "argon2id 99999999"),
+        ("argon2id 262144", "argon2id 1048577"),
+        ("argon2id 262144 3 4", "argon2id 262144 17 4"),
+        ("argon2id 262144 3 4", "argon2id 262144 3 17"),
         ("argon2id 262144 3 4", "argon2id 262144 99999 4"),
         ("wrapped ", "wrapped 00"),
         ("version 1", "version 2"),

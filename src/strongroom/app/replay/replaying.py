@@ -134,4 +134,6 @@ def _about(step: Step) -> str:
     if step.key_arns:
         return " ".join(step.key_arns)
     parameters = step.event.service_event_details or step.event.request_parameters or {}
+    if "omitted" in parameters:
+        return f"asked by {step.event.user_identity.get('arn', 'somebody')} in a request too long for its record"
     return " ".join(f"{name}={value}" for name, value in parameters.items() if isinstance(value, str | int))

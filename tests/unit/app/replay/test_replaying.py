@@ -16,6 +16,7 @@ from strongroom.app.auditing import accept_rollback, verify_audit
 from strongroom.app.backup import back_up
 from strongroom.app.installing import open_installation
 from strongroom.app.restoring import ByRootKey, Restored, restore
+from strongroom.app.xks_proxy_keys import delete_external_key
 from strongroom.config import read_config
 from strongroom.errors import IntegrityError
 from strongroom.model.alias import Alias
@@ -24,7 +25,8 @@ from strongroom.model.iam import Group, IdentityProvider, ManagedPolicy, Role, U
 from strongroom.model.import_key import ImportKey
 from strongroom.model.key import KeyMaterial, KmsKey
 from strongroom.model.principal import AccessKey, Account
-from strongroom.storage.contract import Record
+from strongroom.model.xks import AttachedObject, ExternalKey, XksStore
+from strongroom.storage.contract import Insert, Record, Replace, Storage
 from tests.composed import NOW, Composed, Run, composed
 from tests.importing import wrapped
 
@@ -248,6 +250,80 @@ def test_imported_material_that_was_deleted_stays_deleted_in_every_file(run: Run
     assert wrapped_before[0]
     for file in data.with_name("elsewhere").glob("strongroom.db*"):
         assert wrapped_before[0] not in file.read_bytes()
+
+
+def test_a_key_that_cannot_be_disabled_is_named(run: Run, data: Path) -> None:
+    arns: list[str] = []
+
+    async def before(parts: Composed) -> None:
+        arns.append((await parts.ask_kms("CreateKey", Origin="EXTERNAL")).key_metadata.arn)
+
+    async def after(parts: Composed) -> None:
+        parameters = await parts.ask_kms(
+            "GetParametersForImport",
+            KeyId=arns[0],
+            WrappingAlgorithm="RSAES_OAEP_SHA_256",
+            WrappingKeySpec="RSA_2048",
+        )
+        import_key = ImportKey("RSA_2048", "RSAES_OAEP_SHA_256", "", 0, b"", parameters.public_key)
+        await parts.ask_kms(
+            "ImportKeyMaterial",
+            KeyId=arns[0],
+            ImportToken=parameters.import_token,
+            EncryptedKeyMaterial=wrapped(import_key, bytes(range(32))),
+            ExpirationModel="KEY_MATERIAL_DOES_NOT_EXPIRE",
+        )
+        await parts.ask_kms("DisableKey", KeyId=arns[0])
+
+    states = lose_and_restore(run, data, before, after)
+    assert states.left[-2:] == ["ImportKeyMaterial", "DisableKey"]
+    assert states.told.not_disabled == [(arns[0], "PendingImport")]
+
+
+def test_counted_encryptions_go_along_and_are_told(run: Run, data: Path) -> None:
+    """With the primary Region, and with an object of the token whose external key was deleted."""
+    arns: list[str] = []
+    others: list[str] = []
+
+    async def before(parts: Composed) -> None:
+        made = await parts.ask_kms("CreateKey", MultiRegion=True)
+        arns.append(made.key_metadata.arn)
+        await parts.ask_kms("ReplicateKey", KeyId=arns[0], ReplicaRegion="eu-west-1")
+        storage = parts.opened.storage
+        for key, number in storage.find_all(KmsKey):
+            storage.commit([Replace(structs.replace(key, state="Enabled"), number)], None)
+        for material, number in storage.find_all(KeyMaterial):
+            uses = 2**20 if material.region == "us-east-1" else 0
+            storage.commit([Replace(structs.replace(material, uses=uses), number)], None)
+        keys = [
+            ExternalKey("/p", name, NOW, False, "0" * 64, 2, "object", 0, b"label-" + name.encode(), uses=7)
+            for name in ("goes", "stays")
+        ]
+        objects = [AttachedObject(key.wrapped.decode(), 0) for key in keys]
+        made_there: list[Record] = [XksStore("/p", NOW, 1), *keys, *objects]
+        storage.commit([Insert(one) for one in made_there], None)
+
+    async def after(parts: Composed) -> None:
+        await parts.ask_kms("UpdatePrimaryRegion", KeyId=arns[0], PrimaryRegion="eu-west-1")
+        others.extend(material_uses(parts.opened.storage))
+        await asyncio.to_thread(delete_external_key, parts.opened.config, "/p", "goes", LATER)
+
+    states = lose_and_restore(run, data, before, after)
+    assert (states.left, len(others)) == ([], 2)
+    opened = open_installation(read_config(data.with_name("elsewhere") / "strongroom.yaml"))
+    opened.storage.load()
+    assert material_uses(opened.storage) == others == ["eu-west-1 1048576", "us-east-1 1048576"]
+    assert sorted((one.label, one.uses) for one, _ in opened.storage.find_all(AttachedObject)) == [
+        ("label-goes", 7),
+        ("label-stays", 0),
+    ]
+    opened.close()
+    replica = arns[0].replace("us-east-1", "eu-west-1")
+    assert states.told.counted == [replica, arns[0], "external key stays of key store '/p'"]
+
+
+def material_uses(storage: Storage) -> list[str]:
+    return sorted(f"{one.region} {one.uses}" for one, _ in storage.find_all(KeyMaterial))
 
 
 def test_changes_that_were_given_up_do_not_come_back(run: Run, data: Path, tmp_path: Path) -> None:
