@@ -162,6 +162,7 @@ def restored(lost: Lost, tmp_path_factory: pytest.TempPathFactory) -> Iterator[S
     data = tmp_path_factory.mktemp("elsewhere") / "data"
     done = restore(lost, data, "--audit", lost.kept / "audit")
     assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("The old machine must never serve again")
     left = [line for line in done.stdout.splitlines() if line.startswith(("LEFT", "WRONG"))]
     assert len(left) == 1
     assert "CreateKey" in left[0]

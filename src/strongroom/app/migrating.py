@@ -55,14 +55,16 @@ def migrate(config: Config, url: str, now: float) -> Migrated:
         server = open_server(url)
         try:
             contents = opened.storage.load()
-            if has_tables(server):
+            resumed = has_tables(server)
+            if resumed:
                 position = contents.position
             else:
                 refuse_rollback(opened)
                 position = _copy(opened, server)
             storage = _proven_copy(opened, server, position)
             moved = opened._replace(config=replace(config, postgresql=Postgresql(url)), storage=storage)
-            _refuse_older_log(opened, moved)
+            if resumed:
+                _refuse_older_log(opened, moved)
             if not _is_recorded(opened, moved):
                 _record(moved, now)
             if opened.storage.position() != position:

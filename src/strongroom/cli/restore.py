@@ -72,7 +72,8 @@ def _left(restored: app.Restored) -> Iterator[str]:
         event = left.change.event
         what = f"change {left.change.number}, {event.event_time}, {event.event_name} {shown(left.about)}"
         yield f"{what}: {shown(left.reason)}"
-    if any(left.change.event.event_source == "iam.amazonaws.com" for left in restored.left):
+    events = [left.change.event for left in restored.left]
+    if any(one.event_source == "iam.amazonaws.com" and one.event_name != "CreateAccessKey" for one in events):
         yield "nobody is kept out by what is left of IAM: see to those whom it names before you serve"
     for arn in restored.disabled:
         yield f"{arn} is disabled, for what is left: look at its policy, then enable it"
