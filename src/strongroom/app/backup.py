@@ -13,9 +13,8 @@ from typing import NamedTuple
 
 from strongroom.app.backup_file import CopiedTable, Manifest, key_binding, write_backup
 from strongroom.app.history import refuse_rollback
-from strongroom.app.installing import Opened, audit_log, open_installation
+from strongroom.app.installing import Opened, audit_log, opened_to_change
 from strongroom.app.recorded_change import commit_recorded
-from strongroom.app.serving_lock import serving
 from strongroom.audit.record import service_event, utc_time
 from strongroom.audit.segments import sync_directory
 from strongroom.config import Config
@@ -45,10 +44,8 @@ def back_up(config: Config, out: Path, now: float) -> BackedUp:
     if out.exists():
         raise _exists(out)
     unfinished = out.with_name(f"{out.name}.unfinished-{secrets.token_hex(4)}")
-    with serving(config):
-        opened = open_installation(config)
+    with opened_to_change(config) as opened:
         try:
-            opened.storage.load()
             refuse_rollback(opened)
             details = {"file": str(out.absolute())}
             event = service_event(name="CreateBackup", event_id=str(uuid.uuid4()), now=now, details=details)
@@ -61,7 +58,6 @@ def back_up(config: Config, out: Path, now: float) -> BackedUp:
             raise DataDirectoryError(f"cannot write {out}: {error.strerror}") from error
         finally:
             unfinished.unlink(missing_ok=True)
-            opened.close()
     return backed_up
 
 

@@ -436,7 +436,7 @@ def test_a_second_restore_keeps_what_the_first_disabled_and_names_it_again(
 
 
 def test_no_caller_can_make_a_restore_impossible(run: Run, data: Path) -> None:
-    """The answer of a request is too long for a record, and with it the role's unique id."""
+    """The answer of a request is too long for a record, and with it the role's unique id; or the request itself is."""
     trust = json.dumps({"Statement": {"Effect": "Allow", "Principal": {"AWS": ROOT}, "Action": "sts:AssumeRole"}})
 
     async def before(_: Composed) -> None:
@@ -444,8 +444,10 @@ def test_no_caller_can_make_a_restore_impossible(run: Run, data: Path) -> None:
 
     async def after(parts: Composed) -> None:
         await iam(parts, "CreateRole", RoleName="padded", AssumeRolePolicyDocument=" " * 40_000 + trust)
+        await iam(parts, "UpdateAssumeRolePolicy", RoleName="padded", PolicyDocument=" " * 110_000 + trust)
         await iam(parts, "CreateUser", UserName="ann")
 
     states = lose_and_restore(run, data, before, after)
-    assert states.left == ["CreateRole"]
+    assert states.left == ["CreateRole", "UpdateAssumeRolePolicy"]
+    assert states.told.left[1].about == f"asked by {ROOT} in a request too long for its record"
     assert "'ann'" in "".join(states.restored)
