@@ -30,6 +30,8 @@ NODES = "abc"
 OWNERS, USERS, KEYS = 3, 4, 2
 ROTATIONS = 8
 """Of each key at most: AWS allows few."""
+SETTLE_SECONDS = 60.0
+"""How long what was asked for may take when all is well again."""
 BEHIND_SECONDS = 3.0
 """How long nodes are left with a standby that is behind."""
 
@@ -347,6 +349,7 @@ def check(cluster: Cluster, history: History) -> list[str]:
             if description["Description"] not in expected:
                 violations.append(f"{key} is described as {description['Description']!r}, and not one of {expected}")
             least, most = history.rotations().get(key, (0, 0))
+            await_rotation(connection, key)
             rotations: Any = connection.call("ListKeyRotations", {"KeyId": key}).json()["Rotations"]
             if not least <= len(rotations) <= most:
                 violations.append(f"{key} was rotated {len(rotations)} times, and not {least} to {most}")
@@ -355,6 +358,14 @@ def check(cluster: Cluster, history: History) -> list[str]:
             if decrypted.status != 200 or decrypted.json()["Plaintext"] != plaintext:
                 violations.append(f"a ciphertext does not decrypt: {decrypted.body.decode()}")
     return violations
+
+
+def await_rotation(connection: SignedClient, key: str) -> None:
+    """A rotation is asked for, and made a while later: at most in the next look of the calendar."""
+    deadline = time.monotonic() + SETTLE_SECONDS
+    while "OnDemandRotationStartDate" in connection.call("GetKeyRotationStatus", {"KeyId": key}).json():
+        assert time.monotonic() < deadline, f"the rotation of {key} that was asked for is not made"
+        time.sleep(0.2)
 
 
 def check_log(data: Path, history: History) -> list[str]:
