@@ -338,6 +338,8 @@ def test_changes_since_refuses_a_position_ahead_of_the_database(storage: Storage
     storage.commit([Insert(kms_key())], None)
     with pytest.raises(RollbackError, match="stands at change 1, but change 2 was made already"):
         storage.changes_since(Position(2, bytes(32)))
+    with pytest.raises(RollbackError, match="stands at change 1, but change 2 was made already"):
+        storage.refuse_other_past(Position(2, bytes(32)))
 
 
 def test_changes_since_refuses_another_history(storage: Storage) -> None:
@@ -347,6 +349,14 @@ def test_changes_since_refuses_another_history(storage: Storage) -> None:
     storage.commit([Insert(kms_key(2))], None)
     with pytest.raises(IntegrityError, match="feed row 2: its chain value does not match"):
         storage.changes_since(Position(1, bytes(32)))
+    with pytest.raises(IntegrityError, match="feed row 2: its chain value does not match"):
+        storage.refuse_other_past(Position(1, bytes(32)))
+
+
+def test_its_own_past_is_not_refused(storage: Storage) -> None:
+    positions = [storage.commit([Insert(kms_key(number))], None) for number in range(1, 4)]
+    for position in positions:
+        storage.refuse_other_past(position)
 
 
 def test_a_change_after_an_accepted_rollback_is_beyond_the_lost_ones(storage: Storage) -> None:

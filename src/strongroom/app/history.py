@@ -123,7 +123,7 @@ def _holds(storage: Storage, signed: Position, position: Position) -> bool:
     if signed.number > position.number:
         return True  # Not a fork: the database ends before it.
     try:
-        storage.changes_since(signed)
+        storage.refuse_other_past(signed)
     except IntegrityError:
         return False
     return True

@@ -205,6 +205,13 @@ class Storage(Protocol):
         """
         ...
 
+    def refuse_other_past(self, position: Position) -> None:
+        """Raise as `changes_since` does if the database's past is another one; no row is read.
+
+        What the feed no longer reaches is not known to be another one.
+        """
+        ...
+
     def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None, *, beyond: int = 0) -> Position:
         """Make one change durable, or none of it: ConflictError if an expectation of `writes` does not hold.
 

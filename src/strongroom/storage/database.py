@@ -204,18 +204,30 @@ class DatabaseStorage:
     def changes_since(self, position: Position) -> Changes | None:
         """What changed after `position`; see `Storage`."""
         with self._reading() as (connection, head):
-            refuse_older(Position(head.number, head.chain), position)
-            feed_rows = feed.read_after(connection, position.number)
-            if feed_rows and feed_rows[0].previous != position.number:
+            feed_rows = self._feed_after(connection, head, position)
+            if feed_rows is None:
                 return None
-            follow(self._row_key, position, feed_rows)
-            if not feed_rows and not matches(position.chain, head.chain):
-                raise altered(f"change {position.number} is not the one that was made before")
             if len(feed_rows) != head.number - position.number:
                 return None  # the numbers jump where a rollback was accepted
             newest: dict[RowName, Entry] = {entry.name: entry for row in feed_rows for entry in decode_entries(row)}
             written, removed = rows.current(connection, self._row_key, newest.values())
         return Changes(Position(head.number, head.chain), written, removed)
+
+    def refuse_other_past(self, position: Position) -> None:
+        """Look whether a position is in the database's past; see `Storage`."""
+        with self._reading() as (connection, head):
+            self._feed_after(connection, head, position)
+
+    def _feed_after(self, connection: Connection, head: FeedHead, position: Position) -> list[FeedRow] | None:
+        """The feed after a position, which it continues; None if it no longer reaches back that far."""
+        refuse_older(Position(head.number, head.chain), position)
+        feed_rows = feed.read_after(connection, position.number)
+        if feed_rows and feed_rows[0].previous != position.number:
+            return None
+        follow(self._row_key, position, feed_rows)
+        if not feed_rows and not matches(position.chain, head.chain):
+            raise altered(f"change {position.number} is not the one that was made before")
+        return feed_rows
 
     def commit(self, writes: Sequence[Write], outbox: OutboxEntry | None, *, beyond: int = 0) -> Position:
         """Make one change durable, with a number greater than `beyond`; see `Storage`."""
